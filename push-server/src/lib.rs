@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod kernel;
 pub mod mqtt;
+pub mod mutant;
 pub(crate) mod ring;
 pub mod shard;
 pub mod store;

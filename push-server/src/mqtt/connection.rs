@@ -13,6 +13,7 @@ use super::session::Session;
 use super::will::Will;
 use super::{Limits, PublishRefusal, Version};
 use crate::broker::Message;
+use crate::mutant::{Rule, is_left_out};
 pub use alive::Timeout;
 use dialect::Dialect;
 use extras::Extras;
@@ -265,7 +266,8 @@ impl Connection {
     }
 
     fn audience(&self) -> Audience {
-        Audience::new(self.dialect.version(), self.packet_bytes_max(), self.dialect.wants_words())
+        let bytes_max = self.packet_bytes_max().filter(|_| !is_left_out(Rule::PacketBytesMax));
+        Audience::new(self.dialect.version(), bytes_max, self.dialect.wants_words())
     }
 
     fn fail(&mut self, reason: Reason) -> Event {

@@ -6,6 +6,7 @@ use super::codec::Reason;
 use super::delivery::Delivery;
 use super::owed::{Owed, packet_id};
 use crate::broker::QoS;
+use crate::mutant::{Rule, is_left_out};
 
 /// Publishes to a client that it has not fully acknowledged, in the order they were sent. The last
 /// `unsent` of them come from an earlier connection and were not sent again yet. The window that
@@ -103,7 +104,8 @@ impl Inflight {
     /// again. `None`: PUBREL is owed.
     pub(super) fn push_retry(&mut self, position: u64, owed: Option<Owed>) {
         let entry = InflightEntry { position, counted: false, is_unreleased: false, owed };
-        self.entries.push_back(entry);
+        let behind = if is_left_out(Rule::RetryOrder) { self.unsent } else { 0 };
+        self.entries.insert(self.entries.len() - behind, entry);
         self.unsent += 1;
     }
 
@@ -298,6 +300,9 @@ impl Exactly {
     /// The publish was routed. Returns whether PUBREC is still owed: the client may have released
     /// the id.
     pub(super) fn routed(&mut self, packet_id: u16) -> bool {
+        if is_left_out(Rule::PacketIdKept) {
+            return self.end(packet_id);
+        }
         match self.0.get_mut(&packet_id) {
             Some(routing) => {
                 *routing = ReceivedPublish::Done;

@@ -40,19 +40,19 @@ pub struct Session {
 
 /// Client id and user. A session without a user pays nothing for the user's field.
 #[derive(Debug)]
-enum SessionName {
+pub(super) enum SessionName {
     Anybodys(Box<str>),
     Owned(Box<Owned>),
 }
 
 #[derive(Debug)]
-struct Owned {
+pub(super) struct Owned {
     client_id: Box<str>,
     user: Box<str>,
 }
 
 impl SessionName {
-    fn subject(&self) -> Subject<'_> {
+    pub(super) fn subject(&self) -> Subject<'_> {
         match self {
             Self::Anybodys(client_id) => Subject { user: None, client_id },
             Self::Owned(owned) => Subject { user: Some(&owned.user), client_id: &owned.client_id },

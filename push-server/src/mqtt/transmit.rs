@@ -85,6 +85,7 @@ impl<'a> Writer<'a> {
 
     /// The message exceeds the client's Maximum Packet Size. `dup`: the client may have received it
     /// on an earlier connection.
+    #[cold]
     pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> SendOutcome {
         if !dup && delivery.via.group().is_some() {
             return SendOutcome::Left;
@@ -94,6 +95,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The policy denies the client a message that was never sent.
+    #[cold]
     pub(super) fn denied(&mut self, delivery: &Delivery) -> SendOutcome {
         if delivery.via.group().is_some() {
             return SendOutcome::Left;
@@ -102,6 +104,7 @@ impl<'a> Writer<'a> {
         SendOutcome::Dropped
     }
 
+    #[cold]
     pub(super) fn dropped_expired(&mut self) {
         self.out.dropped_expired += 1;
     }

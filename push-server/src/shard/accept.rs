@@ -60,7 +60,7 @@ impl<S> Acceptor<S> {
         }
     }
 
-    /// For ever: the server stops.
+    /// Closes the listeners for ever: the server stops.
     pub(super) fn stop(&mut self, wire: &mut impl Wire) {
         self.cancel(wire);
         self.paused_until = None;
@@ -70,8 +70,8 @@ impl<S> Acceptor<S> {
         wire.close_listeners();
     }
 
-    /// A listener has brought something, and accepts `more` or does not. Returns which layers come by it;
-    /// `None`: there is no such listener any more.
+    /// A listener's accept has completed, and goes on or not (`more`). Returns which layers its sockets speak;
+    /// `None`: the listener was closed.
     pub(super) fn brought(&mut self, listener: u32, more: bool) -> Option<Kind> {
         let listener = self.listeners.get_mut(listener as usize)?;
         listener.accepting &= more;
@@ -100,7 +100,7 @@ impl<S> Acceptor<S> {
         self.cancel(wire);
     }
 
-    /// There was no place for all: it is tried again.
+    /// Not all parked sockets found a place: accepting is tried again.
     pub(super) fn retry_later(&mut self, now: Monotonic) {
         self.paused_until = Some(now.after_millis(RETRY_MILLIS));
     }

@@ -3,7 +3,7 @@
 
 mod fair_queue;
 
-pub(super) use fair_queue::{Due, Flow, FlowNumber};
+pub(super) use fair_queue::{Flow, FlowNumber, NextWork};
 
 use std::time::Duration;
 
@@ -12,13 +12,12 @@ use push_common::clock::Monotonic;
 use super::ports::Clock;
 use fair_queue::FairQueue;
 
-/// Units of work that a session may cause before the others have their turn: about 0.05 ms. The least
-/// that a client waits is the sum of those of all that had nothing waiting, so it is small: 200 clients
-/// that subscribe at once cost one more 10 ms.
+/// Units of work that a session may cause before the others have their turn: about 0.05 ms. A client waits at least
+/// as long as all sessions with new work have a quantum each, so a quantum is small: 200 clients that subscribe at
+/// once delay one more by 10 ms.
 pub(super) const QUANTUM_UNITS: u32 = 1_024;
 
-/// For so long a turn handles input and letters as they arrive; later ones wait for their sessions'
-/// turns.
+/// How long a turn handles input and letters as they arrive; later ones wait for their sessions' turns.
 const INPUT_BUDGET: Duration = Duration::from_millis(3);
 
 /// How often flows of closed connections and expired retained messages are looked for.
@@ -33,7 +32,7 @@ pub(super) enum Progress {
     Done,
     /// The budget is spent.
     Spent,
-    /// Another shard takes no letters now, or is about to give back memory and has not yet.
+    /// Another shard takes no letters now, or has yet to give back memory.
     Blocked,
     /// The store does not keep up.
     StoreBehind,
@@ -42,9 +41,9 @@ pub(super) enum Progress {
 /// Clients that are to be sent something.
 #[derive(Debug)]
 pub(super) enum Dirty {
-    /// One, by its own doing.
+    /// A client whose own work brings it something.
     One(u32),
-    /// Those that a publish has something for.
+    /// The receivers of one flow's publishes.
     Many(Vec<u32>),
 }
 
@@ -54,14 +53,14 @@ pub(super) struct Agenda<C, E> {
     clock: C,
     /// The turn's instant; read once after each wait.
     now: Monotonic,
-    /// The turn has lasted long enough, as far as input and letters go as they come.
+    /// The turn handles no more input and letters as they arrive.
     is_over: bool,
     meter: Meter,
     /// Work that waits for its session's turn.
     work: FairQueue<E>,
-    /// Clients with something to send at the end of the turn, by who has it sent.
+    /// Clients that are sent something at the end of the turn, by the flow that pays for it.
     sends: FairQueue<Dirty>,
-    /// On whose account clients get something to send now, and which have by now.
+    /// The flow that pays for what clients are sent now, while its work is being done.
     payer: Option<Flow>,
     dirtied: Vec<u32>,
     /// When the shard last looked for what has expired.
@@ -72,7 +71,7 @@ pub(super) struct Agenda<C, E> {
     leaves_expired: bool,
 }
 
-/// What a turn has spent, so that it looks at the clock now and then.
+/// Counts units of work, so that a turn looks at the clock only now and then.
 #[derive(Debug, Default)]
 struct Meter {
     units: u32,
@@ -131,12 +130,13 @@ impl<C: Clock, E> Agenda<C, E> {
         self.clock.now() - self.now
     }
 
-    /// Counts units of work; looks now and then whether what has `begun` has lasted longer than `budget`.
+    /// Counts units of work. Returns, now and then, whether the step that has `begun` has lasted longer than
+    /// `budget`.
     pub(super) fn uses_up(&mut self, units: u32, begun: Monotonic, budget: Duration) -> bool {
         self.meter.count(units) && self.clock.now() - begun > budget
     }
 
-    /// Counts units of work that came; looks now and then whether the turn has taken enough.
+    /// Counts units of work that arrived. Looks now and then whether the turn has handled enough of it.
     pub(super) fn count_input(&mut self, units: u32) {
         if self.meter.count(units) {
             self.is_over |= self.lasted() > INPUT_BUDGET;
@@ -165,12 +165,12 @@ impl<C: Clock, E> Agenda<C, E> {
     }
 
     /// The work whose turn it is; to be given back by `put_back`.
-    pub(super) fn next_work(&mut self) -> Option<Due<E>> {
+    pub(super) fn next_work(&mut self) -> Option<NextWork<E>> {
         self.work.next()
     }
 
-    /// What is `left` of a piece of work after so many units, in order, and why; nothing is of one that is
-    /// done.
+    /// A piece of work has cost so many units. `left`: the pieces that remain of it, in order, and why; none if it
+    /// is done.
     pub(super) fn put_back(
         &mut self,
         flow: Flow,
@@ -191,7 +191,7 @@ impl<C: Clock, E> Agenda<C, E> {
         self.work.unpark();
     }
 
-    /// What is sent from now on is on account of this session's turn to send.
+    /// This flow pays for what clients are sent from now on.
     pub(super) fn begin_payment(&mut self, flow: Flow) {
         self.payer = Some(flow);
     }
@@ -203,13 +203,12 @@ impl<C: Clock, E> Agenda<C, E> {
         }
     }
 
-    /// On whose account clients get something to send now, other than their own.
+    /// The flow that pays for what clients are sent now, if it is not each client's own.
     pub(super) fn payer(&self) -> Option<Flow> {
         self.payer
     }
 
-    /// A client is to be sent something at the end of the turn: on account of the payer, or else of its
-    /// `own`.
+    /// A client is sent something at the end of the turn; the payer pays, or else the client's `own` flow.
     pub(super) fn push_dirty(&mut self, own: Flow, client: u32) {
         match self.payer {
             Some(_) => self.dirtied.push(client),
@@ -217,17 +216,17 @@ impl<C: Clock, E> Agenda<C, E> {
         }
     }
 
-    /// The clients whose turn to be sent something it is; to be given back by `put_back_send`.
-    pub(super) fn next_send(&mut self) -> Option<Due<Dirty>> {
+    /// The clients that are sent something next; to be given back by `put_back_send`.
+    pub(super) fn next_send(&mut self) -> Option<NextWork<Dirty>> {
         self.sends.next()
     }
 
-    /// Clients are left that were not sent anything; `units`: what the others have cost.
+    /// The clients that are `left` were not sent anything yet; the others have cost so many units.
     pub(super) fn put_back_send(&mut self, flow: Flow, units: u32, left: Option<Vec<u32>>) {
         self.sends.unfinished(flow, units, left.into_iter().map(Dirty::Many));
     }
 
-    /// A list of clients that is used up, for its memory.
+    /// Keeps an emptied list of clients for its memory.
     pub(super) fn reuse(&mut self, emptied: Vec<u32>) {
         if self.dirtied.capacity() == 0 {
             self.dirtied = emptied;
@@ -249,7 +248,7 @@ impl<C: Clock, E> Agenda<C, E> {
         self.now - self.swept_at >= SWEEP_PERIOD
     }
 
-    /// All was looked through.
+    /// The sweep is done.
     pub(super) fn end_sweep(&mut self) {
         self.swept_at = self.now;
     }
@@ -274,7 +273,7 @@ impl<C: Clock, E> Agenda<C, E> {
         self.leaves_completions || self.leaves_expired || self.has_work() || self.has_sends()
     }
 
-    /// Whether no work waits, for whatever.
+    /// Whether no work waits at all.
     pub(super) fn is_empty(&self) -> bool {
         self.work.is_empty()
     }
@@ -289,7 +288,7 @@ impl<C: Clock, E> Agenda<C, E> {
         self.work.has_parked()
     }
 
-    /// How long the flow has waited that waited longest, in milliseconds.
+    /// How long the longest-waiting flow has waited, in milliseconds.
     pub(super) fn longest_wait_millis(&self) -> u64 {
         self.work.longest_wait_millis(self.now).max(self.sends.longest_wait_millis(self.now))
     }

@@ -1,8 +1,8 @@
-//! Questions about who a client is, and the answers to them. Some are known at once. Others come later, from any
-//! thread: then the client's handshake waits, until its time to connect is over.
+//! Questions about who a client is, and the answers to them. Some answers are known at once. Others come later,
+//! from any thread; the client's handshake waits for them until its time to connect is over.
 //!
-//! Nobody has to keep count: an [`Asker`] answers once at most, and answers by itself when it is dropped. An answer
-//! that finds no client, or one that waits for another answer by now, is dropped.
+//! Each question is answered once: an [`Asker`] is used up by its answer, and answers by itself when it is dropped.
+//! An answer that finds no client, or one that waits for another answer by now, is dropped.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use super::shared_access::SharedAccess;
 use crate::access::{Access, Credentials, Denial, Verdict};
 use crate::store::Outcome;
 
-/// Questions of all shards that wait for an answer. One more is answered at once: the server is busy.
+/// How many questions of all shards may wait for an answer. A further one is answered at once: the server is busy.
 pub(crate) const QUESTIONS_MAX: u32 = 1_024;
 
-/// Judges what clients offer to show who they are. Shards call it and wait, so it must not block.
+/// Judges the credentials of clients. Shards call it and wait, so it must not block.
 pub trait Answerer: fmt::Debug + Send + Sync {
-    /// Whether it looks at where a client is, and where it has come to. Each costs a system call.
+    /// Whether it looks at the addresses of the client and of the listener. Each costs a system call.
     fn asks_for_addresses(&self) -> bool {
         true
     }
 
-    /// The verdict, if it is known at once.
+    /// Returns the verdict, if it is known at once.
     fn judge(&self, credentials: &Credentials) -> Option<Verdict>;
 
-    /// Takes what could not be judged at once, and answers later.
+    /// Takes credentials that could not be judged at once, and answers later.
     fn ask(&self, credentials: Credentials, asker: Asker);
 }
 
-/// Everything that it knows is in memory.
+/// All its users are in memory.
 impl Answerer for SharedAccess {
     fn asks_for_addresses(&self) -> bool {
         false
@@ -41,20 +41,20 @@ impl Answerer for SharedAccess {
         Some(self.current().judge(credentials))
     }
 
-    /// Not called: everything is judged at once. An asker that is dropped answers by itself.
+    /// Not called: all credentials are judged at once. A dropped asker answers by itself.
     fn ask(&self, _: Credentials, _: Asker) {}
 }
 
-/// What shards ask, and what came of it.
+/// The questions of all shards, and the way that answers come back.
 #[derive(Debug)]
 pub(super) struct Questions {
     access: Arc<SharedAccess>,
     answerer: Arc<dyn Answerer>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<OpenQuestions>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct OpenQuestions {
     count: AtomicU32,
     shards: Arc<Vec<Completions>>,
 }
@@ -67,16 +67,16 @@ pub(super) struct Questioner {
     pub(super) number: u32,
 }
 
-/// A question that waits for its answer. Dropped without one, it is answered as one that nobody could answer.
+/// A question that waits for its answer. Dropped, it answers that the client could not be judged.
 #[derive(Debug)]
 pub struct Asker {
-    waiting: Arc<Waiting>,
+    waiting: Arc<OpenQuestions>,
     who: Questioner,
     verdict: Option<Verdict>,
 }
 
 impl Questions {
-    /// `answerer`: in the place of `access`, one of tests.
+    /// `answerer`: a test's, in the place of `access`.
     pub(super) fn new(
         access: Access,
         answerer: Option<Arc<dyn Answerer>>,
@@ -84,7 +84,7 @@ impl Questions {
     ) -> Self {
         let access = Arc::new(SharedAccess::new(access));
         let answerer = answerer.unwrap_or_else(|| Arc::<SharedAccess>::clone(&access));
-        let waiting = Waiting { count: AtomicU32::new(0), shards };
+        let waiting = OpenQuestions { count: AtomicU32::new(0), shards };
         Self { access, answerer, waiting: Arc::new(waiting) }
     }
 
@@ -93,7 +93,7 @@ impl Questions {
         &self.access
     }
 
-    /// Whether credentials are to say where their client is, and where it has come to.
+    /// Whether credentials have to name the addresses of the client and of the listener.
     pub(super) fn ask_for_addresses(&self) -> bool {
         self.answerer.asks_for_addresses()
     }
@@ -112,7 +112,7 @@ impl Questions {
         None
     }
 
-    /// How many wait for an answer.
+    /// How many questions wait for an answer.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn waiting(&self) -> u32 {
         self.waiting.count.load(Ordering::Relaxed)
@@ -125,7 +125,7 @@ impl Asker {
         self.verdict = Some(verdict);
     }
 
-    /// The same question once more, which an answerer cannot have: for tests of what a second answer does.
+    /// The same question once more. An answerer cannot have it; a test does, to see what a second answer does.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn twin(&self) -> Self {
         self.waiting.count.fetch_add(1, Ordering::Relaxed);

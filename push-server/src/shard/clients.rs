@@ -1,5 +1,5 @@
-//! The clients of a shard, by index: the slab, the generations that tell a client from an earlier one at
-//! the same index, and the lists of clients that wait for something other than their turn.
+//! The clients of a shard, by index: the slab, the generations that tell a client from an earlier one at the same
+//! index, and the lists of clients that wait for the store or are to be closed.
 
 mod client;
 mod discarded;
@@ -10,7 +10,7 @@ mod output;
 mod receipts;
 mod sending;
 
-pub(super) use client::{Client, LINGER_MILLIS, PendingClient, Phase};
+pub(super) use client::{Client, DepartingClient, EndedConnection, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::Unsent;
 pub(super) use receipts::Receipts;
@@ -20,13 +20,14 @@ use std::ops::{Index, IndexMut};
 
 use slab::Slab;
 
+use super::connect_order::ConnectNumber;
 use super::ports::{Ports, SocketOf, Token};
-use crate::transport::Scratch;
+use crate::transport::{Scratch, Transport};
 use discarded::Discarded;
 use input_budget::InputCharge;
 use moving::Moving;
 
-/// Generations of clients, as tokens carry them.
+/// The bits of a generation that tokens carry.
 const GENERATION_MASK: u32 = 0x00FF_FFFF;
 
 /// The clients.
@@ -40,13 +41,13 @@ pub(super) struct Clients<P: Ports> {
     overflowed: Vec<u32>,
     /// Input of connections that have ended.
     discarded: Discarded,
-    /// Kept for its memory: MQTT out of its layers, of one receive buffer.
+    /// Scratch, kept for its memory: the MQTT bytes of one receive buffer, out of their layers.
     unwrapped: Scratch,
     /// Bytes that sockets have not taken yet.
     sending: Sending,
     /// Clients that move, and that have moved.
     moving: Moving,
-    /// How often one of them was to be sent what it is owed.
+    /// How often clients were looked at for something to send.
     #[cfg(any(test, feature = "simulation"))]
     flushes: u64,
 }
@@ -68,13 +69,19 @@ impl<P: Ports> Clients<P> {
     }
 
     /// Adds a client, under a new generation.
-    pub(super) fn add(&mut self, socket: SocketOf<P>, phase: Phase) -> u32 {
+    pub(super) fn add(
+        &mut self,
+        socket: SocketOf<P>,
+        transport: Transport,
+        connect_number: ConnectNumber,
+        phase: Phase,
+    ) -> u32 {
         self.generation = (self.generation + 1) & GENERATION_MASK;
-        let client = Client::new(socket, self.generation, phase);
+        let client = Client::new(socket, self.generation, transport, connect_number, phase);
         u32::try_from(self.slab.insert(client)).expect("connections are limited to u32")
     }
 
-    /// One of them is to be sent what it is owed. Counted for tests alone.
+    /// Counts, for tests alone, that a client was looked at for something to send.
     pub(super) fn count_flush(&mut self) {
         #[cfg(any(test, feature = "simulation"))]
         {
@@ -108,12 +115,12 @@ impl<P: Ports> Clients<P> {
         self.moving.is_under_way(index)
     }
 
-    /// What is left of the send of a client that moves.
+    /// Keeps the bytes that the socket of a moving client has not taken.
     pub(super) fn keep_unsent(&mut self, index: u32, unsent: Unsent) {
         self.moving.keep(index, unsent);
     }
 
-    /// The operations of a client have ended. Returns what is left of its send.
+    /// The operations of a client have ended. Returns the bytes that its socket has not taken.
     pub(super) fn end_move(&mut self, index: u32) -> Option<Unsent> {
         self.moving.end(index)
     }
@@ -146,7 +153,7 @@ impl<P: Ports> Clients<P> {
     /// The client that a token means, unless it is gone.
     pub(super) fn resolve(&self, token: Token) -> Option<u32> {
         let is_there =
-            |token: &Token| self.get(token.index).is_some_and(|c| c.generation == token.generation);
+            |token: &Token| self.get(token.index).is_some_and(|client| client.is_meant_by(*token));
         let token = if is_there(&token) { token } else { self.moving.token_now(token)? };
         is_there(&token).then_some(token.index)
     }
@@ -169,17 +176,17 @@ impl<P: Ports> Clients<P> {
         (&mut self.slab[index as usize], &mut self.unwrapped)
     }
 
-    /// A client that is there, and what sockets of all have not taken yet.
+    /// A client that is there, and the bytes that sockets have not taken yet.
     pub(super) fn with_sending(&mut self, index: u32) -> (&mut Client<P>, &mut Sending) {
         (&mut self.slab[index as usize], &mut self.sending)
     }
 
-    /// A socket has taken what it was handed, or failed: so much counted for it.
+    /// A socket has taken the bytes of a send, or failed; they counted so much.
     pub(super) fn end_send(&mut self, weight: u32) {
         self.sending.end(weight);
     }
 
-    /// Tells all shards what this one has under way.
+    /// Adds what this shard has under way to the total of all shards, exactly.
     pub(super) fn settle_sending(&mut self) {
         self.sending.settle();
     }
@@ -189,7 +196,7 @@ impl<P: Ports> Clients<P> {
         self.stalled.push(index);
     }
 
-    /// Takes those that wait for the store. Another client may have the index of one by now.
+    /// Takes the clients that wait for the store. Another client may have the index of one by now.
     pub(super) fn take_stalled(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.stalled)
     }
@@ -207,7 +214,7 @@ impl<P: Ports> Clients<P> {
         is_new
     }
 
-    /// Takes one whose outbox was full.
+    /// Takes a client whose outbox was full.
     pub(super) fn pop_overflowed(&mut self) -> Option<u32> {
         while let Some(index) = self.overflowed.pop() {
             // The flag tells it from a later client at the same index.
@@ -220,7 +227,7 @@ impl<P: Ports> Clients<P> {
         None
     }
 
-    /// The memory of a connection's input is about to go.
+    /// Has the memory of a connection's input freed, in pieces.
     pub(super) fn discard(&mut self, input: Vec<u8>, charge: Option<Box<InputCharge>>) {
         self.discarded.push(input, charge);
     }
@@ -234,7 +241,7 @@ impl<P: Ports> Clients<P> {
         self.discarded.free_piece()
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
         [

@@ -11,7 +11,7 @@ use super::ports::WireFaults;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds; one writer only, so a load and a store.
+    /// Adds. There is one writer only, so a load and a store do.
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
@@ -39,7 +39,7 @@ pub struct TurnTimes {
     sum_nanos: Counter,
 }
 
-/// Upper ends of the histogram's buckets but the last, in seconds.
+/// Upper ends of the histogram's buckets, in seconds, without the last bucket, which has none.
 pub const TURN_BUCKETS: [f64; 10] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 1.0];
 
@@ -52,12 +52,12 @@ impl TurnTimes {
         self.sum_nanos.add(took.as_nanos() as u64);
     }
 
-    /// Turns in each bucket, the last one without end.
+    /// How many turns each bucket has.
     pub fn buckets(&self) -> [u64; TURN_BUCKETS.len() + 1] {
         std::array::from_fn(|bucket| self.buckets[bucket].value())
     }
 
-    /// Seconds of all turns together.
+    /// The sum of all turns, in seconds.
     pub fn sum_secs(&self) -> f64 {
         Duration::from_nanos(self.sum_nanos.value()).as_secs_f64()
     }
@@ -76,16 +76,16 @@ macro_rules! counters {
         #[repr(align(128))]
         pub struct ShardCounters {
             $($(#[doc = $doc])+ pub $name: Counter,)+
-            /// `push_shard_turn_seconds`: from the end of the wait to the next.
+            /// `push_shard_turn_seconds`: from the end of a wait to the next one.
             pub turn_times: TurnTimes,
         }
     };
 }
 
 counters! {
-    /// Gauge: open sockets, CONNECT not yet seen included (`push_connections`).
+    /// Gauge: open sockets, from accept on (`push_connections`).
     connections,
-    /// Gauge: sessions, those without connection included (`push_sessions`).
+    /// Gauge: sessions, with a connection or without (`push_sessions`).
     sessions,
     /// Gauge: subscriptions.
     subscriptions,
@@ -106,7 +106,7 @@ counters! {
     connects_v311,
     /// `push_connects_accepted_total{version="5"}`.
     connects_v5,
-    /// `push_connects_bridge_total`: bridges of other brokers among them.
+    /// `push_connects_bridge_total`: accepted bridges of other brokers.
     connects_bridge,
     /// `push_connects_total{result="refused"}`: a CONNACK with a reason.
     connects_refused,
@@ -114,11 +114,11 @@ counters! {
     connects_malformed,
     /// `push_connects_total{result="timeout"}`: no CONNECT in time.
     connects_timeout,
-    /// `push_authentications_total{result="accepted"}`: once more on a connection, too.
+    /// `push_authentications_total{result="accepted"}`: re-authentications included.
     authentications_accepted,
-    /// `push_authentications_total{result="refused"}`: those that were missing, too.
+    /// `push_authentications_total{result="refused"}`: clients without credentials included.
     authentications_refused,
-    /// `push_authentications_refused_total{reason="no_proof"}`: it is required, and was not asked for.
+    /// `push_authentications_refused_total{reason="no_proof"}`: the client did not ask to authenticate, and has to.
     denied_no_proof,
     /// `push_authentications_refused_total{reason="unknown_method"}`.
     denied_unknown_method,
@@ -128,7 +128,7 @@ counters! {
     denied_unknown_user,
     /// `push_authentications_refused_total{reason="wrong_password"}`.
     denied_wrong_password,
-    /// `push_authentications_refused_total{reason="other_user"}`: once more on a connection, as another user.
+    /// `push_authentications_refused_total{reason="other_user"}`: re-authentication as another user.
     denied_other_user,
     /// `push_authentications_refused_total{reason="busy"}`: too many wait for an answer.
     denied_busy,
@@ -146,17 +146,17 @@ counters! {
     publishes_received,
     /// `push_door_publishes_total`: messages that came in from outside the shards.
     door_publishes,
-    /// `push_publishes_cut_total`: did not fit into what its session may cause in a round.
+    /// `push_publishes_cut_total`: publishes that needed more than one turn of their session.
     publishes_cut,
     /// `push_turns_ended_total`: a session's turn that ended with work left.
     turns_ended,
-    /// `push_turns_cut_total{by="timers"}`: a turn that left timers that were due to the next one.
+    /// `push_turns_cut_total{by="timers"}`: turns that left due timers to the next one.
     cut_timers,
-    /// `push_turns_cut_total{by="completions"}`: the same of what the store and other shards have done.
+    /// `push_turns_cut_total{by="completions"}`: turns that left completions of the store to the next one.
     cut_completions,
-    /// `push_turns_cut_total{by="discards"}`: the same of memory of connections that have ended.
+    /// `push_turns_cut_total{by="discards"}`: turns that left memory of ended connections to the next one.
     cut_discards,
-    /// Gauge: how long the session has waited whose work waits longest (`push_longest_wait_seconds`).
+    /// Gauge: how long the longest-waiting session has waited (`push_longest_wait_seconds`).
     longest_wait_millis,
     /// `push_publishes_sent_total`.
     publishes_sent,
@@ -174,7 +174,7 @@ counters! {
     dropped_store,
     /// `push_publishes_dropped_total{reason="session_ended"}`: owed to a session that ended.
     dropped_session_ended,
-    /// `push_publishes_dropped_total{reason="no_member"}`: nobody of a group could take it.
+    /// `push_publishes_dropped_total{reason="no_member"}`: no member of a group could take it.
     dropped_no_member,
     /// `push_publishes_dropped_total{reason="reserved_topic"}`: published to a topic that begins with `$`.
     dropped_reserved_topic,
@@ -183,10 +183,10 @@ counters! {
     /// `push_publishes_dropped_total{reason="denied"}`: the policy does not let the publisher publish it, or the
     /// receiver have it.
     dropped_denied,
-    /// `push_shared_passed_on_total`: owed to a member that left, given to another.
+    /// `push_shared_passed_on_total`: messages that a member has handed on to another.
     shared_passed_on,
-    /// `push_store_removals_retried_total`: ends of sessions, and removals of filters and of what clients have
-    /// acknowledged, that are written, though not at the first try.
+    /// `push_store_removals_retried_total`: removals of sessions, filters and acknowledged messages that worked,
+    /// though not at the first try.
     removals_retried,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,
@@ -208,7 +208,7 @@ counters! {
     /// `push_limits_hit_total{limit="filter_removals"}`: a filter that was unsubscribed from may be back after a
     /// restart.
     limit_filter_removals,
-    /// `push_limits_hit_total{limit="wills"}`: one that could not be stored is not published again.
+    /// `push_limits_hit_total{limit="wills"}`: a will that could not be stored is not published again.
     limit_wills,
     /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.
     limit_outbox,
@@ -232,11 +232,11 @@ counters! {
     limit_inflight_bytes_total,
     /// `push_limits_hit_total{limit="inflight_share"}`: the same for a network or user.
     limit_inflight_share,
-    /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages that found a session's outbox full for
-    /// want of memory for all of them.
+    /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages not taken because all outboxes together are
+    /// full.
     limit_outbox_bytes_total,
-    /// `push_limits_hit_total{limit="sending_bytes_total"}`: sends that were shorter than they could be for
-    /// want of memory for all of them.
+    /// `push_limits_hit_total{limit="sending_bytes_total"}`: sends cut short because all sends together are at
+    /// their limit.
     limit_sending_bytes_total,
     /// `push_limits_hit_total{limit="sessions_left_out"}`: client refused, whose session is on disk alone.
     limit_sessions_left_out,
@@ -246,9 +246,9 @@ counters! {
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.
     limit_retained,
-    /// `push_limits_hit_total{limit="retained_backlog"}`: subscribes on and on, takes nothing.
+    /// `push_limits_hit_total{limit="retained_backlog"}`: a client subscribes on and on, and takes nothing.
     limit_backlog,
-    /// `push_limits_hit_total{limit="answers"}`: client asks and asks and reads no answers.
+    /// `push_limits_hit_total{limit="answers"}`: a client sends on and on, and reads no answers.
     limit_answers,
     /// `push_limits_hit_total{limit="ping_rate"}`: client disconnected.
     limit_ping_rate,
@@ -264,7 +264,7 @@ counters! {
     limit_sessions,
     /// `push_limits_hit_total{limit="sessions_share"}`: client refused.
     limit_sessions_share,
-    /// `push_limits_hit_total{limit="sessions_unused"}`: a session that nobody uses has ended.
+    /// `push_limits_hit_total{limit="sessions_unused"}`: an unused session has ended for a new one.
     limit_sessions_unused,
     /// `push_limits_hit_total{limit="upgrade_head"}`: request for WebSocket refused.
     limit_upgrade_head,
@@ -286,7 +286,7 @@ counters! {
     unarmed_websocket,
     /// Completions of operations whose connection is gone.
     stale_completions,
-    /// `push_ring_faults_total{kind="stale"}`, as `WireFaults` has them; so the next three.
+    /// `push_ring_faults_total{kind="stale"}`, from `WireFaults`, like the next three.
     ring_stale,
     /// `push_ring_faults_total{kind="wake_failed"}`.
     ring_wake_failed,
@@ -294,12 +294,12 @@ counters! {
     ring_watch_failed,
     /// `push_ring_faults_total{kind="queue_full"}`.
     ring_queue_full,
-    /// Turns of the shard's loop, at least one a second: `/healthz` fails while it stands still.
+    /// Turns of the shard's loop, at least one a second: `/healthz` fails while this stands still.
     loop_turns,
 }
 
 impl ShardCounters {
-    /// Takes over what the shard's wire counts.
+    /// Copies the counts of the shard's wire.
     pub(super) fn set_ring_faults(&self, faults: WireFaults) {
         let WireFaults { stale, wake_failed, watch_failed, queue_full } = faults;
         self.ring_stale.set(stale);

@@ -1,15 +1,15 @@
-//! Doors: ways in from outside the shards. Any thread publishes a message through one, without ever waiting,
-//! and is told when the message is as safe as a PUBACK says, or why it was not taken, and when each receiver
-//! has acknowledged it. The push service, other nodes and HTTP come in this way.
+//! Doors: ways in from outside the shards. Any thread publishes a message through one, without ever waiting. The
+//! door says when the message is as safe as a PUBACK says, or why it was not taken, and when each receiver has
+//! acknowledged it. The push service, other nodes and HTTP come in this way.
 //!
-//! To its shard a door is what a client is. Its messages wait in it, in order, until its flow has a turn in
-//! the fair queue: it starves nobody, and nobody starves it. It refuses at once what it has no room for.
+//! To its shard a door is what a client is. Its messages wait in it, in order, until its flow has a turn in the
+//! fair queue: a door starves no client, and no client starves a door. It refuses at once what it has no room for.
 //!
-//! What an acknowledgement belongs to is known in memory alone, by slips (`broker/slip.rs`) that wait with the
-//! receiver's session, over all its connections. A restart forgets them: whoever waited for them has ended with
-//! the process. The messages themselves are as durable as a client's, and still reach their receivers; nobody
-//! is told. Who must know across restarts keeps a record of its own until the reply has come, and publishes
-//! again what it still has then.
+//! Slips (`broker/slip.rs`), in memory alone, tell which message an acknowledgement is for; they wait with the
+//! receiver's session, over all its connections. A restart forgets them: the threads that waited for them have
+//! ended with the process. The messages themselves are as durable as a client's, and still reach their receivers,
+//! without a reply. A publisher that has to know across restarts keeps its own record of each message until the
+//! reply has come, and after a restart publishes the recorded ones again.
 
 mod doorway;
 mod reply;
@@ -24,7 +24,7 @@ use super::journal::{Completions, Done};
 use crate::broker::{Held, Message, MessageProperties, QoS, TopicName};
 use crate::config::Config;
 use crate::store::Outcome;
-use doorway::Waiting;
+use doorway::WaitingMessage;
 
 pub use doorway::DoorCounts;
 pub(crate) use doorway::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX};
@@ -37,24 +37,24 @@ pub(crate) const DOORS_MAX: usize = 16;
 /// A message to publish.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    /// Where to.
+    /// The topic's name.
     pub topic: String,
     /// The application's bytes.
     pub payload: Bytes,
-    /// An upper bound for every delivery.
+    /// No receiver gets it at a higher QoS.
     pub qos: QoS,
     /// Whether its topic retains it.
     pub retain: bool,
-    /// After so long it is not delivered any more.
+    /// It is not delivered later than this after it was published.
     pub expiry: Option<Duration>,
     /// What MQTT 5 passes on with a message.
     pub properties: Option<MessageProperties>,
-    /// Whether each receiver's acknowledgement is to be told.
+    /// Whether the door says when each receiver has acknowledged it.
     pub is_followed: bool,
 }
 
 impl Publication {
-    /// Without anything that can be left out.
+    /// A message with nothing optional.
     pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>, qos: QoS) -> Self {
         Self {
             topic: topic.into(),
@@ -75,11 +75,11 @@ pub struct Doors {
     completions: Arc<Vec<Completions>>,
     counts: Arc<DoorCounts>,
     next_number: AtomicU32,
-    open: Mutex<Open>,
+    open: Mutex<OpenDoors>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenDoors {
     doorways: Vec<Weak<Doorway>>,
     has_closed: bool,
 }
@@ -95,7 +95,7 @@ pub enum DoorError {
     Stopped,
 }
 
-/// A way in. When it is dropped, what it has taken is still published, and nobody is told.
+/// A way in. When it is dropped, the messages that it has taken are still published, and there is no reply.
 #[derive(Debug)]
 pub struct Door {
     doors: Arc<Doors>,
@@ -114,7 +114,8 @@ impl Doors {
         })
     }
 
-    /// Opens one. Its messages keep their order, and go by one shard; another door may go by another one.
+    /// Opens a door. Its messages keep their order, and go by one shard; those of another door may go by another
+    /// shard.
     ///
     /// # Errors
     /// There are too many, or the shards have stopped.
@@ -135,12 +136,12 @@ impl Doors {
         Ok(Door { doors: Arc::clone(self), doorway })
     }
 
-    /// How often a limit of theirs was reached.
+    /// How often limits of doors were reached.
     pub fn counts(&self) -> &Arc<DoorCounts> {
         &self.counts
     }
 
-    /// The shards have stopped: every door tells so, and takes nothing more.
+    /// The shards have stopped: every door says so, and takes nothing more.
     pub(super) fn close(&self) {
         let mut open = self.lock();
         open.has_closed = true;
@@ -150,7 +151,7 @@ impl Doors {
     }
 
     /// A panic elsewhere leaves whole values behind.
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenDoors> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,7 +167,7 @@ impl Door {
         let entered = self.doorway.enter(|number| {
             let bytes = message.weight_bytes();
             let entered = Entered::new(Arc::clone(&self.doorway), number, bytes, is_followed);
-            (bytes, Waiting { message, expiry, entered: Arc::new(entered) })
+            (bytes, WaitingMessage { message, expiry, entered: Arc::new(entered) })
         })?;
         if entered.has_to_knock {
             let knock = (Done::Knock(Arc::clone(&self.doorway)), Outcome::Committed);
@@ -180,12 +181,12 @@ impl Door {
         self.doorway.take_reply()
     }
 
-    /// The next reply; waits for it, so long at most.
+    /// The next reply; waits for it for at most `timeout`.
     pub fn wait(&self, timeout: Duration) -> Option<Reply> {
         self.doorway.wait_reply(timeout)
     }
 
-    /// What a client's PUBLISH may be, a door's may be.
+    /// A door's message may be whatever a client's PUBLISH may be.
     fn parse(&self, publication: Publication) -> Result<Message, Refusal> {
         let limits = &self.doors.config.limits;
         let Publication { topic, payload, qos, retain, properties, .. } = publication;
@@ -213,7 +214,7 @@ impl Drop for Door {
     }
 }
 
-/// Whether a PUBLISH may have them; of its user properties their type says so.
+/// Whether a PUBLISH may have these properties. The type of user properties vouches for them.
 fn are_sound(properties: &MessageProperties) -> bool {
     let fits = |bytes: usize| bytes <= usize::from(u16::MAX);
     let MessageProperties { payload_format, content_type, response_topic, .. } = properties;

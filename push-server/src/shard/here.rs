@@ -1,5 +1,5 @@
-//! Which shard this is, and what it has besides its parts: what all shards share, its own counters, and its
-//! randomness.
+//! Which shard this is, and what it has besides its parts: the state that all shards share, its own counters, and
+//! its randomness.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl<R: Randomness> Here<R> {
         Self { index, shared, counters, randomness }
     }
 
-    /// Which shard.
+    /// This shard's number.
     pub(super) fn index(&self) -> u16 {
         self.index
     }

@@ -1,6 +1,6 @@
-//! A shard's side of the kernel path: whether there is one, what it is told of each connection, and what it
-//! has seen of them. Nothing else in the shard uses the port. A connection's slot stands with its client,
-//! and is an argument.
+//! A shard's side of the kernel path: whether there is one, what the shard tells it of each connection, and what it
+//! has seen of them. Nothing else in the shard uses the port. A client keeps its connection's slot, which is an
+//! argument here.
 
 use push_common::clock::Monotonic;
 
@@ -39,7 +39,7 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// Forgets connections that have been closed for long, some of them; returns whether there are more.
+    /// Forgets some of the connections that have long been closed. Returns whether there are more.
     pub(super) fn sweep(&mut self, now: Monotonic) -> bool {
         self.port.as_mut().is_some_and(|port| port.sweep(now))
     }
@@ -51,8 +51,8 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// Takes a slot for a connection, if it can have one. Before CONNACK leaves, because CONNACK is what
-    /// anchors the flow.
+    /// Takes a slot for a connection, if it can have one. To be called before CONNACK leaves, because CONNACK's
+    /// first byte anchors the flow.
     pub(super) fn register(
         &mut self,
         applicant: &Applicant<'_, L::Socket>,
@@ -79,8 +79,8 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// The socket has accepted `tx` bytes: tells the kernel, and the first time that the client
-    /// `is_served` has it answer. Takes the slot back where it cannot.
+    /// The socket has accepted `tx` bytes: tells the kernel. The first time that the client `is_served`, lets the
+    /// kernel answer its pings, and takes the slot back if the kernel cannot.
     pub(super) fn sent(
         &mut self,
         slot: &mut Option<L::Slot>,
@@ -105,14 +105,14 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// Packets of so many bytes in all, on the wire, have been parsed.
+    /// Packets of `rx` bytes on the wire, in all, have been parsed.
     pub(super) fn parsed(&self, slot: Option<&L::Slot>, rx: u64) {
         if let (Some(slot), Some(port)) = (slot, &self.port) {
             port.set_rx(slot, rx);
         }
     }
 
-    /// When the kernel last answered a ping of this connection; 0: it does not.
+    /// When the kernel last answered a ping of this connection; 0: it answers none.
     pub(super) fn last_seen(&self, slot: Option<&L::Slot>) -> Monotonic {
         match (slot, &self.port) {
             (Some(slot), Some(port)) => port.last_seen(slot),
@@ -120,7 +120,7 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// How many pings of this connection the kernel has answered; `None`: it does not.
+    /// How many pings of this connection the kernel has answered; `None`: it answers none.
     pub(super) fn pings(&self, slot: Option<&L::Slot>) -> Option<u64> {
         Some(self.port.as_ref()?.pings(slot?))
     }
@@ -147,7 +147,7 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// The port, for who stands in for the kernel.
+    /// The port, for tests that stand in for the kernel.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn port(&self) -> Option<&L> {
         self.port.as_ref()

@@ -1,15 +1,13 @@
 //! The loop that joins transport, mqtt, broker and store: one thread a shard, with its connections and
 //! its sessions.
 //!
-//! What a shard asks of the world (sockets, who is alive, the time, randomness) is a port (`ports`), so
-//! that the same code runs on the ring and the kernel path, which `thread` binds, and in memory, which is
-//! `simulation`.
+//! A shard asks the world (sockets, who is alive, the time, randomness) by ports (`ports`). So the same code runs
+//! on the ring and the kernel path, which `thread` binds, and in memory, which is `simulation`.
 //!
-//! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads
-//! no further than CONNECT, then hands socket and request to the session's shard. So a session and
-//! its connection are always together, and a take-over is a local matter. Messages travel between
-//! shards by mailbox, only to shards with a subscriber; of a group that shares a subscription, to the
-//! shard of the one member whose turn it is.
+//! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads no further
+//! than CONNECT, then hands socket and request to the session's shard. So a session and its connection are always
+//! together, and a take-over is a local matter. Messages travel between shards by mailbox, only to shards with a
+//! subscriber; and for a group that shares a subscription, to the shard of the member whose turn it is.
 
 mod accept;
 mod agenda;
@@ -22,7 +20,6 @@ mod entrance;
 mod here;
 mod journal;
 mod liveness;
-pub mod mutant;
 mod notices;
 mod ports;
 mod post;
@@ -78,7 +75,7 @@ pub(crate) struct Shared {
     holders: Holders,
     totals: Totals,
     notices: Notices,
-    /// Durable sessions; none with `--durability off`.
+    /// The store of durable sessions; none with `--durability off`.
     store: Option<Arc<ShardStore>>,
     journal: SharedJournal,
 }
@@ -91,7 +88,7 @@ pub(crate) type ShardStore = dyn Store<Waiters>;
 struct SharedSetup {
     config: Arc<Config>,
     access: Access,
-    /// Says who clients are in the place of `access`: one of tests.
+    /// A test's, which says who clients are in the place of `access`.
     answerer: Option<Arc<dyn Answerer>>,
     connections_max: u32,
     retained: Arc<Retained>,
@@ -105,7 +102,8 @@ struct SharedSetup {
 }
 
 impl Shared {
-    /// What shards start from, and what was found on disk, by the shard that it lives with from now on.
+    /// Makes the state that shards share. Returns with it what was found on disk, by the shard that it lives with
+    /// from now on.
     fn new(setup: SharedSetup, mut recovered: Recovered) -> (Arc<Self>, Vec<RecoveredPart>) {
         let SharedSetup {
             config,
@@ -145,7 +143,7 @@ impl Shared {
         let mut by_shard: Vec<_> =
             (0..self.config.shards).map(|_| RecoveredPart::default()).collect();
         for will in wills {
-            // They are in the order of their numbers. A will whose session is gone goes to any.
+            // Sessions are in the order of their numbers. A will whose session is gone goes to any shard.
             let found = sessions.binary_search_by_key(&will.session, |session| session.number);
             let home = found.map_or(0, |at| self.home_of(&sessions[at].record.client_id));
             by_shard[usize::from(home)].wills.push(will);

@@ -1,6 +1,6 @@
-//! Log lines about single clients: which was refused, disconnected or connected, from where and why.
-//! Clients can cause any number of such lines, so a kind has at most [`LINES_PER_SECOND_MAX`] a second,
-//! of all shards, and then one line that counts the others.
+//! Log lines about single clients: who was refused, disconnected or connected, from where and why. Clients can
+//! cause any number of such lines, so a kind has at most [`LINES_PER_SECOND_MAX`] a second, of all shards, and then
+//! one line that counts the others.
 //!
 //! A client id is bytes of a peer: it is quoted, escaped and cut. Nothing else that a client sent is
 //! ever logged: no password, no topic, no payload.
@@ -22,7 +22,7 @@ const PERIOD_MILLIS: u64 = 1_000;
 
 /// What has happened to a client. Kinds are counted apart, so that a flood of one hides no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum NoticeKind {
     /// Its CONNECT was refused.
     Refused,
     /// What it sent before CONNECT is not MQTT.
@@ -39,17 +39,17 @@ pub(crate) enum Kind {
     Ended,
 }
 
-const KINDS: [Kind; 7] = [
-    Kind::Refused,
-    Kind::NotMqtt,
-    Kind::ConnectTimeout,
-    Kind::Fault,
-    Kind::Expired,
-    Kind::TakenOver,
-    Kind::Ended,
+const KINDS: [NoticeKind; 7] = [
+    NoticeKind::Refused,
+    NoticeKind::NotMqtt,
+    NoticeKind::ConnectTimeout,
+    NoticeKind::Fault,
+    NoticeKind::Expired,
+    NoticeKind::TakenOver,
+    NoticeKind::Ended,
 ];
 
-impl Kind {
+impl NoticeKind {
     /// The line's words.
     fn words(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     rates: Mutex<[LineRate; KINDS.len()]>,
-    /// Whether lines were held back whose number is still to be logged.
+    /// Whether lines were held back, and their number has not been logged yet.
     holds_back: AtomicBool,
 }
 
@@ -78,7 +78,7 @@ impl Notices {
     pub(super) fn say(
         &self,
         now: Monotonic,
-        kind: Kind,
+        kind: NoticeKind,
         client: Option<&str>,
         address: impl FnOnce() -> Option<SocketAddr>,
         reason: &dyn fmt::Display,
@@ -103,7 +103,7 @@ impl Notices {
         tracing::info!(client, address, reason = %reason, "{}", kind.words());
     }
 
-    /// Tells how many lines were held back in seconds that are over. To be called once in a while.
+    /// Logs how many lines were held back in seconds that are over. To be called about once a second.
     pub(super) fn tell_held_back(&self, now: Monotonic) {
         if !self.holds_back.swap(false, Ordering::Relaxed) {
             return;
@@ -122,7 +122,7 @@ impl Notices {
     }
 }
 
-fn tell_more(kind: Kind, more: u64) {
+fn tell_more(kind: NoticeKind, more: u64) {
     tracing::info!("{}: {more} more of this kind", kind.words());
 }
 
@@ -149,7 +149,7 @@ impl LineRate {
         is_admitted
     }
 
-    /// Lines held back in a second that is over, once.
+    /// Takes the number of lines held back in a second that is over.
     fn take_held_back(&mut self, now: Monotonic) -> Option<u64> {
         if self.held_back == 0 || !self.is_over(now) {
             return None;
@@ -166,7 +166,7 @@ impl LineRate {
     }
 }
 
-/// A client id in quotes, without anything that a terminal or a reader of lines would obey.
+/// A client id in quotes, without characters that a terminal or a reader of lines would obey.
 pub(super) struct ClientId<'a>(pub(super) &'a str);
 
 impl fmt::Debug for ClientId<'_> {

@@ -1,9 +1,9 @@
-//! What a shard asks of the world, as traits: its clients' sockets, the kernel's record of who is alive,
-//! the time, and randomness. `thread` binds those of the machine; `simulation` has them in memory. The
-//! shard names its ports by one parameter, so calls are static.
+//! What a shard needs of the world, as traits: its clients' sockets, the kernel's record of who is alive, the time,
+//! and randomness. `thread` binds those of the machine; `simulation` has them in memory. The shard names its ports
+//! by one parameter, so calls are static.
 //!
-//! Two more ports are no parameter. What must outlive the process is [`crate::store::Store`]; what wakes
-//! a shard from another thread is a [`Waker`], called once for many messages.
+//! Two more ports are no parameter: the store, [`crate::store::Store`], and the [`Waker`] by which other threads
+//! wake a shard, once for many messages.
 //!
 //! Nothing here knows MQTT: bytes, sockets and numbers.
 
@@ -35,22 +35,22 @@ pub(crate) type SlotOf<P> = <<P as Ports>::Liveness as Liveness>::Slot;
 /// Why a wire has failed.
 pub(crate) type WireError<P> = <<P as Ports>::Wire as Wire>::Error;
 
-/// Whose operation it is: index and generation of a client, given back with every completion.
-/// Generations have 24 bits.
+/// Names the client of an operation, by its index and generation; every completion brings it back. Generations have
+/// 24 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Token {
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }
 
-/// Sockets of one shard, and what is under way on them. Operations are queued and submitted together;
-/// completions come only from [`Self::submit_and_wait`].
+/// Sockets of one shard, and operations on them. Operations are queued and submitted together; completions come
+/// only from [`Self::submit_and_wait`].
 ///
 /// A socket is dropped, which closes it, only when its operations have ended: `!more` of a receive,
 /// [`Completion::Sent`] or [`Completion::Interrupted`] of a send.
 pub(crate) trait Wire: Debug {
     type Socket: Socket;
-    /// A loan: a lost piece is a buffer lost.
+    /// Received bytes, on loan: a piece that is not given back is a buffer lost.
     type Piece: Debug;
     type Error;
 
@@ -60,7 +60,7 @@ pub(crate) trait Wire: Debug {
     /// Cancels an accept; it ends with [`AcceptFault::Passing`].
     fn cancel_accept(&mut self, listener: u32);
 
-    /// For ever: new connections are refused from now on.
+    /// Closes the listeners for ever: the system refuses new connections from now on.
     fn close_listeners(&mut self);
 
     /// Receives until cancelled, ended or failed.
@@ -79,19 +79,20 @@ pub(crate) trait Wire: Debug {
     /// Cancels a send; it still ends with [`Completion::Sent`].
     fn cancel_send(&mut self, token: Token);
 
-    /// Cancels a send, and has what is left of it given back: it ends with [`Completion::Interrupted`], or
-    /// with [`Completion::Sent`] if it was whole or has failed.
+    /// Cancels a send, and has the bytes that the socket has not taken given back: it ends with
+    /// [`Completion::Interrupted`], or with [`Completion::Sent`] if it was whole or has failed.
     fn interrupt_send(&mut self, token: Token);
 
     /// Wakes another shard, with this turn's submission.
     fn wake(&mut self, shard: u16);
 
-    /// Submits what is queued, and waits for a completion, so long at most. May return early.
+    /// Submits the queued operations, and waits for a completion, for at most `timeout`. May return early.
     ///
-    /// # Errors The wire has failed, so the shard cannot go on.
+    /// # Errors
+    /// The wire has failed, so the shard cannot go on.
     fn submit_and_wait(&mut self, timeout: Duration) -> Result<(), Self::Error>;
 
-    /// The next completion at hand.
+    /// The next completion that the wait has brought.
     fn next_completion(&mut self) -> Option<Completion<Self::Socket, Self::Piece>>;
 
     fn bytes<'a>(&'a self, piece: &'a Self::Piece) -> &'a [u8];
@@ -107,10 +108,10 @@ pub(crate) trait Socket: Debug {
 
     fn peer_address(&self) -> io::Result<SocketAddr>;
 
-    /// Bytes that have arrived, and that no receive has brought yet.
+    /// How many bytes have arrived that no receive has brought yet.
     fn unread_bytes(&self) -> io::Result<u64>;
 
-    /// Sends FIN behind what was sent. A socket that refuses has failed, and its receive tells.
+    /// Sends FIN behind all sent bytes. If the socket has failed, its receive says so.
     fn end_sending(&self);
 
     /// Sends FIN, and ends the receive that is under way.
@@ -127,7 +128,7 @@ pub(crate) enum Completion<S, B> {
     Accepted { listener: u32, result: Result<S, AcceptFault>, more: bool },
     /// Bytes, or why not. `!more`: the receive has ended.
     Received { token: Token, received: Received<B>, more: bool },
-    /// The socket has accepted all bytes, so many, or the send failed.
+    /// The socket has accepted all bytes, and how many, or the send has failed.
     Sent { token: Token, weight: u32, result: io::Result<usize> },
     /// A send was interrupted: the socket has accepted so many bytes, and `unsent` follow them.
     Interrupted { token: Token, weight: u32, accepted: usize, unsent: Vec<Bytes> },
@@ -161,8 +162,7 @@ pub(crate) enum AcceptFault {
     Failed(io::Error),
 }
 
-/// What went wrong in a wire without being anyone's completion, by the names of
-/// `push_ring_faults_total`.
+/// Faults of a wire that no completion brings, by the names of `push_ring_faults_total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WireFaults {
     pub(crate) stale: u64,
@@ -264,7 +264,7 @@ pub(crate) trait Clock: Debug {
     fn now(&self) -> Monotonic;
 }
 
-/// For nonces and names: what no client may guess.
+/// Randomness for nonces and names, which no client may guess.
 pub(crate) trait Randomness: Debug {
     fn fill(&mut self, bytes: &mut [u8]);
 

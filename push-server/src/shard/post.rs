@@ -1,11 +1,10 @@
-//! How shards talk to each other: a bounded mailbox each, woken once per batch. Publishes wait
-//! before a full one, each with its session's turn (`fanout`); so do those of a session that has
-//! too many letters under way (`postage`). What cannot wait (a connection, a message for a group
-//! that its member refused) waits in the sender's overflow, of which there is no more than what it
-//! takes the place of. Nothing is lost, and nothing can deadlock, since mail itself is always
-//! taken.
+//! How shards talk to each other: each has a bounded mailbox, and is woken once per batch. Publishes wait before a
+//! full mailbox, each with its session's turn (`fanout`); so do those of a session with too many letters under way
+//! (`postage`). Mail that must go at once (a connection, a message for a group that its member refused) waits in
+//! the sender's overflow. Each piece of it stands for a connection or a letter, which are bounded. Nothing is lost,
+//! and nothing can deadlock, since mail itself is always taken.
 //!
-//! What the mail says is `mail`'s.
+//! The contents of mail are in `post/mail`.
 
 mod mail;
 mod mailbox;
@@ -28,10 +27,10 @@ use super::ports::Wire;
 use crate::broker::ShardSet;
 use postage::Postage;
 
-/// Letters that wait for their turn at a shard; further ones wait in its mailbox.
+/// How many letters may wait for their turn at a shard; further ones wait in its mailbox.
 const LETTERS_WAITING_MAX: usize = 16_384;
 
-/// One shard's side of the mail, `M`: its own mailbox, and the way to the others'.
+/// One shard's side of the mail, `M`: its own mailbox, and those of the others.
 #[derive(Debug)]
 pub(super) struct Post<M> {
     own: u16,
@@ -69,7 +68,7 @@ impl<M> Post<M> {
         self.all_shards
     }
 
-    /// Sends mail to another shard; what does not fit waits.
+    /// Sends mail to another shard. If it does not fit, it waits here.
     pub(super) fn send(
         &mut self,
         shard: u16,
@@ -97,7 +96,7 @@ impl<M> Post<M> {
         }
     }
 
-    /// Sends again what did not fit.
+    /// Sends the mail that did not fit.
     pub(super) fn retry(&mut self, wire: &mut impl Wire, counters: &ShardCounters) {
         if !self.overflows {
             return;
@@ -136,7 +135,7 @@ impl<M> Post<M> {
         stamp
     }
 
-    /// Call this before taking mail: mail sent afterwards wakes the shard again.
+    /// To be called before taking mail: mail sent afterwards wakes the shard again.
     pub(super) fn begin_reading(&self) {
         self.mailboxes[usize::from(self.own)].begin_drain();
     }
@@ -169,7 +168,7 @@ impl<M> Post<M> {
         self.postage.tidy();
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 2] {
         let overflow = self.overflow.iter().map(VecDeque::len).sum();

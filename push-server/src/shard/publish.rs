@@ -1,6 +1,6 @@
-//! Where a shard's messages go: the subscriptions of its sessions, and what is still to happen to them. Filters
-//! of ended sessions are to go, groups are to hear that a member is back, and retained messages are to be
-//! brought. What each costs, and whose turn it is, is decided elsewhere.
+//! Where a shard's messages go: the subscriptions of its sessions, and the work on them that is not done yet:
+//! filters of ended sessions to be removed, groups to be told that a member is back, retained messages to be
+//! delivered. What each costs, and whose turn it is, is decided elsewhere.
 
 mod author;
 mod backlog;
@@ -8,8 +8,8 @@ mod fanout;
 mod subscribing;
 
 pub(super) use author::{Author, Publisher};
-pub(super) use backlog::{Backlog, Wanted};
-pub(super) use fanout::{Fanout, Stage};
+pub(super) use backlog::{Backlog, SubscriptionWalk};
+pub(super) use fanout::{Fanout, FanoutStage};
 pub(super) use subscribing::{Subscribing, Unsubscribing, filter_units};
 
 use std::collections::BTreeMap;
@@ -29,27 +29,27 @@ pub(super) struct Publishing {
     subscriptions: Subscriptions,
     /// Filters of ended sessions that are still in the tables, by their keys.
     remains: BTreeMap<u32, SubscriptionList>,
-    /// Sessions that are back, whose groups hear of it in turns, by key.
+    /// Sessions that are back and whose groups are told in turns, by key.
     returning: BTreeMap<u32, Return>,
-    /// Retained messages that subscriptions still bring.
+    /// Retained messages that sessions are still owed for their subscriptions.
     backlogs: Backlogs,
     /// Scratch, kept for its memory.
     matching: Matching,
 }
 
-/// A session that is back, and whose groups do not all know.
+/// A session that is back, and not all of whose groups have been told.
 #[derive(Debug)]
 pub(super) struct Return {
     pub(super) client: Token,
     pub(super) packet_bytes_max: u32,
-    /// The last one that has heard of it.
+    /// The last group that was told, by its filter.
     pub(super) told: Option<TopicFilter>,
     /// CONNACK waits for it.
     pub(super) holds: bool,
 }
 
 impl Publishing {
-    /// A session gets what matches a filter. Returns whether it did before, and whether nobody did.
+    /// A session subscribes to a filter. Returns whether it did before, and whether no session did.
     pub(super) fn insert(
         &mut self,
         filter: &TopicFilter,
@@ -59,14 +59,13 @@ impl Publishing {
         self.subscriptions.insert(filter, key, options)
     }
 
-    /// A session no longer gets what matches a filter. Returns whether it did before, and whether nobody does
-    /// any more.
+    /// A session unsubscribes from a filter. Returns whether it was subscribed, and whether no session is any more.
     pub(super) fn remove(&mut self, filter: &TopicFilter, key: u32) -> (bool, bool) {
         self.subscriptions.remove(filter, key)
     }
 
-    /// Looks for those who subscribe to what a publish brings. `sender`: the number of the session that has the
-    /// key of the one that published it. Returns whether all are known.
+    /// Looks for the subscribers of a publish. `sender`: the number of the session that now has the publisher's
+    /// key. Returns whether all are known.
     pub(super) fn find_matches(
         &self,
         fanout: &mut Fanout,
@@ -81,37 +80,37 @@ impl Publishing {
         self.backlogs.has(key)
     }
 
-    /// For how many subscriptions a session is still owed them.
+    /// For how many subscriptions a session is still owed retained messages.
     pub(super) fn walks(&self, key: u32) -> usize {
         self.backlogs.walks(key)
     }
 
-    /// The session with this key and number is to be brought those of one more subscription. What the session
-    /// before it with the same key was owed ends.
-    pub(super) fn push_wanted(
+    /// The session with this key and number is owed the retained messages of one more subscription. A backlog of an
+    /// earlier session with the same key ends.
+    pub(super) fn push_walk(
         &mut self,
         key: u32,
         number: SessionNumber,
-        wanted: Wanted,
+        walk: SubscriptionWalk,
         retained: &Retained,
     ) {
         if self.backlogs.number(key).is_some_and(|other| other != number) {
             self.backlogs.end(key, retained);
         }
-        self.backlogs.push(key, number, wanted);
+        self.backlogs.push(key, number, walk);
     }
 
     /// The SUBACK of a SUBSCRIBE is out: its retained messages may follow.
-    pub(super) fn release_wanted(&mut self, key: u32, subscribe: u64) {
+    pub(super) fn release_walks(&mut self, key: u32, subscribe: u64) {
         self.backlogs.release(key, subscribe);
     }
 
     /// A SUBSCRIBE has failed: its retained messages are not delivered.
-    pub(super) fn fail_wanted(&mut self, key: u32, subscribe: u64, retained: &Retained) {
+    pub(super) fn fail_walks(&mut self, key: u32, subscribe: u64, retained: &Retained) {
         self.backlogs.fail(key, subscribe, retained);
     }
 
-    /// A session has no connection any more, and its SUBACKs have nobody to go to.
+    /// A session has lost its connection: its backlog waits for no SUBACK any more.
     pub(super) fn leave_backlog(&mut self, key: u32) {
         self.backlogs.leave(key);
     }
@@ -121,7 +120,7 @@ impl Publishing {
         self.backlogs.end(key, retained)
     }
 
-    /// Takes a session's backlog out, to be put back if something is left.
+    /// Takes a session's backlog out, to be put back if messages are left.
     pub(super) fn take_backlog(&mut self, key: u32) -> Option<Backlog> {
         self.backlogs.take(key)
     }
@@ -130,7 +129,7 @@ impl Publishing {
         self.backlogs.put_back(key, backlog);
     }
 
-    /// How many sessions without connection are still to be brought something.
+    /// How many sessions without a connection have a backlog.
     pub(super) fn absent_backlogs(&self) -> usize {
         self.backlogs.absent()
     }
@@ -140,17 +139,17 @@ impl Publishing {
         self.backlogs.take_absent()
     }
 
-    /// Its next turn comes after the others'.
+    /// Puts a session without a connection behind the others.
     pub(super) fn push_absent(&mut self, key: u32) {
         self.backlogs.push_absent(key);
     }
 
-    /// Topics were visited.
+    /// So many topics were visited.
     pub(super) fn add_walked(&mut self, nodes: u32) {
         self.backlogs.add_walked(nodes);
     }
 
-    /// Takes how many, for somebody to be charged for them.
+    /// Takes the number of visited topics that no flow was charged for.
     pub(super) fn take_walked(&mut self) -> u32 {
         self.backlogs.take_walked()
     }
@@ -204,14 +203,14 @@ impl Publishing {
         self.returning.insert(key, returning);
     }
 
-    /// CONNACK waits until its groups have heard of it, if they have not by now. Returns whether it does.
+    /// CONNACK waits until a session's groups have been told, if some have not. Returns whether it waits.
     pub(super) fn hold_returning(&mut self, key: u32) -> bool {
         let Some(returning) = self.returning.get_mut(&key) else { return false };
         returning.holds = true;
         true
     }
 
-    /// Takes a session whose groups are to hear of it.
+    /// Takes a session whose groups are to be told.
     pub(super) fn take_returning(&mut self, key: u32) -> Option<Return> {
         self.returning.remove(&key)
     }

@@ -2,8 +2,10 @@
 //! of all sessions.
 
 mod absence;
-mod departed;
 mod ended_session;
+mod ended_sessions;
+mod entry;
+mod hand_on;
 mod recovered;
 mod remains_bytes;
 mod session_shares;
@@ -11,9 +13,10 @@ mod strays;
 mod unused;
 
 pub(super) use absence::Absence;
-use departed::Departed;
-pub(super) use departed::{Leaving, Records};
 pub(super) use ended_session::EndedSession;
+use ended_sessions::EndedSessions;
+pub(super) use entry::{Entry, Presence};
+pub(super) use hand_on::{HandOn, NextStep};
 pub(super) use recovered::RecoveredPart;
 pub(super) use remains_bytes::RemainsBytes;
 pub(super) use session_shares::{NoPlace, SessionShares};
@@ -33,50 +36,22 @@ use crate::broker::{MemoryBudget, PeerNetwork, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
 
-/// A session and where it stands.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) session: Session,
-    pub(super) presence: Presence,
-    /// What the store knows a durable session by.
-    pub(super) number: SessionNumber,
-}
-
-/// Whether a session's client is here.
-#[derive(Debug)]
-pub(super) enum Presence {
-    /// Connected, as this client of the shard's.
-    Connected(u32),
-    /// Without a connection.
-    Absent(Absence),
-}
-
-impl Presence {
-    /// The client, when it is here.
-    pub(super) fn client(&self) -> Option<u32> {
-        match self {
-            Self::Connected(client) => Some(*client),
-            Self::Absent(_) => None,
-        }
-    }
-}
-
 /// The sessions. The index holds keys only: four bytes and a hash byte a session.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    /// `None`: of one that has ended, until its filters are out of the tables.
+    /// `None`: the session has ended, and its filters are not out of the tables yet.
     entries: Slab<Option<Entry>>,
-    /// Beside the entries, which would grow by eight bytes for its four.
+    /// By key. Not in the entries, which would grow by eight bytes for its four.
     networks: Vec<PeerNetwork>,
     by_client_id: HashTable<u32>,
     hasher: FixedState,
     memory: Arc<MemoryBudget>,
-    /// Those that give way when places are short.
+    /// Sessions that give way when places are short.
     unused: UnusedSessions,
     /// The shard that was last asked to end one of its unused sessions.
     asked_last: u16,
-    /// Those that have ended.
-    departed: Departed,
+    /// Sessions that have ended and are not done yet.
+    ended: EndedSessions,
 }
 
 impl Sessions {
@@ -90,7 +65,7 @@ impl Sessions {
             hasher: FixedState::with_seed(seed),
             unused: UnusedSessions::default(),
             asked_last: own,
-            departed: Departed::default(),
+            ended: EndedSessions::default(),
         }
     }
 
@@ -125,7 +100,7 @@ impl Sessions {
         number: SessionNumber,
     ) -> u32 {
         let hash = self.hasher.hash_one(session.client_id());
-        let key = u32::try_from(self.entries.insert(Some(Entry { session, presence, number })))
+        let key = u32::try_from(self.entries.insert(Some(Entry::new(session, presence, number))))
             .expect("sessions are limited to u32 by configuration");
         let Self { entries, by_client_id, hasher, .. } = self;
         by_client_id.insert_unique(hash, key, |key| {
@@ -175,9 +150,34 @@ impl Sessions {
         self.entries.get(key as usize)?.as_ref()
     }
 
+    /// The session with this key, if it is still the one with this number.
+    pub(super) fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
+        self.entry_mut(key).filter(|entry| entry.number() == number)
+    }
+
+    /// Whether this key is still that of the session with this number.
+    pub(super) fn is_there(&self, key: u32, number: SessionNumber) -> bool {
+        self.entry(key).is_some_and(|entry| entry.number() == number)
+    }
+
     /// The number of the session that has a key now; 0: none has.
     pub(super) fn number(&self, key: u32) -> SessionNumber {
-        self.entry(key).map(|entry| entry.number).unwrap_or_default()
+        self.entry(key).map(Entry::number).unwrap_or_default()
+    }
+
+    /// The client of the session that has a key, when it is connected.
+    pub(super) fn client(&self, key: u32) -> Option<u32> {
+        self.entry(key)?.client()
+    }
+
+    /// Whether the store keeps the session that has a key.
+    pub(super) fn is_durable(&self, key: u32) -> bool {
+        self.session(key).is_some_and(Session::is_durable)
+    }
+
+    /// The time without a connection of the session that has a key, if it has none.
+    pub(super) fn absence_mut(&mut self, key: u32) -> Option<&mut Absence> {
+        self.entry_mut(key)?.absence_mut()
     }
 
     pub(super) fn session(&self, key: u32) -> Option<&Session> {
@@ -188,67 +188,68 @@ impl Sessions {
         self.entry_mut(key).map(|entry| &mut entry.session)
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 1] {
-        self.departed.leftovers()
+        self.ended.leftovers()
     }
 
-    /// An ended session begins to give away what it has left.
-    pub(super) fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
-        self.departed.begin(number, leaving);
+    /// An ended session begins to hand on its messages.
+    pub(super) fn begin_hand_on(&mut self, number: SessionNumber, hand_on: HandOn) {
+        self.ended.begin_hand_on(number, hand_on, &self.memory);
     }
 
-    /// Whether an ended session still gives away what it has left.
-    pub(super) fn is_leaving(&self, number: SessionNumber) -> bool {
-        self.departed.is_leaving(number)
+    /// Whether an ended session hands on its messages still.
+    pub(super) fn hands_on(&self, number: SessionNumber) -> bool {
+        self.ended.hands_on(number)
     }
 
-    /// How far it has come with that.
-    pub(super) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
-        self.departed.leaving(number)
+    /// How far an ended session has come with handing on its messages.
+    pub(super) fn hand_on_mut(&mut self, number: SessionNumber) -> Option<&mut HandOn> {
+        self.ended.hand_on_mut(number)
     }
 
-    /// It has nothing left.
-    pub(super) fn end_leaving(&mut self, number: SessionNumber) {
-        self.departed.end(number);
+    /// Decides the next step of an ended session with nothing under way, and forgets the session if it was the
+    /// last one.
+    pub(super) fn next_step(&mut self, number: SessionNumber) -> Option<NextStep> {
+        self.ended.next_step(number)
     }
 
     /// Adds an ended session with a will that is due at `publish_at`.
     pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
-        self.departed.add_stray(publish_at, found);
+        self.ended.add_stray(publish_at, found);
     }
 
     /// Takes an ended session whose will is due at `now`.
     pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<EndedSession> {
-        self.departed.take_due(now)
+        self.ended.take_due(now)
     }
 
-    /// The start has found an ended session that has something to give away.
+    /// The start has found an ended session with messages to hand on.
     pub(super) fn push_found(&mut self, found: EndedSession) {
-        self.departed.push_found(found);
+        self.ended.push_found(found);
     }
 
-    /// The start has found these wills on their way.
+    /// The start has found these wills, which an earlier process was publishing.
     pub(super) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
-        self.departed.set_found_wills(wills);
+        self.ended.set_found_wills(wills);
     }
 
-    /// Takes what the start has found; every shard has its subscriptions by now.
+    /// Takes the sessions and wills that the start has found. By now every shard has its subscriptions.
     pub(super) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
-        self.departed.take_found()
+        self.ended.take_found()
     }
 
     /// Whether the delay of some ended session's will has passed at `now`.
     pub(super) fn has_due_stray(&self, now: Monotonic) -> bool {
-        self.departed.has_due(now)
+        self.ended.has_due(now)
     }
 
     /// The client of a session is back: takes the will that the session left.
     pub(super) fn take_strays_back(&mut self, key: u32) -> Vec<EndedSession> {
         let entry = self.entries.get(key as usize).and_then(Option::as_ref);
         let Some(Entry { session, .. }) = entry else { return Vec::new() };
-        self.departed.take_back(session.client_id(), session.user())
+        self.ended.take_back(session.client_id(), session.user())
     }
 
     /// A session has no connection: it may have to give way if it was never used. Returns whether it may.
@@ -262,7 +263,7 @@ impl Sessions {
         is_noted
     }
 
-    /// Takes the key of the session that was left unused before the others, of those that `fits`.
+    /// Takes the key of the session that has been unused for longest, among those that fit.
     pub(super) fn take_unused(
         &mut self,
         fits: impl Fn(&Session, PeerNetwork) -> bool,
@@ -276,7 +277,7 @@ impl Sessions {
         found.map(|(key, _)| key)
     }
 
-    /// How many may have to give way.
+    /// How many sessions may have to give way.
     pub(super) fn unused_len(&self) -> usize {
         self.unused.len()
     }
@@ -293,13 +294,13 @@ impl Sessions {
 
 fn number_in(entries: &Slab<Option<Entry>>, key: u32) -> SessionNumber {
     let entry = entries.get(key as usize).and_then(Option::as_ref);
-    entry.map(|entry| entry.number).unwrap_or_default()
+    entry.map(Entry::number).unwrap_or_default()
 }
 
-/// The session, if it is still the one and nobody has used it.
+/// The session, if it is still the same one and still unused.
 fn unused_in<'a>(entries: &'a Slab<Option<Entry>>, &(key, number): &Unused) -> Option<&'a Session> {
     let entry = entries.get(key as usize)?.as_ref()?;
-    let is_left = entry.number == number && entry.presence.client().is_none();
+    let is_left = entry.number() == number && entry.client().is_none();
     (is_left && entry.session.is_unused()).then_some(&entry.session)
 }
 

@@ -7,9 +7,9 @@ use crate::access::Access;
 /// Who may connect.
 #[derive(Debug)]
 pub struct SharedAccess {
-    /// Held only while a pointer is copied.
+    /// Locked only while a pointer is copied.
     current: RwLock<Arc<Access>>,
-    /// Held through a change, however long that takes: a later one must not be overtaken.
+    /// Locked through a change, however long that takes: changes must not overtake each other.
     change: Mutex<()>,
 }
 
@@ -26,7 +26,6 @@ impl SharedAccess {
     }
 
     /// Changes who may connect; clients that are connected stay. On an error nothing changes.
-    /// Changes happen one at a time.
     pub fn change<E>(&self, change: impl FnOnce(&Access) -> Result<Access, E>) -> Result<(), E> {
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = Arc::new(change(&self.current())?);

@@ -6,13 +6,13 @@ use push_common::clock::Monotonic;
 /// From the order to stop until the last connection is aborted.
 const STOP_MILLIS_MAX: u64 = 2_500;
 
-/// From that abort until the shard ends whatever the ring still holds.
+/// From that abort until the shard ends, even if the ring still has operations.
 const RESET_MILLIS_MAX: u64 = 500;
 
 /// The stop of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
-    /// When connections that are left are reset. `None`: it has not begun.
+    /// When the remaining connections are reset. `None`: the stop has not begun.
     deadline: Option<Monotonic>,
     is_resetting: bool,
 }
@@ -26,7 +26,7 @@ impl Stop {
         self.deadline.is_some()
     }
 
-    /// Whether connections that are left are to be reset now. Says so once.
+    /// Whether the remaining connections are to be reset now. Says so once.
     pub(super) fn begins_reset(&mut self, now: Monotonic) -> bool {
         let is_due = self.deadline.is_some_and(|deadline| deadline <= now);
         is_due && !std::mem::replace(&mut self.is_resetting, true)
@@ -37,7 +37,7 @@ impl Stop {
         self.is_resetting
     }
 
-    /// Whether the shard ends, whatever is left.
+    /// Whether the shard ends, even with connections left.
     pub(super) fn is_over(&self, now: Monotonic) -> bool {
         self.deadline.is_some_and(|deadline| deadline.after_millis(RESET_MILLIS_MAX) <= now)
     }

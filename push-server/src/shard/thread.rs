@@ -48,7 +48,7 @@ pub enum ShardError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The flag that says so.
+        /// The flag that named it.
         flag: &'static str,
         /// The system's reason.
         source: io::Error,
@@ -69,7 +69,7 @@ pub enum ShardError {
         /// The system's reason.
         source: RingError,
     },
-    /// What must outlive the process cannot be opened.
+    /// The data directory cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A shard's thread ended by a panic: a bug.
@@ -97,12 +97,12 @@ pub struct Shards {
 pub struct StoreView(Arc<ShardStore>);
 
 impl StoreView {
-    /// What it did so far.
+    /// Its counters.
     pub fn counters(&self) -> &StoreCounters {
         self.0.counters()
     }
 
-    /// What waits to be stored, in bytes.
+    /// How many bytes wait to be stored.
     pub fn backlog_bytes(&self) -> u64 {
         self.0.backlog_bytes()
     }
@@ -114,8 +114,8 @@ impl StoreView {
 }
 
 impl Shards {
-    /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them
-    /// serve. `lock`: of the data directory, if anything is to be kept.
+    /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them serve. `lock`:
+    /// of the data directory; none with `--durability off`.
     ///
     /// # Errors
     /// An address that cannot be bound; a data directory that cannot be used; a ring that cannot be set
@@ -216,7 +216,7 @@ impl Shards {
         let handles: Vec<RingHandle> = handles.into_iter().flatten().collect();
         if handles.len() == usize::from(config.shards) {
             for peers in &peer_txs {
-                // A receiver that is gone shows at `join`.
+                // If the receiver is gone, `join` says why.
                 let _ = peers.send(handles.clone());
             }
             return Ok(shards);
@@ -243,17 +243,17 @@ impl Shards {
         &self.counters
     }
 
-    /// What sessions take of memory.
+    /// How much memory sessions take.
     pub fn memory(&self) -> &Arc<SessionMemory> {
         &self.shared.memory
     }
 
-    /// What the store did so far; `None` where nothing is kept.
+    /// The store's figures; none with `--durability off`.
     pub fn store(&self) -> Option<StoreView> {
         self.shared.store.clone().map(StoreView)
     }
 
-    /// The wall clock was set: what the store keeps by it is to be right after a crash, too.
+    /// The wall clock was set: the store notes that, so that its times are right after a crash, too.
     pub fn clock_was_set(&self) {
         if let Some(store) = &self.shared.store {
             store.clock_was_set();
@@ -359,7 +359,7 @@ fn read_clocks() -> ClockReading {
     ClockReading { clocks: Clocks::now(), is_synchronised: kernel::is_wall_clock_kept() }
 }
 
-/// What a thread starts from.
+/// What a shard's thread starts from.
 #[derive(Debug)]
 struct ThreadSetup {
     index: u16,
@@ -399,7 +399,7 @@ fn run_shard(
     let Ok(handles) = peers.recv() else { return Ok(()) };
     shard.wire.join(handles);
     let ended = shard.run().map_err(ring_error);
-    // Freeing millions of messages one by one would outlast the time that a stop has.
+    // Freeing millions of messages one by one would take longer than a stop may.
     shard.leave_memory();
     ended
 }

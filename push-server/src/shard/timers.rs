@@ -9,8 +9,8 @@ use push_common::clock::Monotonic;
 
 use wheel::{Timer, Wheel, tick_at_or_after};
 
-/// A timer is armed no further ahead; its owner looks at its own deadline and arms again. Timers are
-/// not cancelled, so this bounds how long one outlives a client that comes and goes.
+/// A timer is armed at most so far ahead; its owner then looks at its own deadline and arms again. Timers are not
+/// cancelled, so this bounds how long one outlives a client that comes and goes.
 const TIMER_MILLIS_MAX: u64 = 300_000;
 
 /// What a timer is for.
@@ -18,7 +18,7 @@ const TIMER_MILLIS_MAX: u64 = 300_000;
 pub(super) enum Timed {
     /// A client: CONNECT, keep alive or linger deadline, by its phase.
     Client(u32),
-    /// A session without connection.
+    /// A session without a connection.
     Session(u32),
 }
 
@@ -63,7 +63,7 @@ impl Timers {
         self.due.pop_front().map(|timer| (timer.key, timer.due_tick))
     }
 
-    /// Whether timers have fired that nobody has taken.
+    /// Whether timers have fired that have not been taken.
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }

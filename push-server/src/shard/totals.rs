@@ -1,4 +1,4 @@
-//! What all shards count together, beside the memory of sessions.
+//! Totals that all shards count together, beside the memory of sessions.
 
 use std::sync::Arc;
 
@@ -30,17 +30,17 @@ impl Totals {
         &self.input_budget
     }
 
-    /// What filters of ended sessions take of the memory of all subscriptions.
+    /// Memory of subscriptions that filters of ended sessions still take.
     pub(super) fn remains_bytes(&self) -> &RemainsBytes {
         &self.remains_bytes
     }
 
-    /// Sessions of all shards, and whose they are.
+    /// How many sessions all shards have, and for which holders they count.
     pub(super) fn session_shares(&self) -> &SessionShares {
         &self.session_shares
     }
 
-    /// How many sessions of each shard nobody uses.
+    /// How many unused sessions each shard has.
     pub(super) fn unused_counts(&self) -> &UnusedCounts {
         &self.unused_counts
     }

@@ -11,10 +11,10 @@ mod errand;
 mod errands;
 mod fanout;
 mod feed;
+mod hand_on;
 mod handshake;
 mod input;
 mod layers;
-mod leaving;
 mod moving;
 mod pages;
 mod places;
@@ -40,7 +40,7 @@ use super::agenda::{Agenda, Flow};
 use super::clients::{Clients, Sending};
 use super::counters::ShardCounters;
 use super::here::Here;
-use super::journal::{Draft, Journal};
+use super::journal::Journal;
 use super::liveness::HeartbeatPath;
 use super::ports::{
     Completion, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
@@ -60,35 +60,35 @@ use errand::Errand;
 /// a shard after 5 s.
 const TURN_MILLIS_MAX: u64 = 1_000;
 
-/// After so long a turn leaves what absent sessions are to be brought to the next one, which does not
-/// wait: the heartbeat is not to be late.
+/// When a turn has lasted so long, it leaves retained messages for absent sessions to the next one, which does not
+/// wait: the heartbeat must not be late.
 const TURN_BUDGET: Duration = Duration::from_millis(20);
 
-/// So long a turn takes completions of the ring, clients that connect and end among them, and how many
-/// go by between two looks at the clock.
+/// How long a turn takes completions of the ring (clients connect and end by them), and how many it takes between
+/// two looks at the clock.
 const COMPLETIONS_BUDGET: Duration = Duration::from_millis(8);
 const COMPLETIONS_PER_LOOK: usize = 8;
 
-/// So long a turn handles timers that are due. Sessions may end by the thousand in one second.
+/// How long a turn handles timers that are due. Thousands of sessions may end in one second.
 const TIMERS_BUDGET: Duration = Duration::from_millis(3);
 
-/// What a timer costs: at the most a session ends by it.
+/// Units that a timer costs: at most it ends a session.
 const TIMER_UNITS: u32 = 256;
 
-/// So long a turn gives memory of connections that have ended back to the system; a piece at least.
+/// How long a turn gives memory of ended connections back to the system; it gives back one piece at least.
 const DISCARD_BUDGET: Duration = Duration::from_millis(2);
 
-/// Wills of sessions that an earlier start has known that are published at once.
+/// How many wills of strays a turn publishes.
 const STRAYS_PER_TURN_MAX: usize = 64;
 
-/// The cost of a completion by itself.
+/// Units that a completion costs by itself.
 const COMPLETION_UNITS: u32 = 16;
 
 /// How long a turn waits while another shard's mailbox is full.
 const OVERFLOW_RETRY_MILLIS: u64 = 1;
 
-/// How often a shard looks whether the store keeps up again, beside when that tells it that something is
-/// done: it may be another shard's.
+/// How often a shard looks whether the store keeps up again. The store wakes only the shard whose request is done,
+/// and that may be another one.
 const STORE_LOOK_MILLIS: u64 = 20;
 
 /// How often a stopping shard looks whether it is done.
@@ -163,7 +163,7 @@ impl<P: Ports> Shard<P> {
         self.clients.flushes()
     }
 
-    /// What is left in its parts, by kind: nothing once every session and connection has ended.
+    /// How much is left in its parts, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> Vec<(&'static str, usize)> {
         let mut left = vec![("work that waits", usize::from(!self.agenda.is_empty()))];
@@ -192,14 +192,14 @@ impl<P: Ports> Shard<P> {
         // Not before: every shard has its subscriptions now.
         let (ended, wills) = self.sessions.take_found();
         for found in ended {
-            self.leave_behind(found);
+            self.end_on_disk(found);
         }
         for will in wills {
             self.send_will(will);
         }
     }
 
-    /// Handles what the wait has brought, and what was left to do.
+    /// Handles what the wait has brought, and the work that an earlier turn has left.
     pub(super) fn turn(&mut self) {
         self.agenda.begin_turn();
         self.take_completions();
@@ -220,12 +220,12 @@ impl<P: Ports> Shard<P> {
 
     /// After the last turn.
     pub(super) fn end(&mut self) {
-        // What the stop has brought, or had left unwritten.
+        // Writes that the last turn has added or left.
         self.submit_draft();
         self.path.leave();
     }
 
-    /// Leaves what the sessions own to the system, which takes it back when the process ends.
+    /// Leaves the sessions' memory to the system, which takes it back when the process ends.
     pub(super) fn leave_memory(&mut self) {
         let empty = Sessions::new(
             self.here.index(),
@@ -239,7 +239,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn begin_turn(&mut self) -> Duration {
         self.here.counters().loop_turns.add(1);
         self.path.stamp(self.agenda.now());
-        // One shard for all.
+        // One shard does it for all.
         if self.here.index() == 0 {
             self.here.shared().notices.tell_held_back(self.agenda.now());
         }
@@ -261,7 +261,7 @@ impl<P: Ports> Shard<P> {
     /// Removes what has expired, a bounded amount each call. Returns whether there is more.
     fn sweep(&mut self) -> bool {
         let more_flows = self.path.sweep(self.agenda.now());
-        // One shard for all: the retained messages are shared.
+        // One shard does it for all: the retained messages are shared.
         let more_expired = self.here.index() == 0 && self.remove_expired();
         self.agenda.set_leaves_expired(more_expired);
         more_flows || more_expired
@@ -270,7 +270,7 @@ impl<P: Ports> Shard<P> {
     /// Removes retained messages that have expired, from the disk as well. Returns whether there
     /// are more.
     fn remove_expired(&mut self) -> bool {
-        // They can wait: they should not add to what waits for the disk already.
+        // They can wait; they should not add to a backlog of the disk.
         if self.journal.is_behind() {
             return false;
         }
@@ -278,7 +278,7 @@ impl<P: Ports> Shard<P> {
         let more = expired.len() == EXPIRED_PER_CALL_MAX;
         if self.here.shared().store.is_some() {
             let removals = expired.into_iter().map(|change| Write::SaveRetained { change });
-            self.journal.append(Draft { writes: removals.collect(), ..Draft::default() });
+            self.journal.append(removals.collect());
         }
         more
     }
@@ -338,7 +338,7 @@ impl<P: Ports> Shard<P> {
         if self.stop.has_begun() {
             until = until.min(self.agenda.now().after_millis(STOP_TURN_MILLIS));
         }
-        // While the store is behind, what waits for another shard waits for the store there.
+        // While the store is behind, work that waits for another shard waits for the store there.
         if self.post.overflows() || (self.agenda.has_blocked() && !self.is_store_behind()) {
             until = until.min(self.agenda.now().after_millis(OVERFLOW_RETRY_MILLIS));
         }
@@ -382,7 +382,7 @@ impl<P: Ports> Shard<P> {
             Completion::Interrupted { token, weight, accepted, unsent } => {
                 self.on_interrupted(token, weight, accepted, unsent);
             }
-            // The mailbox is read every turn, and so is what the store has done.
+            // Each turn reads the mailbox and the completions of the store.
             Completion::Woken => {}
         }
     }
@@ -446,25 +446,25 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Returns the tick by which a session tells its current timer from a stale one.
+    /// Arms a session's timer. Returns the tick by which the session tells it from a stale one.
     pub(super) fn arm_session_timer(&mut self, key: u32, deadline: Monotonic) -> u64 {
         self.timers.arm(Timed::Session(key), deadline, self.agenda.now())
     }
 
-    /// Sends mail to another shard; what does not fit waits.
+    /// Sends mail to another shard. If it does not fit, it waits.
     pub(super) fn post(&mut self, shard: u16, mail: Mail<SocketOf<P>>) {
         self.post.send(shard, mail, &mut self.wire, self.here.counters());
     }
 
-    /// A stamp for a letter to another shard, if that takes one now.
+    /// A stamp for a letter to another shard, if that shard takes one now.
     pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
         self.post.stamp(shard, flow, message.weight_bytes(), self.here.counters())
     }
 
-    /// What clients have sent is taken up again, where nothing else is in the way.
+    /// Takes up the input of stalled clients again.
     pub(super) fn resume_all_stalled(&mut self) {
         for index in self.clients.take_stalled() {
-            // One that has come into a place since is served, or is queued itself.
+            // Another client at the same index is not stalled, or is queued already.
             if self.clients.get(index).is_some_and(|client| client.intake.is_stalled()) {
                 self.queue_input(index);
             }
@@ -474,7 +474,7 @@ impl<P: Ports> Shard<P> {
     fn begin_stop(&mut self) {
         self.stop.begin(self.agenda.now());
         self.stop_accepting();
-        // No disk is to hold up the stop.
+        // The disk must not hold up the stop.
         self.agenda.unpark();
         for index in self.clients.indices() {
             self.close_for_stop(index);
@@ -499,8 +499,8 @@ impl<P: Ports> Shard<P> {
         self.stop.is_resetting() && (self.clients.is_empty() || self.stop.is_over(now))
     }
 
-    /// The stop has lasted long enough: a reset is heard at once, also where a FIN would wait behind
-    /// bytes that the peer does not read.
+    /// The stop has lasted long enough: resets all connections. A reset arrives at once, even where a FIN would
+    /// wait behind bytes that the peer does not read.
     fn reset_all(&mut self) {
         tracing::info!(
             shard = self.here.index(),

@@ -29,6 +29,7 @@ impl Ledger {
         let subscriber = &mut self.subscribers[subscriber];
         subscriber.connection += 1;
         subscriber.life = life;
+        subscriber.latest_again.clear();
     }
 
     /// A message came.
@@ -60,6 +61,14 @@ impl Ledger {
     pub fn repeated(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
         self.moment += 1;
         self.counts.repeated += 1;
+        let of = &mut self.subscribers[subscriber];
+        let sent = delivery.id.and_then(|id| Some((id, self.messages.get(&id)?)));
+        if let Some((id, sent)) = sent.filter(|_| !delivery.retain)
+            && let Err(text) = judge_order_again(of, id, sent, delivery)
+        {
+            let (name, about) = (of.name.clone(), self.described(id));
+            self.fault(format_args!("{name}: {text}: {about}"));
+        }
         let subscriber = &self.subscribers[subscriber];
         let before = subscriber.unreleased.get(&delivery.packet_id).copied().flatten();
         if before != delivery.id {
@@ -84,7 +93,7 @@ impl Ledger {
     fn judge(&mut self, subscriber: usize, delivery: &Delivery<'_>) -> Result<(), String> {
         let Some(id) = delivery.id else { return self.judge_empty(delivery) };
         let is_settled = id.number < self.floors.get(&id.publisher).copied().unwrap_or(0);
-        if is_settled && (delivery.qos == 1 || self.may_come_again(0)) {
+        if is_settled && delivery.qos == 1 {
             // Its PUBACK may have been lost with the server.
             self.counts.repeated += 1;
             return Ok(());
@@ -127,9 +136,6 @@ impl Ledger {
             return judge_order(subscriber, id, sent, delivery, self.disk_fails);
         }
         self.counts.repeated += 1;
-        if self.may_come_again(before.round) {
-            return Ok(());
-        }
         let known = before.routings.iter().find(|routing| routing.packet_id == here.packet_id);
         if let Some(known) = known.filter(|_| delivery.qos > 0 && !delivery.dup) {
             if known.life == here.life {
@@ -137,7 +143,8 @@ impl Ledger {
             }
             self.counts.repeated_without_dup += 1;
         }
-        judge_repetition(&before, sent, delivery, known.copied(), here)
+        judge_repetition(&before, sent, delivery, known.copied(), here)?;
+        judge_order_again(subscriber, id, sent, delivery)
     }
 
     /// Without payload nothing says which message it is: one of its kind must have been sent.
@@ -160,6 +167,7 @@ impl Receipt {
             self.round = round;
         }
         self.times += 1;
+        self.at_most_once_times += u32::from(here.packet_id == 0);
         match self.routings.iter_mut().find(|routing| routing.packet_id == here.packet_id) {
             Some(known) => *known = here,
             None => self.routings.push(here),
@@ -221,6 +229,24 @@ fn judge_order(
     Ok(())
 }
 
+/// Of a publisher, a topic and a QoS, what one connection is sent again comes in the order sent [MQTT-4.6.0-1].
+fn judge_order_again(
+    subscriber: &mut Subscriber,
+    id: MessageId,
+    sent: &Sent,
+    delivery: &Delivery<'_>,
+) -> Result<(), String> {
+    let key = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
+    let latest = subscriber.latest_again.entry(key).or_insert(id.number);
+    let before = *latest;
+    *latest = before.max(id.number);
+    // Of one that its publisher sent again there may be a copy behind later ones.
+    match before > id.number && sent.sends == 1 {
+        true => Err(format!("sent again out of order: after message {before}")),
+        false => Ok(()),
+    }
+}
+
 /// A delivery of what was delivered before; `known`: where it came last under this packet id.
 fn judge_repetition(
     before: &Receipt,
@@ -231,12 +257,15 @@ fn judge_repetition(
 ) -> Result<(), String> {
     let times = before.times + 1;
     let routings = before.routings.len() as u32 + u32::from(known.is_none());
+    let acknowledged = before.routings.iter().filter(|routing| routing.packet_id != 0).count();
+    let copies = acknowledged as u32 + before.at_most_once_times + 1;
     match (sent.what.qos, delivery.qos) {
         (2, 2) => {
             let round = before.round;
             Err(format!("exactly once, and it came {times} times (first in round {round})"))
         }
-        (_, 0) if times > sent.sends || sent.what.qos == 2 => {
+        // Each copy that its publisher has sent may have come at another QoS.
+        (_, 0) if copies > sent.sends || sent.what.qos == 2 => {
             Err(format!("at most once, and it came {times} times"))
         }
         (2, 1) if known.is_none() => Err(format!(

@@ -2,12 +2,13 @@
 //! them at least, whoever leaves, and at QoS 2 to one alone.
 //!
 //! A group is judged from when a member is there that stays. What was sent at QoS 2 to a member whose session has
-//! ended is nobody else's [MQTT-4.8.2-5], and may be lost: it was any of what had not come by then.
+//! ended is nobody else's [MQTT-4.8.2-5], and may be lost: it was any of what had not come by then. So may what was owed
+//! to a session that is in no store, when the server ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::MessageId;
-use super::{Came, Delivery, Group, Ledger, Sent, filter_matches};
+use super::{Delivery, Group, Ledger, Sent, filter_matches};
 
 impl Ledger {
     /// Sessions share this filter. Returns the group's index.
@@ -29,6 +30,12 @@ impl Ledger {
         self.groups[group].may_be_lost.extend(exactly_once.map(|(id, _)| *id));
     }
 
+    /// The server has ended, and with it sessions of members that are in no store: what they were owed is lost. It was
+    /// any of what had not come by then.
+    pub fn group_lost_sessions(&mut self, group: usize) {
+        self.groups[group].may_be_lost.extend(self.messages.keys());
+    }
+
     /// A message came to a member.
     pub fn member_delivered(&mut self, group: usize, member: &str, delivery: &Delivery<'_>) {
         self.moment += 1;
@@ -48,11 +55,10 @@ impl Ledger {
     fn judge_member(&mut self, group: usize, delivery: &Delivery<'_>) -> Result<(), String> {
         let id = delivery.id.ok_or("nobody sends empty messages to groups")?;
         let is_settled = id.number < self.floors.get(&id.publisher).copied().unwrap_or(0);
-        let may_come_again = self.may_come_again(0);
         let Some(sent) = self.messages.get(&id) else {
             return match (is_settled, delivery.qos) {
                 // Its PUBACK may have been lost with the server.
-                (true, qos) if qos == 1 || may_come_again => {
+                (true, 1) => {
                     self.counts.repeated += 1;
                     Ok(())
                 }
@@ -61,7 +67,6 @@ impl Ledger {
             };
         };
         let first = self.groups[group].came.get(&id).copied();
-        let may_come_again = first.is_some_and(|first| self.may_come_again(first.round));
         let of = &mut self.groups[group];
         if *sent.what.topic != *delivery.topic || !filter_matches(&of.filter, delivery.topic) {
             return Err("it came on another topic".into());
@@ -72,10 +77,9 @@ impl Ledger {
         if delivery.retain {
             return Err("a shared subscription is sent nothing retained".into());
         }
-        let came = of.came.entry(id).or_insert(Came { exactly_once: 0, round: self.round });
-        came.exactly_once += u32::from(delivery.qos == 2);
-        if came.exactly_once > 1 && !may_come_again {
-            let times = came.exactly_once;
+        let times = of.came.entry(id).or_default();
+        *times += u32::from(delivery.qos == 2);
+        if *times > 1 {
             return Err(format!("exactly once, and it came to the group {times} times"));
         }
         match first {

@@ -83,8 +83,6 @@ pub struct Ledger {
     counts: Counts,
     /// What was refused for the disk may come late when it is sent again.
     disk_fails: bool,
-    /// The last round in which it did.
-    disk_failed_in: Option<u32>,
 }
 
 /// A message that was sent.
@@ -126,6 +124,8 @@ struct Subscriber {
     receipts: BTreeMap<MessageId, Receipt>,
     /// The last first delivery by publisher, topic, QoS published and QoS delivered.
     latest: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
+    /// The same of what was delivered again on this connection.
+    latest_again: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
     /// QoS 2 messages taken whose PUBREL has not come.
     unreleased: BTreeMap<u16, Option<MessageId>>,
     /// Messages that it has acknowledged to the end: PUBACK, PUBCOMP.
@@ -145,17 +145,9 @@ struct Group {
     /// From this moment on somebody is there.
     served_from: Option<u64>,
     /// How often what has come did so at QoS 2.
-    came: BTreeMap<MessageId, Came>,
+    came: BTreeMap<MessageId, u32>,
     /// What a session that ended may have taken with it.
     may_be_lost: BTreeSet<MessageId>,
-}
-
-/// How a message has come to a group.
-#[derive(Clone, Copy, Debug)]
-struct Came {
-    exactly_once: u32,
-    /// When it came first.
-    round: u32,
 }
 
 /// The time from a SUBSCRIBE to the UNSUBSCRIBE, or the SUBSCRIBE of the same filter, that ended it.
@@ -178,6 +170,8 @@ struct Term {
 struct Receipt {
     /// Deliveries other than for a new subscription, repeated ones included.
     times: u32,
+    /// Those of them at QoS 0, none of which is repeated.
+    at_most_once_times: u32,
     /// Those for a new subscription (RETAIN set).
     retained_times: u32,
     /// The packet ids they came under, each a routing of its own, and where each came last.
@@ -201,6 +195,7 @@ impl Ledger {
             terms: Vec::new(),
             receipts: BTreeMap::new(),
             latest: BTreeMap::new(),
+            latest_again: BTreeMap::new(),
             unreleased: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             connection: 0,
@@ -219,7 +214,6 @@ impl Ledger {
             faults_untold: 0,
             counts: Counts::default(),
             disk_fails: false,
-            disk_failed_in: None,
         }
     }
 
@@ -232,17 +226,6 @@ impl Ledger {
     /// because the refusal was lost, may come behind later ones.
     pub fn disk_may_fail(&mut self) {
         self.disk_fails = true;
-    }
-
-    /// It has failed, in this life of the server: what it has not taken then (that a message was received) it may not
-    /// be offered again, so the next life may deliver once more what came up to now.
-    pub fn disk_failed(&mut self) {
-        self.disk_failed_in = Some(self.round);
-    }
-
-    /// Whether what first came in a round may come again, whatever its QoS.
-    fn may_come_again(&self, round: u32) -> bool {
-        self.disk_failed_in.is_some_and(|failed_in| round <= failed_in && failed_in < self.round)
     }
 
     /// How much has happened: equal numbers, nothing in between.

@@ -295,6 +295,26 @@ fn at_most_once_a_message_sent_again_may_come_late() {
     assert_fault(&mut late(1), "out of order");
 }
 
+/// The subscription has changed between two copies.
+#[test]
+fn one_copy_may_come_again_at_qos_1_and_the_next_once_at_qos_0() {
+    for again in [1, 2] {
+        let mut one = ledger();
+        subscribe(&mut one, "t/+", 1);
+        one.publishing(ID, &live("t/0", 1));
+        one.delivered(0, &came(ID, "t/0", 1));
+        one.begin_connection(0, 1);
+        one.delivered(0, &Delivery { dup: true, ..came(ID, "t/0", 1) });
+        subscribe(&mut one, "t/+", 0);
+        publish(&mut one, ID, &live("t/0", 1));
+        (0..again).for_each(|_| one.delivered(0, &came(ID, "t/0", 0)));
+        match again {
+            1 => assert_good(&mut one),
+            _ => assert_fault(&mut one, "at most once"),
+        }
+    }
+}
+
 #[test]
 fn copies_of_a_message_are_repeated_each_for_itself() {
     let mut one = ledger();
@@ -310,6 +330,36 @@ fn copies_of_a_message_are_repeated_each_for_itself() {
     assert!(one.faults().is_empty(), "{:#?}", one.faults());
     one.delivered(0, &Delivery { packet_id: 8, dup: true, ..came(ID, "t/0", 1) });
     assert_fault(&mut one, "on the same connection");
+}
+
+#[test]
+fn what_is_sent_again_comes_in_the_order_sent_but_for_copies() {
+    for (qos, sends) in [(1, 1), (2, 1), (1, 2)] {
+        let mut one = ledger();
+        subscribe(&mut one, "t/+", 2);
+        for number in [0, 1] {
+            (1..sends).for_each(|_| one.publishing(id(number), &live("t/0", qos)));
+            publish(&mut one, id(number), &live("t/0", qos));
+        }
+        let come = |number: u32, dup| Delivery {
+            dup,
+            packet_id: number as u16 + 1,
+            ..came(id(number), "t/0", qos)
+        };
+        (0..2).for_each(|number| one.delivered(0, &come(number, false)));
+        one.begin_connection(0, 1);
+        for number in [1, 0] {
+            match qos {
+                2 => one.repeated(0, &come(number, true)),
+                _ => one.delivered(0, &come(number, true)),
+            }
+        }
+        (1..=2).for_each(|packet_id| one.released(0, packet_id));
+        match sends {
+            1 => assert_fault(&mut one, "sent again out of order"),
+            _ => assert_good(&mut one),
+        }
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ use push_server::shard::simulation::World;
 use push_tests::wire::{self, Packet, Properties, Value, Version, Will, property};
 
 use plan::Plan;
-use push_server::shard::mutant::{Rule, leave_out};
+use push_server::mutant::{Rule, leave_out};
 use report::Report;
 
 /// Steps of a run.
@@ -113,7 +113,7 @@ fn a_will_whose_delay_has_passed_is_published_though_its_client_is_back_before_t
     );
 }
 
-/// Each of these leaves a rule of the shard out, and expects a run or a scenario to go wrong. With the rule it goes
+/// Each of these leaves a rule out, and expects a run or a scenario to go wrong. With the rule it goes
 /// right.
 macro_rules! noticed {
     (
@@ -148,7 +148,6 @@ noticed! {
         a_session_that_outlives_its_time_is_noticed: ExpiredSession,
         a_connection_that_takes_over_from_a_later_one_is_noticed: LaterConnect,
         a_publish_that_is_acknowledged_too_early_is_noticed: PublishWaits,
-        a_connack_that_comes_too_early_is_noticed: ConnackWaits,
         a_pubrel_that_comes_too_early_is_noticed: AnswerWaits,
         a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
         a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
@@ -159,8 +158,18 @@ noticed! {
         a_door_that_promises_too_early_is_noticed: DoorWaits,
         a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,
         a_receiver_that_is_away_and_not_followed_is_noticed: SlipOfAbsent,
+        a_silent_client_that_stays_is_noticed: SilentExpires,
+        a_client_that_goes_though_the_kernel_hears_it_is_noticed: KernelHears,
+        more_unacknowledged_publishes_than_a_client_takes_are_noticed: ReceiveMaximum,
+        a_packet_that_is_too_large_for_its_client_is_noticed: PacketBytesMax,
+        publishes_sent_again_out_of_order_are_noticed: RetryOrder,
+        a_publish_sent_again_without_dup_is_noticed: RetryIsDup,
+        a_packet_id_forgotten_before_its_pubrel_is_noticed: PacketIdKept,
+        a_message_sent_after_its_time_is_noticed: ExpiredUnsent,
     }
     scenarios {
+        a_connack_that_comes_too_early_is_noticed:
+            ConnackWaits by scenarios::loses_a_will_that_connack_has_promised,
         a_session_whose_time_stands_still_without_a_server_is_noticed:
             TimeWithoutServer by scenarios::is_resumed_after_its_time,
         a_second_answer_to_one_question_that_answers_the_next_is_noticed:

@@ -68,6 +68,8 @@ struct Run {
     devices: Vec<Device>,
     caller: Caller,
     strangers: Strangers,
+    /// The group, where sessions of its members may end with their connections.
+    brief_group: Option<usize>,
     /// Connections that clients have turned away from, without ending them.
     abandoned: Vec<Peer>,
     life: u32,
@@ -134,7 +136,9 @@ impl Run {
         let mut ledger = Ledger::new(&SUBSCRIBERS);
         ledger.takes_at_most(4, limits.packet_bytes_max as usize);
         let group = ledger.add_group(SHARED_TOPICS);
-        let stay = if faults == Faults::None { Stay::Brief } else { Stay::Durable };
+        // Of those with brief sessions a crash loses what they were owed, so not all runs with crashes have them.
+        let are_brief = !faults.has_endings() || rng.random_bool(0.4);
+        let stay = if are_brief { Stay::Brief } else { Stay::Durable };
         let stay = |number| if number == 0 { Stay::Always } else { stay };
         let member = |number: u32| Member::new(number, version(number), group, stay(number));
         clients.extend((0..rng.random_range(2..=3)).map(member).map(Client::Member));
@@ -153,6 +157,7 @@ impl Run {
             devices: (0..rng.random_range(2..=4)).map(Device::new).collect(),
             caller,
             strangers: Strangers::default(),
+            brief_group: are_brief.then_some(group),
             abandoned: Vec::new(),
             life: 0,
             is_clock_wrong: false,

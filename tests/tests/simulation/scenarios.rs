@@ -311,6 +311,28 @@ pub(crate) fn is_resumed_after_its_time() -> bool {
     session_present
 }
 
+/// A client connects, and a crash comes before anything of that is on disk. Returns whether it has its CONNACK and its
+/// will is lost all the same.
+pub(crate) fn loses_a_will_that_connack_has_promised() -> bool {
+    let mut world = world();
+    Client::subscriber(&mut world, "witness", "will", 1);
+    let will = Will { topic: "will".into(), qos: 1, ..Will::default() };
+    let mut device = Client::begin(&mut world, "device", SESSION_EXPIRY_SECS, Some(&will));
+    world.settle();
+    let is_accepted = matches!(device.receive(), Some(Packet::Connack { code: 0, .. }));
+    world.crash(Written::Requests(0));
+    let mut witness = Client::connect(&mut world, "witness");
+    world.advance(GRACE);
+    settle(&mut world);
+    let is_published = matches!(witness.receive(), Some(Packet::Publish(_)));
+    is_accepted && !is_published
+}
+
+#[test]
+fn connack_waits_until_the_will_that_it_promises_is_on_disk() {
+    assert!(!loses_a_will_that_connack_has_promised());
+}
+
 #[test]
 fn a_session_ends_though_no_server_runs_when_its_time_is_over() {
     assert!(!is_resumed_after_its_time());
@@ -360,6 +382,43 @@ fn what_a_member_leaves_while_the_disk_fails_goes_to_another_when_it_works() {
     world.crash(Written::Requests(ALL));
     let mut heir = Client::connect(&mut world, "heir");
     assert_eq!(messages(&mut heir), 2);
+}
+
+/// Nothing of its session is on disk, and so nothing of what it was owed.
+#[test]
+fn what_a_brief_member_leaves_while_the_disk_fails_goes_to_another_when_it_works() {
+    for ends in [true, false] {
+        let mut world = world();
+        let mut publisher = Client::connect(&mut world, "publisher");
+        let heir = Client::subscriber(&mut world, "heir", "$share/g/t", 2);
+        heir.peer.reset();
+        settle(&mut world);
+        let mut leaver = Client::dial(&mut world);
+        let receive_max = (property::RECEIVE_MAXIMUM, Value::Number(1));
+        leaver.connect_as("leaver", 0, None, &[receive_max]);
+        leaver.peer.send(&wire::subscribe(Version::V5, 1, &[("$share/g/t", 2)]));
+        settle(&mut world);
+        leaver.expect("a CONNACK", |packet| matches!(packet, Packet::Connack { code: 0, .. }));
+        leaver.expect("a SUBACK", |packet| matches!(packet, Packet::Suback { .. }));
+        for (packet_id, qos) in [(1, 1), (2, 1), (3, 2)] {
+            publisher.publish(&mut world, packet_id, qos);
+        }
+        leaver.message();
+        leaver.expect_nothing();
+        fail(&mut world);
+        if ends {
+            leaver.peer.reset();
+        } else {
+            leaver.say(&mut world, &wire::unsubscribe(Version::V5, 2, &["$share/g/t"]));
+        }
+        settle(&mut world);
+        assert!(world.counters(0).shared_passed_on.value() > 0, "they were passed on in vain");
+        heal(&mut world);
+        world.crash(Written::Requests(ALL));
+        let mut heir = Client::connect(&mut world, "heir");
+        // What it was sent is its own as long as its session lasts.
+        assert_eq!(messages(&mut heir), if ends { 3 } else { 2 });
+    }
 }
 
 #[test]

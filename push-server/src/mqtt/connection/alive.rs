@@ -7,6 +7,7 @@ use push_common::ping_rate::PingPace;
 use super::{Connection, State};
 use crate::mqtt::Limits;
 use crate::mqtt::codec::Reason;
+use crate::mutant::{Rule, is_left_out};
 
 /// This many bytes of an incomplete packet count as hearing the client, as a whole packet does: a
 /// large packet may take long to arrive. 1 KiB, so that a client cannot stay alive by a byte at a
@@ -27,13 +28,18 @@ pub enum Timeout {
 impl Connection {
     /// When to call `handle_timeout`. Calling it earlier or later does no harm. `None`: never.
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        if self.state == State::Over { None } else { self.keep_alive.deadline(self.last_heard) }
+        if self.state == State::Over || is_left_out(Rule::SilentExpires) {
+            return None;
+        }
+        self.keep_alive.deadline(self.last_heard)
     }
 
     /// Checks the deadline at `now`. `seen_by_kernel`: when the kernel last heard the client; it
     /// answers pings without telling user space.
     pub fn handle_timeout(&mut self, now: Monotonic, seen_by_kernel: Monotonic) -> Timeout {
-        self.last_heard = self.last_heard.max(seen_by_kernel);
+        if !is_left_out(Rule::KernelHears) {
+            self.last_heard = self.last_heard.max(seen_by_kernel);
+        }
         match self.poll_timeout() {
             Some(deadline) if deadline <= now => Timeout::Expired,
             _ => Timeout::Alive,

@@ -10,6 +10,7 @@ use crate::mqtt::delivery::Delivery;
 use crate::mqtt::session::{Next, SendOutcome, Session};
 use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::transmit::{Transmit, Writer};
+use crate::mutant::{Rule, is_left_out};
 
 impl Connection {
     /// Moves frames into `out` until it holds about `bytes_max` bytes (at least one frame, if there
@@ -25,18 +26,24 @@ impl Connection {
         let window = self.window(limits);
         let Audience { version, packet_len_max, .. } = self.audience();
         let topic_alias_max = self.topic_alias_max.min(limits.topic_alias_send_max);
+        let is_judged = limits.policy.judges_receivers();
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
             let (mut topic, mut len) = (TopicForm::Whole, 0);
             let next = session.next(window, |delivery, dup, receiver| {
                 // A message sent before is sent again even if it has expired meanwhile
                 // [MQTT-3.3.2-5].
-                if !dup && delivery.message.is_expired(now) {
+                let is_expired =
+                    delivery.message.is_expired(now) && !is_left_out(Rule::ExpiredUnsent);
+                if !dup && is_expired {
                     writer.dropped_expired();
                     return SendOutcome::Dropped;
                 }
-                if !dup && limits.policy.receive(&delivery.message.topic, receiver).is_err() {
-                    return writer.denied(delivery);
+                if is_judged && !dup {
+                    let topic = &delivery.message.topic;
+                    if limits.policy.receive(topic, receiver.subject()).is_err() {
+                        return writer.denied(delivery);
+                    }
                 }
                 topic = form(&mut self.extras, &delivery.message.topic, topic_alias_max);
                 let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup, version, now };
@@ -89,6 +96,9 @@ impl Connection {
 
     /// How many publishes the client may have unacknowledged.
     pub(super) fn window(&self, limits: &Limits) -> u16 {
+        if is_left_out(Rule::ReceiveMaximum) {
+            return limits.inflight_max;
+        }
         self.receive_max.min(limits.inflight_max)
     }
 }

@@ -24,6 +24,8 @@ pub struct Left {
     writes: u32,
     /// One of these writes has failed: the disk still has its message in this outbox.
     has_failed: bool,
+    /// The next message was asked for, and may not leave yet.
+    is_held: bool,
     /// What these messages count against the total of all sessions once their session has ended.
     charge: Option<Charge>,
 }
@@ -74,9 +76,14 @@ impl Left {
         self.queue.push_back(Owed::new(position, Filing::Written, delivery, memory));
     }
 
-    /// Takes out the next message. While it is offered it counts nowhere, so that it does not take
-    /// its own room.
+    /// Takes out the next message, unless it may not leave before it is safe: if its write fails, its
+    /// publisher sends it again, and at QoS 2 no member may have had it. While it is offered it counts
+    /// nowhere, so that it does not take its own room.
     pub fn take(&mut self) -> Option<LeftMessage> {
+        if !self.queue.front()?.may_leave() {
+            self.is_held = true;
+            return None;
+        }
         let owed = self.queue.pop_front()?;
         let (position, filing) = (owed.position, owed.filing);
         let slip = self.followed.take(position);
@@ -91,6 +98,12 @@ impl Left {
             self.followed.insert(position, slip);
         }
         self.queue.push_front(Owed::new(position, filing, delivery, memory));
+    }
+
+    /// Whether `take` has held a message back since the last call. When a write of the session has ended,
+    /// `take` may give it.
+    pub fn take_held(&mut self) -> bool {
+        std::mem::take(&mut self.is_held)
     }
 
     /// Whether no message waits to be offered.

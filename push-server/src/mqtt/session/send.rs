@@ -5,9 +5,9 @@ use super::super::delivery::Delivery;
 use super::super::inflight::{PubrecOutcome, Retry};
 use super::super::outbox::Outbox;
 use super::super::owed::{Owed, SessionChange, packet_id};
-use super::Session;
-use crate::access::Subject;
+use super::{Session, SessionName};
 use crate::broker::{Fate, QoS};
+use crate::mutant::{Rule, is_left_out};
 
 /// What happens to the next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,9 @@ impl Session {
     pub(in super::super) fn next(
         &mut self,
         window: u16,
-        mut judge: impl FnMut(&Delivery, bool, Subject<'_>) -> SendOutcome,
+        mut judge: impl FnMut(&Delivery, bool, &SessionName) -> SendOutcome,
     ) -> Option<Next> {
-        let receiver = self.name.subject();
+        let receiver = &self.name;
         let outbox = self.outbox.as_deref_mut()?;
         while outbox.inflight.has_retries() {
             match outbox.inflight.retry(window)? {
@@ -68,7 +68,8 @@ impl Session {
                 Retry::Publish(packet_id, delivery)
                     if judge(&delivery, true, receiver) == SendOutcome::Sent =>
                 {
-                    return Some(Next::Publish { delivery, packet_id, dup: true });
+                    let dup = !is_left_out(Rule::RetryIsDup);
+                    return Some(Next::Publish { delivery, packet_id, dup });
                 }
                 Retry::Publish(packet_id, _) => {
                     if let Some(ended) = outbox.inflight.forget(packet_id) {

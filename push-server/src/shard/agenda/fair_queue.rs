@@ -1,14 +1,14 @@
 //! Whose work a shard does next: deficit round robin over the sessions that cause it, newcomers
 //! first.
 //!
-//! Each session with work waiting may cause `quantum` units of it a round (Shreedhar and Varghese,
-//! 1995). Whoever asks for more waits for its next round, and all others have theirs in between. A
-//! session that had nothing waiting goes before those that had (RFC 8290, section 4.2): a heartbeat
-//! or a single publish passes by any backlog. (They have eight times as much as the others at the most:
-//! thousands that come and go are not to starve one with more to do.) What a session spent in this turn while it had nothing
-//! waiting counts, so that coming and going wins nothing.
+//! Each session with work waiting may cause `quantum` units of it a round (Shreedhar and Varghese, 1995). A session
+//! with more work waits for its next round, and all others have theirs in between. Flows whose work is new go
+//! before those that have had a turn (RFC 8290, section 4.2): a heartbeat or a single publish passes by any
+//! backlog. They get at most eight times as much as the others, because thousands of flows that come and go must
+//! not starve one with more to do. Units that a flow spends while it has nothing waiting count for its turn, so
+//! that coming and going wins nothing.
 //!
-//! Pure: it knows neither clocks nor rings, but what it is told by whoever does the work.
+//! Pure: it knows neither clocks nor rings; the caller does the work, and says what it cost.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -19,15 +19,14 @@ use push_common::clock::Monotonic;
 
 use crate::store::SessionNumber;
 
-/// Whose work it is: a session, by its shard and its number.
+/// On whose account work is done: a session's, by its shard and its number.
 ///
-/// Not by its key, which a newcomer gets as soon as the session has ended: what the session has left
-/// (its will, a publish under way) may wait for the store much longer, and the newcomer's work would
-/// wait behind it.
+/// Not by its key, which another session gets as soon as this one has ended: its will or a publish under way may
+/// wait for the store much longer, and the other session's work would wait behind that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Flow {
     shard: u16,
-    kind: Kind,
+    kind: FlowKind,
     number: u32,
 }
 
@@ -43,37 +42,37 @@ impl From<SessionNumber> for FlowNumber {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum FlowKind {
     Session,
     Newcomer,
     Ended,
-    Left,
+    HandOn,
     Door,
     Nobody,
     Returned,
 }
 
 impl Flow {
-    /// A session's, whichever connection it has.
+    /// A session's flow, over all its connections.
     pub(crate) fn session(shard: u16, number: FlowNumber) -> Self {
-        Self { shard, kind: Kind::Session, number: number.0 }
+        Self { shard, kind: FlowKind::Session, number: number.0 }
     }
 
-    /// A connection's that has no session (yet, or any more).
+    /// The flow of a connection without a session.
     pub(crate) fn newcomer(shard: u16, client: u32) -> Self {
-        Self { shard, kind: Kind::Newcomer, number: client }
+        Self { shard, kind: FlowKind::Newcomer, number: client }
     }
 
-    /// What has to be cleared away behind a session that has ended, whatever else of it still waits.
+    /// The clearing up after an ended session. It does not wait behind the session's other work.
     pub(crate) fn ended(shard: u16, key: u32) -> Self {
-        Self { shard, kind: Kind::Ended, number: key }
+        Self { shard, kind: FlowKind::Ended, number: key }
     }
 
-    /// Messages for groups that have come back to this flow's shard, since a member elsewhere was gone or
-    /// refused them. They do not wait behind the flow's other work: that may wait for another shard to take
-    /// letters, which it does when these have been dealt with.
+    /// Messages for groups that have come back to this flow's shard, because a member elsewhere was gone or refused
+    /// them. They do not wait behind the flow's other work: that may wait for another shard to take letters, and
+    /// the other shard does when these have been dealt with.
     pub(crate) fn returned(self) -> Self {
-        Self { kind: Kind::Returned, ..self }
+        Self { kind: FlowKind::Returned, ..self }
     }
 
     /// Whether it is a flow of this shard's own.
@@ -81,28 +80,27 @@ impl Flow {
         self.shard == shard
     }
 
-    /// Tells it from nearly all others.
+    /// Sixteen bits that differ between nearly all flows.
     pub(crate) fn tag(self) -> NonZeroU16 {
         let place = u32::from(self.shard) << 3 | self.kind as u32;
         let mixed = (self.number ^ place << 24).wrapping_mul(0x9E37_79B1) >> 16;
         NonZeroU16::new(mixed as u16).unwrap_or(NonZeroU16::MAX)
     }
 
-    /// What sessions that have ended owed to their groups. One flow for all of them: a thousand that end
-    /// at once have as much of a shard as one that is there.
-    pub(crate) fn left(shard: u16) -> Self {
-        Self { shard, kind: Kind::Left, number: 0 }
+    /// Messages that ended sessions hand on. One flow for all of them: a thousand sessions that end at once get as
+    /// much of a shard as one that goes on.
+    pub(crate) fn hand_on(shard: u16) -> Self {
+        Self { shard, kind: FlowKind::HandOn, number: 0 }
     }
 
-    /// What comes in by a door from outside the shards.
+    /// A door's messages.
     pub(crate) fn door(shard: u16, number: u32) -> Self {
-        Self { shard, kind: Kind::Door, number }
+        Self { shard, kind: FlowKind::Door, number }
     }
 
-    /// All else that no session that is there causes: what the store is offered again, and wills that a
-    /// start has found.
+    /// Work of no session: writes that the store is offered again, and wills that a start has found.
     pub(crate) fn nobody(shard: u16) -> Self {
-        Self { shard, kind: Kind::Nobody, number: 0 }
+        Self { shard, kind: FlowKind::Nobody, number: 0 }
     }
 }
 
@@ -110,44 +108,44 @@ impl Flow {
 #[derive(Debug)]
 pub(crate) struct FairQueue<W> {
     quantum: u32,
-    flows: HashMap<Flow, Waiting<W>, foldhash::fast::RandomState>,
-    /// Flows that have not had a turn since they have work waiting.
+    flows: HashMap<Flow, WaitingFlow<W>, foldhash::fast::RandomState>,
+    /// Flows that have not had a turn since their work came.
     fresh: VecDeque<Flow>,
     /// Flows that have had one.
     rest: VecDeque<Flow>,
-    /// Flows whose work cannot go on in this turn, whatever they may spend.
+    /// Flows whose work cannot go on in this turn.
     blocked: Vec<Flow>,
     /// Flows whose work cannot go on before `unpark`.
     parked: Vec<Flow>,
-    /// What flows without work waiting have spent in this turn.
+    /// Units that flows without waiting work have spent in this turn.
     spent: HashMap<Flow, u32, foldhash::fast::RandomState>,
-    /// Emptied ones, kept for their memory: flows come and go all the time.
+    /// Emptied queues, kept for their memory: flows come and go all the time.
     spare: Vec<VecDeque<W>>,
     /// Units that fresh flows have had ahead of their share against the others.
     fresh_lead: i64,
     now: Monotonic,
 }
 
-/// So many times the units of the others fresh flows may have while both wait, so that many who come
-/// and go cannot keep one from its work that has more of it.
+/// Fresh flows get at most so many times the units of the others while both wait: many that come and go must not
+/// starve one with more to do.
 const FRESH_SHARE: i64 = 8;
 
-/// How many emptied queues are kept, and how large ones.
+/// How many emptied queues are kept, and up to which capacity.
 const SPARE_MAX: usize = 256;
 const SPARE_CAPACITY_MAX: usize = 16;
 
 #[derive(Debug)]
-struct Waiting<W> {
+struct WaitingFlow<W> {
     work: VecDeque<W>,
-    /// Units it may spend before its turn ends; what it has overspent where negative.
+    /// Units it may spend before its turn ends; negative where it has overspent.
     deficit: i64,
-    /// When some of its work was done last.
+    /// When a piece of its work was last done.
     since: Monotonic,
     is_fresh: bool,
     is_parked: bool,
 }
 
-/// Until when what is left of a piece of work waits.
+/// Until when the rest of a piece of work waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     /// Its flow's next round.
@@ -161,7 +159,7 @@ enum Until {
 /// A piece of work whose turn it is. To be given back by `done`, `unfinished`, `blocked` or `parked`.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Due<W> {
+pub(crate) struct NextWork<W> {
     pub(crate) flow: Flow,
     pub(crate) work: W,
     /// Units that may be spent on it.
@@ -204,7 +202,7 @@ impl<W> FairQueue<W> {
         self.flows.is_empty()
     }
 
-    /// Whether work waits for something that only time brings.
+    /// Whether work waits for the next turn.
     pub(crate) fn has_blocked(&self) -> bool {
         !self.blocked.is_empty()
     }
@@ -214,7 +212,7 @@ impl<W> FairQueue<W> {
         !self.parked.is_empty()
     }
 
-    /// What parked work has waited for has come.
+    /// Parked work may go on.
     pub(crate) fn unpark(&mut self) {
         for flow in self.parked.drain(..) {
             if let Some(waiting) = self.flows.get_mut(&flow) {
@@ -225,16 +223,16 @@ impl<W> FairQueue<W> {
         }
     }
 
-    /// How long the flow has waited that waited longest, in milliseconds. What is parked waits for
-    /// somebody else.
+    /// How long the longest-waiting flow has waited, in milliseconds. Parked flows do not count: they wait for the
+    /// store.
     pub(crate) fn longest_wait_millis(&self, now: Monotonic) -> u64 {
         let waiting = self.flows.values().filter(|waiting| !waiting.is_parked);
         let oldest = waiting.map(|waiting| waiting.since).min();
         oldest.map_or(0, |since| now.since(since).as_millis() as u64)
     }
 
-    /// What a flow may spend at once on work that comes now. `None`: the work has to wait, behind
-    /// what waits already or because the flow has had its share of this turn.
+    /// How many units a flow may spend at once on work that comes now. `None`: the work has to wait, because the
+    /// flow has work waiting or has had its share of this turn.
     pub(crate) fn allowance(&self, flow: Flow) -> Option<u32> {
         if !self.flows.is_empty() && self.flows.contains_key(&flow) {
             return None;
@@ -262,7 +260,7 @@ impl<W> FairQueue<W> {
                 if is_fresh { &mut self.fresh } else { &mut self.rest }.push_back(flow);
                 let since = self.now;
                 let is_parked = false;
-                place.insert(Waiting { work: waiting, deficit, since, is_fresh, is_parked });
+                place.insert(WaitingFlow { work: waiting, deficit, since, is_fresh, is_parked });
             }
         }
     }
@@ -273,22 +271,22 @@ impl<W> FairQueue<W> {
     }
 
     /// The piece of work whose turn it is, if any can be done now.
-    pub(crate) fn next(&mut self) -> Option<Due<W>> {
+    pub(crate) fn next(&mut self) -> Option<NextWork<W>> {
         loop {
             let flow = self.next_flow()?;
             let Some(waiting) = self.flows.get_mut(&flow) else { continue };
             if waiting.deficit <= 0 {
-                // A new round; one that has overspent sits some of them out.
+                // A new round begins; a flow that has overspent sits some of them out.
                 waiting.deficit += i64::from(self.quantum);
             }
             if waiting.deficit <= 0 {
                 self.rest.push_back(flow);
                 continue;
             }
-            // A deficit is the quantum at the most, which fits.
+            // A deficit is at most the quantum, so it fits.
             let allowance = waiting.deficit as u32;
             let Some(work) = waiting.work.pop_front() else { continue };
-            return Some(Due { flow, work, allowance });
+            return Some(NextWork { flow, work, allowance });
         }
     }
 
@@ -302,13 +300,13 @@ impl<W> FairQueue<W> {
         self.fresh.pop_front()
     }
 
-    /// A piece of work is done, for so many units.
+    /// A piece of work is done; it has cost so many units.
     pub(crate) fn done(&mut self, flow: Flow, units: u32) {
         self.settle(flow, units, std::iter::empty(), Until::Round);
     }
 
-    /// A piece of work has come so far as its flow may spend. What is left of it, in order, goes
-    /// before all else that the flow has waiting.
+    /// A piece of work has used up its flow's allowance. The pieces that are `left` of it, in order, go before the
+    /// flow's other work.
     pub(crate) fn unfinished(
         &mut self,
         flow: Flow,
@@ -361,7 +359,7 @@ impl<W> FairQueue<W> {
         }
         if waiting.work.is_empty() {
             let spent = i64::from(quantum) - waiting.deficit;
-            if let Some(Waiting { work, .. }) = self.flows.remove(&flow)
+            if let Some(WaitingFlow { work, .. }) = self.flows.remove(&flow)
                 && self.spare.len() < SPARE_MAX
                 && work.capacity() <= SPARE_CAPACITY_MAX
             {

@@ -5,48 +5,50 @@ mod frozen;
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
+use super::input_budget::InputCharge;
 use super::intake::Intake;
 use super::output::Output;
 use super::receipts::Receipts;
 use crate::access::scram::Nonce;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Connection, Handshake, PublishReceipt};
+use crate::mqtt::{Connection, Handshake, PublishReceipt, Will};
 use crate::shard::agenda::FlowNumber;
 use crate::shard::connect_order::ConnectNumber;
-use crate::shard::ports::{Ports, SlotOf, SocketOf, Token};
-use crate::transport::Transport;
+use crate::shard::ports::{Ports, SlotOf, Socket, SocketOf, Token};
+use crate::transport::{Goodbye, Transport};
 
 /// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
 /// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.
-pub(crate) const LINGER_MILLIS: u64 = 1_000;
+const LINGER_MILLIS: u64 = 1_000;
 
-/// A socket and its state. An idle one owns no buffer.
+/// A socket and its state. An idle one owns no buffer. The open fields are parts, each the owner of what is in
+/// it, and handles of ports, which the wire and the kernel path ask for.
 #[derive(Debug)]
 pub(crate) struct Client<P: Ports> {
     pub(crate) socket: SocketOf<P>,
-    pub(crate) generation: u32,
-    pub(crate) phase: Phase,
+    pub(crate) slot: Option<SlotOf<P>>,
     /// What lies between the socket and MQTT.
     pub(crate) transport: Transport,
+    pub(crate) intake: Intake,
+    pub(crate) output: Output,
+    generation: u32,
+    phase: Phase,
     /// Its place among the CONNECTs of all shards: of two connections of a client the later one stays.
-    pub(crate) connect_number: ConnectNumber,
+    connect_number: ConnectNumber,
     /// Bytes of whole frames that the socket has accepted, with those of the layers: the slot's `tx`.
     sent_bytes: u64,
-    pub(crate) slot: Option<SlotOf<P>>,
     /// The tick of the one timer of this client that counts; others are stale.
     timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
     receipts: Option<Box<Receipts>>,
-    pub(crate) intake: Intake,
-    pub(crate) output: Output,
 }
 
-/// The phases of a client's life.
+/// The phases of a client's life. A client goes from one to the next by its own methods alone.
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// Not served yet: CONNECT has not come whole, or the client is being authenticated. Closed at the deadline.
     Handshake(PendingClient),
-    /// Served, with this session, whose flow is kept here because all input asks for it.
+    /// Served, with this session. The session's flow is here because all input needs it.
     Serving { connection: Connection, session: u32, flow: FlowNumber },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
@@ -57,12 +59,34 @@ pub(crate) enum Phase {
 /// A client that is not served yet.
 #[derive(Debug)]
 pub(crate) struct PendingClient {
+    /// What the protocol knows of it.
     pub(crate) handshake: Handshake,
-    pub(crate) deadline: Monotonic,
-    /// What is to be sent meanwhile (AUTH).
-    pub(crate) frames: Vec<Bytes>,
+    deadline: Monotonic,
+    /// Replies to be sent meanwhile (AUTH).
+    frames: Vec<Bytes>,
     /// It is with the shard of its session.
-    pub(crate) is_home: bool,
+    is_home: bool,
+}
+
+/// A connection that is over, of a served client. Plain data: each part of the shard takes its piece.
+#[derive(Debug)]
+pub(crate) struct EndedConnection {
+    pub(crate) session: u32,
+    pub(crate) will: Option<Box<Will>>,
+    /// Received bytes that were not parsed, and what they count against the budget of input.
+    pub(crate) input: (Vec<u8>, Option<Box<InputCharge>>),
+    /// Publishes whose acknowledgement waited.
+    pub(crate) receipts: Option<Box<Receipts>>,
+}
+
+/// A client that leaves for its session's shard. Plain data.
+#[derive(Debug)]
+pub(crate) struct DepartingClient<S> {
+    pub(crate) socket: S,
+    pub(crate) transport: Transport,
+    pub(crate) connect_number: ConnectNumber,
+    /// `None`: its CONNECT was accepted.
+    pub(crate) pending: Option<PendingClient>,
 }
 
 impl PendingClient {
@@ -70,27 +94,186 @@ impl PendingClient {
     pub(crate) fn new(nonce: Nonce, deadline: Monotonic) -> Self {
         Self { handshake: Handshake::new(nonce), deadline, frames: Vec::new(), is_home: false }
     }
+
+    /// When it is closed.
+    pub(crate) fn deadline(&self) -> Monotonic {
+        self.deadline
+    }
+
+    /// It is closed at `latest`, if not before. Returns when.
+    pub(crate) fn hasten(&mut self, latest: Monotonic) -> Monotonic {
+        self.deadline = self.deadline.min(latest);
+        self.deadline
+    }
+
+    /// A reply is to be sent. Returns whether it may be, being with the shard of its session.
+    pub(crate) fn push_reply(&mut self, frame: Bytes) -> bool {
+        self.frames.push(frame);
+        self.is_home
+    }
+
+    /// Takes the replies that were not sent.
+    pub(crate) fn take_replies(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// It is with the shard of its session.
+    pub(crate) fn come_home(&mut self) {
+        self.is_home = true;
+    }
 }
 
 impl<P: Ports> Client<P> {
-    pub(crate) fn new(socket: SocketOf<P>, generation: u32, phase: Phase) -> Self {
+    /// A client whose CONNECT has not been read, if it has no number.
+    pub(crate) fn new(
+        socket: SocketOf<P>,
+        generation: u32,
+        transport: Transport,
+        connect_number: ConnectNumber,
+        phase: Phase,
+    ) -> Self {
         Self {
             socket,
-            generation,
-            phase,
-            transport: Transport::default(),
-            connect_number: ConnectNumber::default(),
-            sent_bytes: 0,
             slot: None,
-            timer_tick: 0,
-            receipts: None,
+            transport,
             intake: Intake::default(),
             output: Output::default(),
+            generation,
+            phase,
+            connect_number,
+            sent_bytes: 0,
+            timer_tick: 0,
+            receipts: None,
         }
     }
 
+    /// Leaves for the shard of its session, before its first byte was sent.
+    pub(crate) fn depart(self) -> DepartingClient<SocketOf<P>> {
+        debug_assert!(self.is_quiet(), "an operation of this ring would follow it");
+        let Self { socket, transport, connect_number, phase, .. } = self;
+        let pending = match phase {
+            Phase::Handshake(pending) => Some(pending),
+            _ => None,
+        };
+        DepartingClient { socket, transport, connect_number, pending }
+    }
+
+    /// What operations on its socket, and work that is begun for it, know it by.
     pub(crate) fn token(&self, index: u32) -> Token {
         Token { index, generation: self.generation }
+    }
+
+    /// Whether a token of its index means it.
+    pub(crate) fn is_meant_by(&self, token: Token) -> bool {
+        self.generation == token.generation
+    }
+
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    pub(crate) fn is_served(&self) -> bool {
+        matches!(self.phase, Phase::Serving { .. })
+    }
+
+    /// Its connection, while it is served.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        match &self.phase {
+            Phase::Serving { connection, .. } => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// Its connection, while it is served.
+    pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        self.served_mut().map(|(connection, _)| connection)
+    }
+
+    /// Its connection and the key of its session, while it is served.
+    pub(crate) fn served_mut(&mut self) -> Option<(&mut Connection, u32)> {
+        match &mut self.phase {
+            Phase::Serving { connection, session, .. } => Some((connection, *session)),
+            _ => None,
+        }
+    }
+
+    /// Its handshake, until it is served.
+    pub(crate) fn pending_mut(&mut self) -> Option<&mut PendingClient> {
+        match &mut self.phase {
+            Phase::Handshake(pending) => Some(pending),
+            _ => None,
+        }
+    }
+
+    /// Its CONNECT was read, as the one with this number.
+    pub(crate) fn set_connect_number(&mut self, number: ConnectNumber) {
+        self.connect_number = number;
+    }
+
+    /// Its place among the CONNECTs of all shards.
+    pub(crate) fn connect_number(&self) -> ConnectNumber {
+        self.connect_number
+    }
+
+    /// It is served from now on.
+    pub(crate) fn serve(&mut self, connection: Connection, session: u32, flow: FlowNumber) {
+        self.phase = Phase::Serving { connection, session, flow };
+    }
+
+    /// Its connection is over. Returns what others are to know of that. `None`: it was not served.
+    pub(crate) fn end_connection(&mut self, now: Monotonic) -> Option<EndedConnection> {
+        let (connection, session) = self.served_mut()?;
+        let (will, input) = (connection.take_will(), connection.take_input());
+        let input = (input, self.intake.end());
+        self.linger(now);
+        Some(EndedConnection { session, will, input, receipts: self.receipts.take() })
+    }
+
+    /// The last frames are to be sent, behind them what its layers say at the end, and FIN. Returns by when.
+    pub(crate) fn finish(
+        &mut self,
+        frames: Vec<Bytes>,
+        goodbye: Goodbye,
+        now: Monotonic,
+    ) -> Monotonic {
+        self.transport.close(goodbye);
+        let deadline = now.after_millis(LINGER_MILLIS);
+        self.phase = Phase::Flushing { deadline, frames };
+        deadline
+    }
+
+    /// Takes what is to be sent while it is not served. `None`: nothing is sent any more.
+    pub(crate) fn take_frames(&mut self) -> Option<Vec<Bytes>> {
+        match &mut self.phase {
+            Phase::Handshake(PendingClient { frames, .. }) | Phase::Flushing { frames, .. } => {
+                Some(std::mem::take(frames))
+            }
+            Phase::Serving { .. } | Phase::Lingering { .. } => None,
+        }
+    }
+
+    /// All was sent: FIN, and then it waits for the peer's. Returns how long.
+    pub(crate) fn end_sending(&mut self, now: Monotonic) -> Monotonic {
+        self.socket.end_sending();
+        self.linger(now)
+    }
+
+    /// It waits for nothing but the end of the ring's operations.
+    pub(crate) fn give_up(&mut self, now: Monotonic) {
+        self.intake.end_peer();
+        self.linger(now);
+    }
+
+    fn linger(&mut self, now: Monotonic) -> Monotonic {
+        let deadline = now.after_millis(LINGER_MILLIS);
+        self.phase = Phase::Lingering { deadline };
+        deadline
+    }
+
+    /// Whether it can be removed.
+    pub(crate) fn is_over(&self) -> bool {
+        let is_lingering = matches!(self.phase, Phase::Lingering { .. });
+        is_lingering && self.intake.is_peer_gone() && self.is_quiet()
     }
 
     /// Bytes of whole frames that the socket has accepted.
@@ -123,19 +306,19 @@ impl<P: Ports> Client<P> {
         self.receipts.is_some()
     }
 
-    /// The receipt of a publish waits; returns what tells it from others.
+    /// The receipt of a publish waits. Returns the number by which it is settled.
     pub(crate) fn wait_receipt(&mut self, receipt: PublishReceipt) -> u64 {
         self.receipts.get_or_insert_default().push(receipt)
     }
 
-    /// What one waits for is done.
+    /// The publish with this number can be acknowledged.
     pub(crate) fn settle_receipt(&mut self, number: u64, reason: Reason) {
         if let Some(receipts) = &mut self.receipts {
             receipts.settle(number, reason);
         }
     }
 
-    /// Takes the first one, if what it waits for is done.
+    /// Takes the first receipt, if it is settled.
     pub(crate) fn pop_settled(&mut self) -> Option<(PublishReceipt, Reason)> {
         let receipts = self.receipts.as_mut()?;
         let settled = receipts.pop_settled()?;
@@ -145,13 +328,8 @@ impl<P: Ports> Client<P> {
         Some(settled)
     }
 
-    /// Takes all of them: the connection is over.
-    pub(crate) fn take_receipts(&mut self) -> Option<Box<Receipts>> {
-        self.receipts.take()
-    }
-
-    /// Whether somebody has yet to say who the client is. It may leave for another shard by that, so nothing is begun
-    /// on its socket: what it sends waits, and so does what WebSocket owes it.
+    /// Whether the client waits for an answer to who it is. It may leave for another shard then, so no operation is
+    /// begun on its socket: bytes that it sends wait, and so do those that WebSocket owes it.
     pub(crate) fn is_asking(&self) -> bool {
         matches!(&self.phase, Phase::Handshake(pending) if pending.handshake.is_asking())
     }

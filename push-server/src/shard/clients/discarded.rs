@@ -1,7 +1,6 @@
-//! Input of connections that have ended, which nobody will parse any more. A packet that was under way may
-//! have been large, the system takes 0.1 ms or so to take a MiB back, and many connections may end at once:
-//! so their memory goes in pieces, a few in each turn. It counts against the budget of input until all of it is
-//! gone, or another client needs the room.
+//! Input of ended connections, to be freed. An unfinished packet may have been large, the system takes 0.1 ms or so
+//! to take a MiB back, and many connections may end at once: so their memory goes in pieces, a few in each turn. It
+//! counts against the budget of input until all of it is gone, or another client needs the room.
 
 use super::input_budget::InputCharge;
 
@@ -13,7 +12,7 @@ const PIECE_BYTES: usize = 1 << 20;
 pub(crate) struct Discarded(Vec<(Vec<u8>, Option<Box<InputCharge>>)>);
 
 impl Discarded {
-    /// The memory of a connection's input, and what it counts.
+    /// Adds the memory of a connection's input, with its charge.
     pub(crate) fn push(&mut self, memory: Vec<u8>, charge: Option<Box<InputCharge>>) {
         if memory.capacity() > PIECE_BYTES {
             self.0.push((memory, charge));

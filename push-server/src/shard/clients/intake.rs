@@ -1,14 +1,13 @@
-//! What comes from a client: whether it is received, and what its input waits for. It decides nothing about
-//! what was received.
+//! A client's input: whether it is being received, and what it waits for. Nothing here looks at the bytes.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use push_common::clock::Monotonic;
 
-use super::input_budget::{Holder, InputBudget, InputCharge, Unfinished};
+use super::input_budget::{InputBudget, InputCharge, InputOwner, Unfinished};
 
-/// What is kept of packets that are being done is counted in parts of 64 KiB: up to 16 MiB in a byte.
+/// Packets that are being done are counted in parts of 64 KiB: up to 16 MiB in a byte.
 const HELD_PART_BITS: u32 = 16;
 
 /// One client's.
@@ -18,7 +17,7 @@ pub(crate) struct Intake {
     charge: Option<Box<InputCharge>>,
     /// Since when its input has waited for its answers to leave, in nanoseconds.
     throttled_at: Option<NonZeroU64>,
-    /// What is kept of a packet that is being done, in parts of 64 KiB.
+    /// How much is kept of a packet that is being done, in parts of 64 KiB.
     held_parts: u8,
     /// It waits: for the store, for its session's turn, or for its own answers to leave.
     is_stalled: bool,
@@ -69,7 +68,7 @@ impl Intake {
         std::mem::take(&mut self.is_stalled)
     }
 
-    /// What is kept of a packet that is being done, in bytes: it counts like one that is not whole.
+    /// How much is kept of a packet that is being done, in bytes. It counts like a packet that is not whole.
     pub(crate) fn held_bytes(&self) -> usize {
         usize::from(self.held_parts) << HELD_PART_BITS
     }
@@ -85,7 +84,7 @@ impl Intake {
         self.throttled_at.map(|nanos| Monotonic(nanos.get()))
     }
 
-    /// It waits for its answers from now on. Nobody waits since the machine's start.
+    /// It waits for its answers from now on. `now` is never the machine's start, which stands for not waiting.
     pub(crate) fn throttle(&mut self, now: Monotonic) {
         self.throttled_at = NonZeroU64::new(now.0);
     }
@@ -102,18 +101,18 @@ impl Intake {
         self.throttled_at = None;
     }
 
-    /// Counts `bytes` that wait for the rest of their packet, with `behind` bytes of whole ones before them.
-    /// Returns who has to go for it, and whether nothing was counted before.
+    /// Counts `bytes` that wait for the rest of their packet, with `behind` bytes of whole packets before them.
+    /// Returns the clients to be disconnected for that, and whether nothing was counted before.
     pub(crate) fn charge(
         &mut self,
         budget: &Arc<InputBudget>,
-        holder: Holder,
+        owner: InputOwner,
         (bytes, behind): (usize, u64),
         now: Monotonic,
-    ) -> (Vec<Holder>, bool) {
+    ) -> (Vec<InputOwner>, bool) {
         let input = Unfinished { bytes, behind, is_kept_waiting: self.is_stalled };
         let was_charged = self.charge.is_some();
-        let condemned = budget.charge(&mut self.charge, holder, input, now);
+        let condemned = budget.charge(&mut self.charge, owner, input, now);
         (condemned, !was_charged && self.charge.is_some())
     }
 
@@ -122,12 +121,12 @@ impl Intake {
         self.charge = None;
     }
 
-    /// Whether it has to go for others, and has not become whole meanwhile.
+    /// Whether its client is to be disconnected for others' input, and its packet has not become whole meanwhile.
     pub(crate) fn is_condemned(&self) -> bool {
         self.charge.as_ref().is_some_and(|charge| charge.is_condemned())
     }
 
-    /// When a large packet has to have gone on, while the server takes it.
+    /// When a large packet is next measured, while the server takes it.
     pub(crate) fn progress_deadline(&self) -> Option<Monotonic> {
         let charge = self.charge.as_ref().filter(|_| !self.is_stalled)?;
         Some(charge.progress_deadline())
@@ -138,7 +137,7 @@ impl Intake {
         self.charge.as_mut().is_some_and(|charge| charge.is_too_slow(bytes, rate_min, now))
     }
 
-    /// The connection is over. Returns what its input counts, which goes with the input.
+    /// The connection is over. Returns the charge of its input, which goes with the input.
     pub(crate) fn end(&mut self) -> Option<Box<InputCharge>> {
         self.is_stalled = false;
         self.unthrottle();

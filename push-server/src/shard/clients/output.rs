@@ -1,5 +1,5 @@
-//! What goes to a client: whether something is on its way, whether anything may be, and which of the shard's
-//! lists of clients it is in for that.
+//! A client's output: whether a send is under way, whether one may begin, and which of the shard's lists of clients
+//! the client is in for that.
 
 use std::num::NonZeroU16;
 
@@ -18,7 +18,8 @@ pub(crate) struct Output {
     /// The tag of the flow on whose account it was put last into the list of clients to flush at the
     /// end of the turn.
     dirty_for: Option<NonZeroU16>,
-    /// Nothing is sent yet, as long as CONNACK waits for so much: the store, groups that hear of it.
+    /// How many things CONNACK, and all that follows it, waits for: the store, groups that have to hear of the
+    /// client.
     holds: u8,
     /// In one byte: an idle client is to stay small.
     flags: u8,
@@ -55,12 +56,12 @@ impl Output {
         self.holds > 0
     }
 
-    /// CONNACK waits for one thing more.
+    /// CONNACK waits for one more thing.
     pub(crate) fn hold(&mut self) {
         self.holds += 1;
     }
 
-    /// One of those has come to pass.
+    /// One of the things that CONNACK waits for is done.
     pub(crate) fn release(&mut self) {
         self.holds = self.holds.saturating_sub(1);
     }

@@ -39,7 +39,7 @@ impl Receipts {
         self.queue.is_empty()
     }
 
-    /// Those that are settled, and wait for earlier ones to be answered.
+    /// The receipts that are settled, and waited for earlier ones to be answered.
     pub(crate) fn into_settled(self) -> impl Iterator<Item = (PublishReceipt, Reason)> {
         self.queue.into_iter().filter_map(|(receipt, reason)| Some((receipt, reason?)))
     }

@@ -1,9 +1,9 @@
-//! Bytes that sockets have not taken yet: the ring keeps them until they have. Each connection's are bounded
-//! by `SEND_BYTES_MAX`, and those of all connections by `--sending-bytes-total`, which no connection is closed
-//! for: from half of it on each is handed less at a time, down to `SEND_BYTES_MIN`, so that each goes on.
+//! Bytes that sockets have not taken yet; the ring keeps them until then. Each connection's are bounded by
+//! `SEND_BYTES_MAX`, and those of all connections by `--sending-bytes-total`. No connection is closed for that:
+//! from half of the total on, each socket is handed less at a time, down to `SEND_BYTES_MIN`, so that each goes on.
 //!
-//! What counts is memory that a send alone takes: copies of small messages, heads of large ones, answers. The
-//! payloads of large messages are shared by all who are sent them, and count with what outboxes hold.
+//! Only memory of the send itself counts: copies of small messages, heads of large ones, answers. All receivers
+//! share the payload of a large message, which counts with the outboxes.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ pub(crate) const SEND_BYTES_MAX: usize = 128 << 10;
 /// The same where the total of all connections is reached.
 const SEND_BYTES_MIN: usize = 4 << 10;
 
-/// A shard tells the total when it is so far off, and once a second: a send that the socket takes at once
-/// costs no look at what all shards share.
+/// A shard adds its bytes to the total when they differ by so much, and once a second: a send that the socket takes
+/// at once does not touch memory that all shards share.
 const STEP_BYTES: u64 = 64 << 10;
 
 /// What a shard has under way.
@@ -39,7 +39,7 @@ impl Sending {
         bytes_max(used, self.total.bytes_max())
     }
 
-    /// A socket is handed so much. Returns what is to be given to `end` when it has taken it, or failed.
+    /// A socket is handed so many bytes. Returns the weight to be given to `end` when it has taken them, or failed.
     pub(crate) fn begin(&mut self, bytes: usize) -> u32 {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes += u64::from(bytes);

@@ -13,14 +13,14 @@ use crate::mqtt::codec::Reason;
 /// Messages under way through one door: from `publish` until their reply is taken (`limit="door"`).
 pub(crate) const DOOR_MESSAGES_MAX: usize = 1_024;
 
-/// Bytes of them; one message always goes.
+/// Bytes of these messages; one message of any size always goes.
 const DOOR_BYTES_MAX: usize = 4 << 20;
 
-/// Receivers of one door's messages whose acknowledgement it waits for, or has not been asked for; what
-/// becomes of a message at further ones is not told (`limit="door_followed"`).
+/// Receivers of one door's messages that are followed at a time, until their reply is taken. What becomes of a
+/// message at further ones is not told (`limit="door_followed"`).
 pub(crate) const DOOR_FOLLOWED_MAX: usize = 65_536;
 
-/// So many places an empty queue keeps.
+/// How many places an empty queue keeps.
 const SPARE_CAPACITY_MAX: usize = 64;
 
 /// How often limits of doors were reached.
@@ -44,18 +44,18 @@ impl DoorCounts {
 
 /// A message that waits for its door's turn.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingMessage {
     pub(crate) message: Message,
-    /// From when it goes out.
+    /// Begins when the message goes out.
     pub(crate) expiry: Option<Duration>,
     pub(crate) entered: Arc<Entered>,
 }
 
-/// A message was taken.
+/// What `publish` learns of a message that was taken.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct EntryPass {
     pub(super) number: u64,
-    /// The shard does not know yet that something waits.
+    /// The shard does not know yet that messages wait.
     pub(super) has_to_knock: bool,
 }
 
@@ -72,10 +72,10 @@ pub(crate) struct Doorway {
 #[derive(Debug, Default)]
 struct State {
     next_number: u64,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingMessage>,
     /// The shard knows that messages wait.
     has_knocked: bool,
-    /// Each with the bytes of the door's room that it gives back.
+    /// Each with the bytes of room that it gives back.
     replies: VecDeque<(Reply, usize)>,
     messages: usize,
     bytes: usize,
@@ -84,7 +84,7 @@ struct State {
     listeners: usize,
     /// The shards have stopped.
     is_closed: bool,
-    /// Nobody takes replies.
+    /// The door was dropped, and no thread takes replies.
     is_abandoned: bool,
 }
 
@@ -103,11 +103,11 @@ impl Doorway {
         self.home
     }
 
-    /// Takes a message of so many bytes, if there is room.
+    /// Takes the message that `make` returns, with its bytes, for a number, if there is room.
     pub(super) fn enter(
         &self,
-        make: impl FnOnce(u64) -> (usize, Waiting),
-    ) -> Result<Taken, Refusal> {
+        make: impl FnOnce(u64) -> (usize, WaitingMessage),
+    ) -> Result<EntryPass, Refusal> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(Refusal::Stopping);
@@ -125,11 +125,11 @@ impl Doorway {
         state.bytes += bytes;
         state.waiting.push_back(waiting);
         let has_to_knock = !std::mem::replace(&mut state.has_knocked, true);
-        Ok(Taken { number, has_to_knock })
+        Ok(EntryPass { number, has_to_knock })
     }
 
-    /// The next message that waits. `None`: the next one to come knocks.
-    pub(crate) fn next(&self) -> Option<Waiting> {
+    /// The next message that waits. `None`: the next one that comes has to knock.
+    pub(crate) fn next(&self) -> Option<WaitingMessage> {
         let mut state = self.lock();
         let next = state.waiting.pop_front();
         if next.is_none() {
@@ -162,7 +162,7 @@ impl Doorway {
         state.replies.push_back((reply, bytes));
         let is_awaited = state.listeners > 0;
         drop(state);
-        // Without anybody who listens this would be a system call for nothing.
+        // Without a listener this would be a system call for nothing.
         if is_awaited {
             self.replied.notify_one();
         }
@@ -173,7 +173,7 @@ impl Doorway {
         self.lock().take_reply()
     }
 
-    /// The same, and waits for it so long at most.
+    /// The same; waits for it for at most `timeout`.
     pub(super) fn wait_reply(&self, timeout: Duration) -> Option<Reply> {
         let mut state = self.lock();
         state.listeners += 1;
@@ -188,7 +188,7 @@ impl Doorway {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        for Waiting { entered, .. } in std::mem::take(&mut state.waiting) {
+        for WaitingMessage { entered, .. } in std::mem::take(&mut state.waiting) {
             let Entered { number, bytes, .. } = *entered;
             state.replies.push_back((Reply::Refused { number, why: Refusal::Stopping }, bytes));
         }
@@ -197,7 +197,7 @@ impl Doorway {
         self.replied.notify_all();
     }
 
-    /// Nobody takes replies any more.
+    /// The door was dropped, and no thread takes replies any more.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.is_abandoned = true;
@@ -235,7 +235,7 @@ impl State {
 pub(crate) struct Entered {
     doorway: Arc<Doorway>,
     number: u64,
-    /// What it takes of the door's room.
+    /// Bytes of the door's room that it takes.
     bytes: usize,
     is_followed: bool,
     receivers: AtomicU32,
@@ -251,7 +251,7 @@ impl Entered {
     /// It goes to one more receiver: a slip goes along, where acknowledgements are followed and there is room
     /// for one.
     pub(crate) fn slip(self: &Arc<Self>) -> Option<Slip> {
-        // Whoever settles it is behind all that deliver it: the ticket's lock is between them.
+        // The shard that settles it comes behind all that deliver it: the ticket's lock is between them.
         self.receivers.fetch_add(1, Ordering::Relaxed);
         if !self.is_followed || !self.doorway.begin_following() {
             return None;
@@ -261,8 +261,7 @@ impl Entered {
         Some(Slip::new(slips))
     }
 
-    /// It is safe, as far as `reason` is none of a failure. To be called once, when every shard has delivered
-    /// it.
+    /// It is safe, or has failed, as `reason` says. To be called once, when every shard has delivered it.
     pub(crate) fn settle(&self, reason: Reason) {
         let number = self.number;
         let reply = match reason {
@@ -292,7 +291,7 @@ impl Slips for Entered {
     }
 }
 
-/// What came in a burst does not keep its memory for ever.
+/// Gives back the memory that a burst has left.
 fn tidy<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() && queue.capacity() > SPARE_CAPACITY_MAX {
         *queue = VecDeque::new();

@@ -1,10 +1,10 @@
-//! What a door says of a message.
+//! What a door says of its messages.
 
 use crate::broker::{Fate, TopicError};
 use crate::mqtt::codec::Reason;
 
-/// What a door says. Of each message it says once that it is taken or refused, and of each receiver that is
-/// followed once what became of the message there; a receiver may be faster than the disk.
+/// What a door says. For each message it says once that it is taken or refused, and for each followed receiver once
+/// what became of the message there. A receiver's reply may come before the message's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The message is as safe as it will be: on disk in every outbox that is kept there.
@@ -13,12 +13,12 @@ pub enum Reply {
         number: u64,
         /// `Success`, or `NoMatchingSubscribers`.
         reason: Reason,
-        /// Outboxes that it was for, a group that shares a subscription counting as one.
+        /// How many outboxes it was for. A group that shares a subscription counts as one.
         receivers: u32,
-        /// How many of them tell what becomes of it, by `Receiver`.
+        /// For how many of them a `Receiver` follows.
         followed: u32,
     },
-    /// It is not safe: some receivers may have it, and others never will.
+    /// It is not safe: some receivers may have it, others never will.
     Refused {
         /// Which message.
         number: u64,
@@ -29,38 +29,38 @@ pub enum Reply {
     Receiver {
         /// Which message.
         number: u64,
-        /// The receiver, where it is known; that it was dropped may be known later than by whom.
+        /// The receiver. `None`: the message was dropped where the receiver was no longer known.
         client_id: Option<Box<str>>,
         /// What became of it.
         fate: Fate,
     },
-    /// The shards have stopped. This is the last reply: what has none by now will have none, and may be safe
-    /// or not.
+    /// The shards have stopped. This is the last reply: messages without one by now get none, and may be safe or
+    /// not.
     Closed,
 }
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// As many messages, or bytes, are under way as may be, or wait for their replies to be taken.
+    /// The door has as many messages, or bytes, as it may: under way, or with replies that were not taken.
     #[error("too much is under way through this door")]
     Full,
-    /// Its topic is none.
+    /// Its topic is not a valid one.
     #[error(transparent)]
     Topic(#[from] TopicError),
     /// Its topic begins with `$`.
     #[error("topics that begin with $ are the server's own")]
     TopicReserved,
-    /// A property is none that a PUBLISH can have.
+    /// A PUBLISH cannot have one of its properties.
     #[error("a property is too long, or is not what MQTT allows it to be")]
     Properties,
-    /// It is larger than a client's could be.
+    /// It is larger than a client's may be.
     #[error("a message must not have more than {bytes_max} bytes")]
     TooLarge {
-        /// What it may have.
+        /// The most that it may have.
         bytes_max: u32,
     },
-    /// An outbox had no room, and `--outbox-full refuse` has it told.
+    /// An outbox had no room, with `--outbox-full refuse`.
     #[error("a receiver's outbox is full")]
     OutboxFull,
     /// It could not be written.

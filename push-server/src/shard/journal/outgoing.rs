@@ -1,5 +1,5 @@
-//! Wills on their way: from the record that each is by itself to every outbox. Those whose write has failed
-//! wait here to be published again.
+//! Wills on their way: from a record of their own into every outbox. Wills whose write has failed wait here to be
+//! published again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ pub(crate) const UNPUBLISHED_WILL_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) number: WillNumber,
-    /// Whose it is, and under which key if it was one of the shard's: for No Local [MQTT-3.8.3-3], and
-    /// because its turn comes behind what that session has published.
+    /// The session whose will it is, and the key of that session if the shard has had it: for No Local
+    /// [MQTT-3.8.3-3], and because the will's turn comes behind the session's own publishes.
     pub(crate) session: SessionNumber,
     pub(crate) key: Option<u32>,
     pub(crate) message: Arc<Message>,
@@ -24,7 +24,7 @@ pub(crate) struct Outgoing {
     pub(crate) charge: Option<Charge>,
 }
 
-/// Those that are to be published again.
+/// Wills to be published again.
 #[derive(Debug, Default)]
 pub(crate) struct Unpublished {
     wills: VecDeque<Outgoing>,
@@ -51,7 +51,7 @@ impl Unpublished {
         true
     }
 
-    /// Takes the one that waits the longest.
+    /// Takes the will that has waited longest.
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
         let will = self.wills.pop_front()?;
         self.bytes -= will.weight_bytes();
@@ -64,7 +64,7 @@ impl Outgoing {
         size_of::<Self>() + self.message.weight_bytes()
     }
 
-    /// One that a start has found on disk. Its memory has been taken; it is nobody's.
+    /// A will that a start has found on disk. Its memory has been taken, and counts for no holder.
     pub(crate) fn found(will: RecoveredWill, key: Option<u32>, memory: &Arc<MemoryBudget>) -> Self {
         let RecoveredWill { session, number, message } = will;
         let charge = Some(memory.adopt(Holder::NOBODY, will_weight_bytes(&message)));

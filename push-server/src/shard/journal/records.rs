@@ -12,7 +12,7 @@ use crate::store::{
     Stored, StoredWill, WallMillis, Write,
 };
 
-/// What has changed in an outbox, or among a client's packet ids, of the session with this number.
+/// A change in the outbox, or among the packet ids, of the session with this number.
 pub(in crate::shard) fn changed(change: SessionChange, number: SessionNumber) -> Write {
     match change {
         SessionChange::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
@@ -21,7 +21,7 @@ pub(in crate::shard) fn changed(change: SessionChange, number: SessionNumber) ->
     }
 }
 
-/// A message in its place in an outbox.
+/// A message at its position in an outbox.
 pub(in crate::shard) fn put_outbox(
     number: SessionNumber,
     position: u64,
@@ -42,7 +42,7 @@ pub(in crate::shard) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis)
     }
 }
 
-/// A message as it comes out of an outbox. What came by a group that is gone is the session's own.
+/// A message as it comes out of an outbox. If its group is gone, the message is the session's own.
 pub(in crate::shard) fn delivery(entry: OutboxEntry, shares: &Shares) -> Delivery {
     let OutboxEntry { message, qos, retain, subscription_ids, share, .. } = entry;
     let mut ids = subscription_ids.iter().filter_map(|&id| SubscriptionId::new(id));
@@ -53,7 +53,7 @@ pub(in crate::shard) fn delivery(entry: OutboxEntry, shares: &Shares) -> Deliver
     Delivery { message, qos, retain, via }
 }
 
-/// What lies in a place of an outbox. What was queued before `oldest` has waited too long.
+/// What a position of an outbox holds. A message queued before `oldest` has waited too long.
 pub(in crate::shard) fn fetched(stored: Stored, oldest: WallMillis, shares: &Shares) -> Fetched {
     match stored {
         Stored::Released => Fetched::Release,
@@ -78,8 +78,7 @@ pub(in crate::shard) fn session_record(
     }
 }
 
-/// The record of a session that has ended, and still has something to give away. Nobody can have it any
-/// more.
+/// The record of an ended session that still has messages to hand on. No client can resume it.
 pub(in crate::shard) fn ended_session_record(session: &Session) -> SessionRecord {
     let record = session_record(session, Some(WallMillis(0)), None);
     SessionRecord { user: None, expiry_secs: 0, ..record }
@@ -96,7 +95,7 @@ pub(in crate::shard) fn found_session(found: RecoveredSession) -> (Session, Sess
     (session, record)
 }
 
-/// What lies on disk of an outbox, if anything does.
+/// The part of an outbox that lies on disk, if any does.
 fn extent(outbox: &OutboxSummary) -> Option<Extent> {
     let OutboxSummary { first, next, messages, bytes, .. } = *outbox;
     (messages > 0).then_some(Extent { from: first.0, next: next.0, messages, bytes })
@@ -118,8 +117,8 @@ pub(in crate::shard) fn stored_pending_will(pending: &PendingWill, clocks: Clock
     StoredWill { due_at, ..stored_will(&pending.will) }
 }
 
-/// A will as a start finds it at `now`. The delay of one whose connection the crash has ended begins
-/// then. `charge`: the memory that it has taken.
+/// A will as a start finds it at `now`. If a crash ended its connection, its delay begins now. `charge`: the memory
+/// that it has taken.
 pub(in crate::shard) fn pending_will(
     stored: StoredWill,
     now: Monotonic,

@@ -1,22 +1,33 @@
-//! What the store has refused, until it is offered again (`retry`): each kind in a list of its own, each list
-//! with a bound.
+//! What the store has refused, until it is offered again (`retry`): each kind in a list of its own.
+//!
+//! Each list has a bound. `changes`, `unremoved`, `filters` and `wills` have a limit of their own, because what
+//! they hold outlives its session. The others have one entry a session, which counts against the total of all
+//! sessions: `unwritten` and `unread` one for each key, `givers` and `hand_on_pages` one for each session that
+//! hands on messages, which has ended at the most once. Entries of sessions that have ended meanwhile go when
+//! they are offered next.
+//!
+//! `unwritten` looks like the store's `rules::Unsaved`, and answers another question. There it is asked, of each
+//! request in its order, whether an earlier record of the session has failed; a shard learns of that too late
+//! to ask itself. Here it is asked which sessions' records, and messages that have left, the shard has to write
+//! again, which the store cannot know: it has none of them. So each shard may promise once more in a session
+//! before it hears of a failure (the store refuses that), and knows from then on what to write first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::vec;
 
+use super::giver::{Giver, HandOnCursor};
 use super::outgoing::{Outgoing, Unpublished};
-use super::ticket::{Giver, Leaver};
 use super::unremoved::{UnremovedFilter, UnremovedFilters};
 use crate::broker::TopicFilter;
 use crate::mqtt::SessionChange;
 use crate::store::SessionNumber;
 
-/// Ended sessions that the store has failed to remove, of a shard. Further ones are not tried again
+/// Ended sessions of a shard that the store has failed to remove. Further ones are not tried again
 /// (`limit="removals"`): a restart finds them on disk.
 pub(crate) const UNREMOVED_MAX: usize = 1 << 20;
 
-/// Removals from outboxes, and the like, that the store has failed to make, of a shard. Further ones are
-/// not tried again (`limit="changes"`): after a restart their messages may come once more.
+/// Changes of sessions (removals from outboxes, mostly) that the store of a shard has failed to make. Further ones
+/// are not tried again (`limit="changes"`): after a restart their messages may come once more.
 pub(crate) const CHANGES_MAX: usize = 1 << 20;
 
 /// Records, and as many removals of sessions and of filters, that are tried again at a time.
@@ -25,22 +36,21 @@ const RETRIED_AT_A_TIME: usize = 16_384;
 /// What a shard's store has refused.
 #[derive(Debug, Default)]
 pub(crate) struct RetryList {
-    /// Sessions of which something could not be written (the record, or messages that had left), by key:
-    /// one entry each, however often it fails.
+    /// Sessions whose record could not be written, or messages of theirs that had been sent, by key.
     unwritten: BTreeMap<u32, SessionNumber>,
-    /// Changes of sessions, with their keys, or those that they had: messages that clients have
-    /// acknowledged, say, and that the disk still has.
+    /// Changes of sessions, with the keys that these have or had: messages that clients have acknowledged, say, and
+    /// that the disk still has.
     changes: BTreeMap<(SessionNumber, SessionChange), u32>,
     /// Ended sessions that could not be removed.
     unremoved: Vec<SessionNumber>,
-    /// Filters that could not be.
+    /// Filters that could not be removed.
     filters: UnremovedFilters,
     /// Sessions whose page could not be read, by key.
     unread: BTreeMap<u32, SessionNumber>,
-    /// Ended ones whose page could not be read, or not be given away.
-    leavers: Vec<Leaver>,
-    /// Sessions of which a message could not be passed on.
-    givers: Vec<Giver>,
+    /// Pages of ended sessions that could not be read, or whose messages could not be handed on.
+    hand_on_pages: Vec<HandOnCursor>,
+    /// Sessions of which a message could not be handed on, with the keys that they have or had.
+    givers: BTreeMap<SessionNumber, Option<u32>>,
     /// Wills that could not be published safely.
     wills: Unpublished,
     /// Some of it is being offered again.
@@ -60,10 +70,10 @@ pub(crate) enum Again {
     FilterRemoval(UnremovedFilter),
     /// The will that has waited longest.
     Will,
-    /// A page of an ended session.
-    LeaversPage(Leaver),
-    /// What a session could not pass on.
-    PassOn(Giver),
+    /// A page of an ended session, whose messages it is to hand on.
+    HandOnPage(HandOnCursor),
+    /// Messages that a session could not hand on.
+    HandOn(Giver),
     /// A page of the session with this key and number.
     Page(u32, SessionNumber),
 }
@@ -75,10 +85,10 @@ pub(crate) struct Retrying {
     changes: vec::IntoIter<(u32, SessionNumber, SessionChange)>,
     removals: vec::IntoIter<SessionNumber>,
     filters: vec::IntoIter<UnremovedFilter>,
-    /// How many wills.
+    /// How many wills are still to be offered.
     wills: usize,
-    leavers: vec::IntoIter<Leaver>,
-    givers: vec::IntoIter<Giver>,
+    hand_on_pages: vec::IntoIter<HandOnCursor>,
+    givers: btree_map::IntoIter<SessionNumber, Option<u32>>,
     unread: vec::IntoIter<(u32, SessionNumber)>,
 }
 
@@ -101,19 +111,19 @@ impl Retrying {
             self.wills -= 1;
             return Some(Again::Will);
         }
-        if let Some(leaver) = self.leavers.next() {
-            return Some(Again::LeaversPage(leaver));
+        if let Some(page) = self.hand_on_pages.next() {
+            return Some(Again::HandOnPage(page));
         }
-        if let Some(giver) = self.givers.next() {
-            return Some(Again::PassOn(giver));
+        if let Some((number, key)) = self.givers.next() {
+            return Some(Again::HandOn(Giver { key, number }));
         }
         self.unread.next().map(|(key, number)| Again::Page(key, number))
     }
 }
 
 impl RetryList {
-    /// Begins to offer it again, as much as goes at a time. `None`: there is nothing, or it has begun
-    /// already and has not come to `end_retry`.
+    /// Begins to offer it all again, a bounded number of each kind. `None`: there is nothing, or an earlier retry
+    /// has not come to `end_retry`.
     pub(crate) fn begin_retry(&mut self) -> Option<Retrying> {
         if self.is_empty() || self.is_retrying {
             return None;
@@ -134,7 +144,7 @@ impl RetryList {
             removals: self.unremoved.split_off(from).into_iter(),
             filters: self.filters.take(RETRIED_AT_A_TIME).into_iter(),
             wills: self.wills.len(),
-            leavers: std::mem::take(&mut self.leavers).into_iter(),
+            hand_on_pages: std::mem::take(&mut self.hand_on_pages).into_iter(),
             givers: std::mem::take(&mut self.givers).into_iter(),
             unread: unread.into_iter(),
         })
@@ -150,12 +160,12 @@ impl RetryList {
             && self.unremoved.is_empty()
             && self.filters.is_empty()
             && self.wills.is_empty()
-            && self.leavers.is_empty()
+            && self.hand_on_pages.is_empty()
             && self.givers.is_empty()
             && self.unread.is_empty()
     }
 
-    /// Something of a session could not be written.
+    /// A session's record could not be written, or messages of its that had been sent.
     pub(crate) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
         self.unwritten.insert(key, number);
     }
@@ -181,12 +191,12 @@ impl RetryList {
         has_room
     }
 
-    /// It is made, or is not to be made any more.
+    /// The change is made, or is no longer needed.
     pub(crate) fn end_change(&mut self, number: SessionNumber, change: SessionChange) {
         self.changes.remove(&(number, change));
     }
 
-    /// Whether the disk still has a message, in this place of a session's outbox, that is owed no longer.
+    /// Whether the disk still has a message, at this position of a session's outbox, that is owed no longer.
     pub(crate) fn is_unsettled(&self, number: SessionNumber, position: u64) -> bool {
         // Nearly always there is none at all.
         !self.changes.is_empty()
@@ -219,7 +229,7 @@ impl RetryList {
         self.filters.push(filter)
     }
 
-    /// A later subscription to the filter is on disk in the place of the one to be removed.
+    /// A later subscription to the filter is on disk, in the place of the one to be removed.
     pub(crate) fn replace_filter(&mut self, number: SessionNumber, filter: &TopicFilter) {
         self.filters.replaced(number, filter);
     }
@@ -236,16 +246,14 @@ impl RetryList {
         }
     }
 
-    /// A page of an ended session could not be read, or not be given away.
-    pub(crate) fn push_leaver(&mut self, leaver: Leaver) {
-        self.leavers.push(leaver);
+    /// A page of an ended session could not be read, or one of its messages not be handed on.
+    pub(crate) fn push_hand_on_page(&mut self, page: HandOnCursor) {
+        self.hand_on_pages.push(page);
     }
 
-    /// A message could not be passed on. One entry a session that goes on, however many they are.
-    pub(crate) fn push_giver(&mut self, giver: Giver) {
-        if self.givers.last() != Some(&giver) {
-            self.givers.push(giver);
-        }
+    /// A message of a session could not be handed on.
+    pub(crate) fn push_giver(&mut self, Giver { key, number }: Giver) {
+        self.givers.insert(number, key);
     }
 
     /// A will could not be published safely. Returns whether there was room to remember it.
@@ -258,7 +266,7 @@ impl RetryList {
         self.wills.pop()
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn leftovers(&self) -> [(&'static str, usize); 4] {
         [
@@ -269,3 +277,6 @@ impl RetryList {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! What the journals of all shards share: writes of several shards that are whole, what has come to pass for
-//! each shard, the numbers that sessions and wills get, and what is told by the wall clock.
+//! What the journals of all shards share: complete writes of several shards, each shard's completions, the numbers
+//! that sessions and wills get, and the wall clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,14 +15,14 @@ pub(crate) struct SharedJournal {
     completions: Arc<Vec<Completions>>,
     /// The next durable session's.
     next_number: AtomicU64,
-    /// For what the store keeps by the wall clock.
+    /// Turns instants into times of the wall clock, which the store keeps, and back.
     clocks: Clocks,
     /// Sessions that the start has left on disk.
     left_out: LeftOut,
 }
 
 impl SharedJournal {
-    /// As a start has found the disk. `completions`: of each shard.
+    /// For a disk as a start has found it. `completions`: of each shard.
     pub(crate) fn new(
         completions: Arc<Vec<Completions>>,
         next_number: SessionNumber,
@@ -43,12 +43,12 @@ impl SharedJournal {
         &self.complete_writes
     }
 
-    /// What has come to pass for a shard.
+    /// A shard's completions.
     pub(crate) fn completions(&self, shard: u16) -> &Completions {
         &self.completions[usize::from(shard)]
     }
 
-    /// The same of all shards, for whoever is outside them.
+    /// Those of all shards, for threads outside them.
     pub(crate) fn all_completions(&self) -> &Arc<Vec<Completions>> {
         &self.completions
     }

@@ -1,23 +1,25 @@
-//! What a shard has to write, what waits until it is safe, and how it hears of that.
+//! What a shard has to write, what it does when that is safe, and how it hears of that.
 //!
-//! A message may have subscribers on several shards. What it changes on all of them is one write,
-//! together with what its publisher's session notes of it: after a crash there is all of it or nothing,
-//! so that a publish sent again is neither lost nor doubled. Each shard adds its part to the
-//! message's `Ticket`; the last one hands in the whole, which whoever's turn ends next files.
+//! A message may have subscribers on several shards. All its changes on all of them, and what its publisher's
+//! session notes of it, are one write: after a crash there is all of it or nothing, so that a publish sent again is
+//! neither lost nor doubled. Each shard adds its part to the message's `Ticket`; the last one hands in the whole,
+//! and the shard whose turn ends next files it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::giver::{Giver, HandOnCursor};
 use super::outgoing::Outgoing;
+use super::subscribed::{Subscribed, Unsubscribed};
 use crate::access::Verdict;
-use crate::broker::{QoS, Slip, TopicFilter};
+use crate::broker::{Slip, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Answer, Filing, LeftMessage, PublishReceipt, SessionChange};
 use crate::shard::door::{Doorway, Entered};
 use crate::shard::ports::{Token, Waker};
 use crate::store::{Outcome, SessionNumber, Sink, Write};
 
-/// What is to be done by a shard when what it waits for is safe, or has failed.
+/// What a shard does when a write that it waits for is safe, or has failed. Plain data.
 #[derive(Debug)]
 pub(crate) enum Done {
     /// Acknowledge a publish of this client, the one with this number among those that wait. The
@@ -31,21 +33,21 @@ pub(crate) enum Done {
     },
     /// Let a client have its CONNACK.
     Connect { client: Token },
-    /// Give a client what it is owed (PUBREL, PUBCOMP).
+    /// Send a client a PUBREL or PUBCOMP.
     Answer { client: Token, answer: Answer },
     /// Answer a SUBSCRIBE.
     Subscribe(Box<Subscribed>),
     /// Answer an UNSUBSCRIBE.
     Unsubscribe(Box<Unsubscribed>),
-    /// A filter that was unsubscribed from is removed, at another try.
+    /// A filter that was unsubscribed from is removed, after that had failed before.
     FilterRemoved { session: u32, number: SessionNumber, filter: TopicFilter },
-    /// These changes of a session are made; `again`: at another try.
+    /// These changes of a session are made. `again`: they had failed before.
     Changed { session: u32, number: SessionNumber, changes: Vec<SessionChange>, again: bool },
     /// A message is in an outbox.
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
     Session { session: u32, number: SessionNumber },
-    /// A session that has ended is removed; `again`: at another try.
+    /// An ended session is removed. `again`: that had failed before.
     Removed { number: SessionNumber, again: bool },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
@@ -53,25 +55,26 @@ pub(crate) enum Done {
     Trim { session: u32, number: SessionNumber },
     /// A will is published.
     Will(Outgoing),
-    /// Something of what a session has left is safe elsewhere.
-    Left(Giver),
-    /// A message of a session that goes on is safe with another member of its group, or is still its own.
-    PassedOn(Giver, Box<LeftMessage>),
-    /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
-    PassOn(Leaver),
+    /// A write is safe that the end of a session waits for: a message that it has handed on, say.
+    EndWritten(Giver),
+    /// A message that a session handed on is safe with another member of its group, or its write has failed: then
+    /// this copy is for another try.
+    HandedOn(Giver, Box<LeftMessage>),
+    /// A page of the outbox of an ended session is here: other members of its groups get its messages.
+    HandOnPage(HandOnCursor),
     /// Another client's input needs the room of this one's.
     EndInput { client: Token },
-    /// Messages wait in a door, which nobody has said yet.
+    /// Messages wait in a door.
     Knock(Arc<Doorway>),
     /// A message that came in by a door is safe.
     Entered { entered: Arc<Entered>, reason: Reason },
-    /// Somebody has said who a client is.
+    /// The question who a client is has its answer.
     Answered { client: Token, number: u32, verdict: Box<Verdict> },
 }
 
 impl Done {
-    /// Whether the shard has something to do when the store has done its work: nearly all removals go
-    /// well, and nobody waits for them.
+    /// Whether the shard has to hear of it. Of changes that went well at once, as nearly all do, it only has to
+    /// hear of releases.
     fn is_news(&self, outcome: &Outcome) -> bool {
         match self {
             Self::Changed { changes, again, .. } => {
@@ -84,66 +87,50 @@ impl Done {
     }
 }
 
-/// A SUBSCRIBE whose subscriptions are being written.
-#[derive(Debug)]
-pub(crate) struct Subscribed {
-    pub(crate) client: Token,
-    pub(crate) session: (u32, SessionNumber),
-    pub(crate) packet_id: u16,
-    pub(crate) results: Vec<Result<QoS, Reason>>,
-    /// What tells it from others.
-    pub(crate) subscribe: u64,
-    /// The filters that may have to be forgotten, should it fail.
-    pub(crate) unconfirmed: Vec<TopicFilter>,
-}
-
-/// A session that leaves messages to others of its groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Giver {
-    /// Its key, or the one that it had, if the shard has had it.
-    pub(crate) key: Option<u32>,
-    pub(crate) number: SessionNumber,
-}
-
-/// An UNSUBSCRIBE whose removals are being written.
-#[derive(Debug)]
-pub(crate) struct Unsubscribed {
-    pub(crate) client: Token,
-    pub(crate) session: (u32, SessionNumber),
-    pub(crate) packet_id: u16,
-    pub(crate) reasons: Vec<Reason>,
-    /// What is to be removed again, should it fail.
-    pub(crate) filters: Vec<TopicFilter>,
-}
-
-/// A session that has ended, and left messages of shared subscriptions on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leaver {
-    pub(crate) number: SessionNumber,
-    /// What lies before was sent, or may have been.
-    pub(crate) sent_to: u64,
-    /// Where the page begins.
-    pub(crate) from: u64,
-}
-
 /// Who waits: shards, and what for. The token of a request to the store.
 pub(crate) type Waiters = Vec<(u16, Done)>;
 
-/// Changes, and who waits for them.
+/// Changes to be made together, and what shards do when they are made.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    pub(crate) writes: Vec<Write>,
-    pub(crate) waiting: Waiters,
+    writes: Vec<Write>,
+    waiting: Waiters,
 }
 
 impl Draft {
+    /// Has a change made.
+    pub(crate) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// A shard waits for all of it, to do something.
+    pub(crate) fn wait(&mut self, shard: u16, done: Done) {
+        self.waiting.push((shard, done));
+    }
+
+    /// The same draft, with one more that waits.
+    pub(crate) fn then(mut self, shard: u16, done: Done) -> Self {
+        self.wait(shard, done);
+        self
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether it changes anything on disk. If not, nothing has to be waited for.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
         self.writes.append(&mut other.writes);
         self.waiting.append(&mut other.waiting);
+    }
+
+    /// Its changes and what waits for them.
+    pub(crate) fn into_parts(self) -> (Vec<Write>, Waiters) {
+        (self.writes, self.waiting)
     }
 
     /// The publisher is told that an outbox had no room.
@@ -158,7 +145,19 @@ impl Draft {
 
 impl From<Write> for Draft {
     fn from(write: Write) -> Self {
-        Self { writes: vec![write], waiting: Vec::new() }
+        Self::from_iter([write])
+    }
+}
+
+impl FromIterator<Write> for Draft {
+    fn from_iter<T: IntoIterator<Item = Write>>(writes: T) -> Self {
+        Self { writes: writes.into_iter().collect(), waiting: Vec::new() }
+    }
+}
+
+impl Extend<Write> for Draft {
+    fn extend<T: IntoIterator<Item = Write>>(&mut self, writes: T) {
+        self.writes.extend(writes);
     }
 }
 
@@ -166,7 +165,7 @@ impl From<Write> for Draft {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     parts: AtomicU32,
-    /// Somebody's outbox has refused it.
+    /// An outbox has refused the message.
     is_refused: AtomicBool,
     draft: Mutex<Draft>,
     /// The message, where it came in by a door.
@@ -184,7 +183,7 @@ impl Ticket {
         })
     }
 
-    /// One more part will come; to be called by who has not finished its own.
+    /// One more part will come. To be called by a shard that has not finished its own.
     fn add_part(&self) {
         self.parts.fetch_add(1, Ordering::AcqRel);
     }
@@ -209,10 +208,10 @@ impl Ticket {
     }
 }
 
-/// Writes of several shards that are whole, until the end of the first turn that ends. Of two
-/// messages for the same shards the earlier one is whole first, though perhaps by another shard. It is
-/// to be filed first, too: after a crash in between, only the later one would be there, and the
-/// earlier one, sent again, would come behind it [MQTT-4.6.0-6].
+/// Complete writes of several shards; the shard whose turn ends next files them. Of two messages for the same
+/// shards the earlier one is complete first, perhaps by another shard. It has to be filed first, too: otherwise a
+/// crash in between would leave only the later one, and the earlier one, sent again, would come behind it
+/// [MQTT-4.6.0-6].
 #[derive(Debug, Default)]
 pub(crate) struct CompleteWrites(Mutex<Draft>);
 
@@ -221,7 +220,7 @@ impl CompleteWrites {
         lock(&self.0).append(whole);
     }
 
-    /// Has all of them filed, before anybody else has later ones filed.
+    /// Files all of them by `commit`, before any shard files later ones.
     pub(crate) fn file(&self, commit: impl FnOnce(Draft)) {
         let mut complete_writes = lock(&self.0);
         if !complete_writes.is_empty() {
@@ -233,11 +232,11 @@ impl CompleteWrites {
 /// What one shard adds to a message's write.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub(crate) draft: Draft,
+    draft: Draft,
     ticket: Option<Arc<Ticket>>,
     is_refused: bool,
-    /// How what goes into an outbox is on its way to the disk.
-    pub(crate) filing: Filing,
+    /// How far on its way to the disk a message is that goes into an outbox now.
+    filing: Filing,
     /// The message, where it came in by a door.
     entered: Option<Arc<Entered>>,
 }
@@ -256,12 +255,12 @@ impl Default for Part {
 }
 
 impl Part {
-    /// The publishing shard's. Several shards' writes are `shared` in one.
+    /// The publishing shard's part. `shared`: other shards have parts of the same write.
     pub(crate) fn of_publisher(draft: Draft, shared: bool) -> Self {
         Self::of(draft, shared, None)
     }
 
-    /// The same of a message that came in by a door.
+    /// The same, for a message that came in by a door.
     pub(crate) fn of_door(draft: Draft, shared: bool, entered: Arc<Entered>) -> Self {
         Self::of(draft, shared, Some(entered))
     }
@@ -272,7 +271,7 @@ impl Part {
         Self { draft, ticket, is_refused: false, filing, entered }
     }
 
-    /// That of a shard that a message has come to. It delivers, or sends on.
+    /// The part of a shard that a letter has come to.
     pub(crate) fn of_receiver(ticket: Option<Arc<Ticket>>) -> Self {
         let is_last = ticket.as_ref().is_none_or(|ticket| ticket.is_last());
         let filing = if is_last { Filing::Queued } else { Filing::Pending };
@@ -280,17 +279,37 @@ impl Part {
         Self { draft: Draft::default(), ticket, is_refused: false, filing, entered }
     }
 
-    /// The message goes to one more receiver: the slip that goes along, if it came in by a door.
+    /// The message goes to one more receiver. Returns the slip that goes along, if it came in by a door.
     pub(crate) fn slip(&self) -> Option<Slip> {
         self.entered.as_ref()?.slip()
     }
 
-    /// It is not finished in this turn, so that what is asked of the disk meanwhile comes before it.
+    /// Whether there may be slips: the message came in by a door.
+    pub(crate) fn has_slips(&self) -> bool {
+        self.entered.is_some()
+    }
+
+    /// How far on its way to the disk a message is that goes into an outbox now.
+    pub(crate) fn filing(&self) -> Filing {
+        self.filing
+    }
+
+    /// Has a change made with the message.
+    pub(crate) fn write(&mut self, write: Write) {
+        self.draft.write(write);
+    }
+
+    /// A shard waits for the message's write, to do something.
+    pub(crate) fn wait(&mut self, shard: u16, done: Done) {
+        self.draft.wait(shard, done);
+    }
+
+    /// It is not finished in this turn: requests that go to the disk meanwhile come before it.
     pub(crate) fn wait_for_more(&mut self) {
         self.filing = Filing::Pending;
     }
 
-    /// For one more shard.
+    /// The ticket for one more shard's part, if other shards have any.
     pub(crate) fn another(&self) -> Option<Arc<Ticket>> {
         let ticket = self.ticket.as_ref()?;
         ticket.add_part();
@@ -304,7 +323,7 @@ impl Part {
 
     /// Whether there is something to write, here or perhaps elsewhere.
     pub(crate) fn has_to_wait(&self) -> bool {
-        self.ticket.is_some() || !self.draft.writes.is_empty()
+        self.ticket.is_some() || self.draft.has_writes()
     }
 
     /// An outbox had no room, and the publisher is to be told.
@@ -321,7 +340,7 @@ impl Part {
         self.is_refused
     }
 
-    /// What is to be filed now.
+    /// The shard has added all its changes. Returns those to be filed now: of all shards, from the last of them.
     pub(crate) fn finish(self) -> Draft {
         match self.ticket {
             Some(ticket) => ticket.finish(self.draft).unwrap_or_default(),
@@ -330,7 +349,7 @@ impl Part {
     }
 }
 
-/// What has come to pass for one shard: filled by the store's thread and by other shards.
+/// What the store and other shards have done for one shard: filled by their threads.
 #[derive(Debug)]
 pub(crate) struct Completions {
     queue: Mutex<Vec<(Done, Outcome)>>,
@@ -343,7 +362,7 @@ impl Completions {
         Self { queue: Mutex::new(Vec::new()), waker }
     }
 
-    /// Hands over, and wakes the shard unless it is on its way already.
+    /// Hands completions over, and wakes the shard unless others were waiting already.
     pub(crate) fn push(&self, done: &mut Vec<(Done, Outcome)>) {
         let mut queue = lock(&self.queue);
         let was_empty = queue.is_empty();
@@ -354,7 +373,7 @@ impl Completions {
         }
     }
 
-    /// Takes all there is into `out`, which is empty.
+    /// Takes all completions into `out`, which is empty.
     pub(crate) fn take(&self, out: &mut Vec<(Done, Outcome)>) {
         std::mem::swap(&mut *lock(&self.queue), out);
     }

@@ -7,14 +7,14 @@ use hashbrown::hash_map::Entry;
 use crate::broker::TopicFilter;
 use crate::store::SessionNumber;
 
-/// New subscriptions whose write is not back, by session. Each ends with the last SUBSCRIBE for it.
+/// New subscriptions whose write is still under way, by session. Each ends with the last SUBSCRIBE for it.
 #[derive(Debug, Default)]
 pub(crate) struct UnconfirmedFilters {
     last: u64,
     touched: HashMap<(SessionNumber, TopicFilter), Touched, foldhash::fast::RandomState>,
 }
 
-/// By which SUBSCRIBE it came, and which was the last for it, in the order they came in.
+/// The SUBSCRIBE that brought a subscription, and the last one for the same filter; later ones have larger numbers.
 #[derive(Clone, Copy, Debug)]
 struct Touched {
     first: u64,
@@ -22,14 +22,14 @@ struct Touched {
 }
 
 impl UnconfirmedFilters {
-    /// A SUBSCRIBE begins; what tells it from others.
+    /// A SUBSCRIBE begins. Returns its number.
     pub(crate) fn begin(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 
-    /// It subscribes to a filter; `is_new`: the session did not have it. Returns whether it has to
-    /// report whether the write worked.
+    /// A SUBSCRIBE subscribes to a filter; `is_new`: the session did not have it. Returns whether its write has to
+    /// be reported, by `written` or `failed`.
     pub(crate) fn touch(
         &mut self,
         subscribe: u64,
@@ -67,8 +67,8 @@ impl UnconfirmedFilters {
         }
     }
 
-    /// The SUBSCRIBE has failed. Returns whether the filter is to be forgotten: an earlier one may
-    /// have it on disk, and a later one may yet.
+    /// The SUBSCRIBE has failed. Returns whether the session has to forget the filter. It keeps the filter if an
+    /// earlier SUBSCRIBE has it on disk, or a later one is under way.
     pub(crate) fn failed(
         &mut self,
         subscribe: u64,

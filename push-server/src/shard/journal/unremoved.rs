@@ -1,9 +1,9 @@
 //! Filters that their sessions have unsubscribed from, and that the disk still has, because the write of
 //! their removal failed. They are offered again as soon as the store serves (`retry`).
 //!
-//! The client was told that it failed, and memory has forgotten the filter all the same: nothing comes by
-//! it any more. If the server dies before the disk is back, the subscription is there again after the
-//! next start, as its client was told.
+//! The client was told that its UNSUBSCRIBE failed, and memory has forgotten the filter all the same: the filter
+//! brings no messages any more. If the server dies before the disk is back, the subscription is there again after
+//! the next start, as the client was told.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,13 +17,13 @@ use crate::store::SessionNumber;
 /// (`limit="filter_removals"`): a restart finds them on disk, unless their clients unsubscribe again.
 pub(crate) const UNREMOVED_FILTER_BYTES_MAX: usize = 16 << 20;
 
-/// What one takes beside its text.
+/// Bytes that a filter takes beside its text.
 const ENTRY_BYTES: usize = 96;
 
 /// A filter of the session with this key and number.
 pub(crate) type UnremovedFilter = (u32, SessionNumber, TopicFilter);
 
-/// Those of a shard.
+/// A shard's filters whose removal failed.
 #[derive(Debug, Default)]
 pub(crate) struct UnremovedFilters {
     keys: HashMap<(SessionNumber, TopicFilter), u32, FixedState>,
@@ -44,14 +44,14 @@ impl UnremovedFilters {
         true
     }
 
-    /// A later subscription to the filter is on disk in the place of the one to be removed.
+    /// A later subscription to the filter is on disk, in the place of the one to be removed.
     pub(crate) fn replaced(&mut self, number: SessionNumber, filter: &TopicFilter) {
         if !self.keys.is_empty() && self.keys.remove(&(number, filter.clone())).is_some() {
             self.bytes -= weight_bytes(filter);
         }
     }
 
-    /// Takes some of them, so many at the most.
+    /// Takes at most so many of them.
     pub(crate) fn take(&mut self, filters_max: usize) -> Vec<UnremovedFilter> {
         let some: Vec<_> = self
             .keys

@@ -1,4 +1,4 @@
-//! What shards send each other. `post` is how it travels.
+//! What shards send each other. `post` carries it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::shard::connect_order::ConnectNumber;
 use crate::shard::journal::Ticket;
 use crate::transport::Transport;
 
-/// What one shard has to say to another.
+/// A piece of mail. Plain data, like all that it holds.
 #[derive(Debug)]
 pub(crate) enum Mail<S> {
     /// A message that some session of the receiving shard is subscribed to.
@@ -21,14 +21,14 @@ pub(crate) enum Mail<S> {
     Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
     Adopt(Box<Adoption<S>>),
-    /// A session that nobody has used is to end; `Some`: one whose end makes room in this newcomer's shares.
+    /// One unused session is to end. `Some`: one whose end makes room in this newcomer's shares.
     GiveWay(Option<Holder>),
 }
 
 /// A publish that goes on at another shard.
 #[derive(Debug)]
 pub(crate) struct Letter {
-    /// Whose work it is.
+    /// On whose account its deliveries are.
     pub(crate) flow: Flow,
     pub(crate) message: Arc<Message>,
     /// The write that it is part of.
@@ -47,11 +47,11 @@ pub(crate) struct Adoption<S> {
     pub(crate) connect_number: ConnectNumber,
 }
 
-/// How far it had come.
+/// How far a client has come with its handshake.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// It may connect.
+    /// It is accepted.
     Admitted(Connecting),
-    /// It has to authenticate, and has not been told yet.
+    /// It has to authenticate, and has not been sent AUTH yet.
     Questioned(PendingClient),
 }

@@ -1,5 +1,5 @@
-//! How many letters of a session are on their way to other shards: a bound for each, so that whoever
-//! sends more than others can handle waits, and nobody else.
+//! How many letters of a session are on their way to other shards. Each session has a bound, so that only a session
+//! that sends more than the other shards can handle waits.
 
 use std::sync::Arc;
 
@@ -7,17 +7,16 @@ use hashbrown::HashMap;
 
 use crate::shard::agenda::Flow;
 
-/// Letters of one session that other shards have not handled yet; what it publishes beyond waits
-/// (`limit="letters"`).
+/// Letters of one session that other shards have not handled yet; further publishes of it wait (`limit="letters"`).
 pub(crate) const LETTERS_MAX: usize = 256;
 
-/// Bytes of them, as if each were as large as the next one; one letter always goes.
+/// Bytes of these letters, each counted as large as the next one; one letter of any size always goes.
 const LETTERS_BYTES_MAX: usize = 4 << 20;
 
 /// Goes with a letter until it is handled.
 #[derive(Debug)]
 pub(crate) struct Stamp {
-    /// Held, not read: how many hold it is how many letters there are.
+    /// Never read: the number of its owners is the number of letters.
     _sheet: Arc<()>,
 }
 
@@ -34,7 +33,7 @@ impl Postage {
         (letters < letters_max).then(|| Stamp { _sheet: Arc::clone(sheet) })
     }
 
-    /// Forgets those that have no letter under way. To be called now and then.
+    /// Forgets sessions without a letter under way. To be called now and then.
     pub(crate) fn tidy(&mut self) {
         self.0.retain(|_, sheet| Arc::strong_count(sheet) > 1);
         if self.0.is_empty() {

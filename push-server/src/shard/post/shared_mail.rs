@@ -18,12 +18,12 @@ pub(crate) struct SharedMail {
     pub(crate) round: Round,
     /// The write that it is part of.
     pub(crate) ticket: Option<Arc<Ticket>>,
-    /// Whose work it is.
+    /// On whose account it is delivered.
     pub(crate) flow: Flow,
     pub(crate) stamp: Option<Stamp>,
-    /// Whether somebody who left was owed it.
+    /// Whether another member has handed it on.
     pub(crate) is_left: bool,
-    /// Of a message that came in by a door.
+    /// The slip of a message that came in by a door.
     pub(crate) slip: Option<Slip>,
 }
 

@@ -1,4 +1,4 @@
-//! Whose message a fan-out carries, and who is told what became of it.
+//! Whose message a fan-out carries, and who hears what became of it.
 
 use std::sync::Arc;
 
@@ -12,19 +12,18 @@ use crate::store::SessionNumber;
 /// Whose a message is.
 #[derive(Debug)]
 pub(crate) enum Author {
-    /// A client's. `key`: of its session, which is of this shard; `publisher`: whom to tell, unless it is of
-    /// QoS 0.
+    /// A client's. `key`: of its session, which is this shard's. `publisher`: who hears of it, unless it has QoS 0.
     Client { key: u32, publisher: Option<Publisher> },
-    /// A client's will. `key`: of its session, unless that has ended; `_charge`: what the will counts against
-    /// the total of all wills as long as it waits for its turn.
+    /// A client's will. `key`: of its session, unless that has ended. `_charge`: holds the will's part of the total
+    /// of all wills while it waits for its turn.
     Will { key: Option<u32>, _charge: Option<Charge> },
-    /// Somebody's outside the shards, who is told what becomes of it.
+    /// A door's.
     Door(Arc<Entered>),
-    /// Another shard knows: it has come by a letter.
+    /// Another shard's: the message has come by a letter.
     Letter { _stamp: Stamp },
 }
 
-/// The publisher that is told what became of a publish.
+/// The client that hears what became of its publish.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) client: Token,

@@ -14,9 +14,9 @@ use crate::store::SessionNumber;
 #[derive(Debug, Default)]
 pub(crate) struct Backlogs {
     by_session: HashMap<u32, Backlog, foldhash::fast::RandomState>,
-    /// Sessions without connection among them, in turns.
+    /// The sessions among them that have no connection, in turns.
     absent: VecDeque<u32>,
-    /// Topics visited for them that nobody is charged for yet.
+    /// Topics visited that no flow has been charged for yet.
     walked: u32,
     /// Scratch, kept for its memory.
     found: Vec<Arc<Message>>,
@@ -28,14 +28,14 @@ pub(crate) struct Backlog {
     /// The number of its session: keys are given again.
     pub(crate) number: SessionNumber,
     /// In the order of the subscriptions; the first one is under way.
-    pub(crate) walks: VecDeque<Wanted>,
-    /// Found, and the outbox had no room; their number is bounded by the search.
+    pub(crate) walks: VecDeque<SubscriptionWalk>,
+    /// Messages found, for which the outbox had no room. The search bounds their number.
     pub(crate) found: VecDeque<Delivery>,
 }
 
 /// A subscription whose retained messages are looked for.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct SubscriptionWalk {
     pub(crate) filter: TopicFilter,
     pub(crate) options: SubscriptionOptions,
     pub(crate) walk: Walk,
@@ -44,15 +44,15 @@ pub(crate) struct Wanted {
 }
 
 impl Backlog {
-    /// Lets what waits for certain SUBSCRIBEs to be answered go on.
+    /// Lets searches go on that waited for SUBSCRIBEs which now are answered.
     fn release(&mut self, is_answered: impl Fn(u64) -> bool) {
-        for Wanted { awaits, .. } in &mut self.walks {
+        for SubscriptionWalk { awaits, .. } in &mut self.walks {
             awaits.take_if(|awaited| is_answered(*awaited));
         }
     }
 
     pub(crate) fn awaits_suback(&self) -> bool {
-        self.walks.front().is_some_and(|wanted| wanted.awaits.is_some())
+        self.walks.front().is_some_and(|walk| walk.awaits.is_some())
     }
 }
 
@@ -67,18 +67,18 @@ impl Backlogs {
         self.by_session.get(&key).map_or(0, |backlog| backlog.walks.len())
     }
 
-    /// One more subscription of the session with this key and number. What the session before it with the
-    /// same key was owed is `end`ed before.
-    pub(crate) fn push(&mut self, key: u32, number: SessionNumber, wanted: Wanted) {
+    /// Adds a subscription of the session with this key and number. The caller has `end`ed the backlog of an
+    /// earlier session with this key.
+    pub(crate) fn push(&mut self, key: u32, number: SessionNumber, walk: SubscriptionWalk) {
         let backlog = self.by_session.entry(key).or_insert_with(|| Backlog {
             number,
             walks: VecDeque::new(),
             found: VecDeque::new(),
         });
-        backlog.walks.push_back(wanted);
+        backlog.walks.push_back(walk);
     }
 
-    /// Whose the backlog of a key is.
+    /// The number of the session whose backlog a key has.
     pub(crate) fn number(&self, key: u32) -> Option<SessionNumber> {
         self.by_session.get(&key).map(|backlog| backlog.number)
     }
@@ -93,14 +93,14 @@ impl Backlogs {
     /// A SUBSCRIBE has failed: its retained messages are not delivered.
     pub(crate) fn fail(&mut self, key: u32, subscribe: u64, retained: &Retained) {
         let Some(backlog) = self.by_session.get_mut(&key) else { return };
-        let awaits = |wanted: &Wanted| wanted.awaits == Some(subscribe);
-        for wanted in backlog.walks.iter_mut().filter(|wanted| awaits(wanted)) {
-            retained.end_walk(&mut wanted.walk);
+        let awaits = |walk: &SubscriptionWalk| walk.awaits == Some(subscribe);
+        for walk in backlog.walks.iter_mut().filter(|walk| awaits(walk)) {
+            retained.end_walk(&mut walk.walk);
         }
-        backlog.walks.retain(|wanted| !awaits(wanted));
+        backlog.walks.retain(|walk| !awaits(walk));
     }
 
-    /// A session has no connection any more, and its SUBACKs have nobody to go to.
+    /// A session has lost its connection: its backlog waits for no SUBACK any more.
     pub(crate) fn leave(&mut self, key: u32) {
         if let Some(backlog) = self.by_session.get_mut(&key) {
             self.absent.push_back(key);
@@ -115,7 +115,7 @@ impl Backlogs {
         backlog.found.len()
     }
 
-    /// Takes a session's backlog out, to be put back if something is left.
+    /// Takes a session's backlog out, to be put back if messages are left.
     pub(crate) fn take(&mut self, key: u32) -> Option<Backlog> {
         self.by_session.remove(&key)
     }
@@ -124,7 +124,7 @@ impl Backlogs {
         self.by_session.insert(key, backlog);
     }
 
-    /// Of how many sessions without connection there are.
+    /// How many sessions without a connection have a backlog.
     pub(crate) fn absent(&self) -> usize {
         self.absent.len()
     }
@@ -134,12 +134,12 @@ impl Backlogs {
         self.absent.pop_front()
     }
 
-    /// Its next turn comes after the others'.
+    /// Puts a session without a connection behind the others.
     pub(crate) fn push_absent(&mut self, key: u32) {
         self.absent.push_back(key);
     }
 
-    /// Topics were visited.
+    /// So many topics were visited.
     pub(crate) fn add_walked(&mut self, nodes: u32) {
         self.walked += nodes;
     }
@@ -149,7 +149,7 @@ impl Backlogs {
         std::mem::take(&mut self.walked)
     }
 
-    /// Scratch for what is found; to be given back, empty.
+    /// Scratch for messages that are found; to be given back, empty.
     pub(crate) fn take_scratch(&mut self) -> Vec<Arc<Message>> {
         std::mem::take(&mut self.found)
     }
@@ -161,7 +161,7 @@ impl Backlogs {
 
 impl Backlog {
     pub(crate) fn end_walks(&mut self, retained: &Retained) {
-        for Wanted { walk, .. } in &mut self.walks {
+        for SubscriptionWalk { walk, .. } in &mut self.walks {
             retained.end_walk(walk);
         }
     }

@@ -1,12 +1,12 @@
-//! A publish on its way to all that it goes to: how far one shard has come with it, whom it has found, and
-//! what is to be written with it. Who does the steps, and what they cost, is decided elsewhere.
+//! A publish on its way to its receivers: how far one shard has come with it, which receivers it has found, and
+//! what is to be written with it. `turn/fanout` does the steps, and knows what they cost.
 
 use std::sync::Arc;
 
 use super::author::Author;
 use crate::broker::{
-    Budget, Group, GroupSearch, Match, Matching, Message, QoS, Routing, ShardSearch, ShardSet,
-    Shares, Subscriptions,
+    Budget, Group, GroupSearch, Matching, Message, QoS, Routing, ShardSearch, ShardSet, Shares,
+    Subscriptions,
 };
 use crate::mqtt::Delivery;
 use crate::mqtt::codec::Reason;
@@ -21,54 +21,54 @@ pub(crate) struct Fanout {
     flow: Flow,
     message: Arc<Message>,
     author: Author,
-    stage: Stage,
+    stage: FanoutStage,
     receivers: Receivers,
     writing: Writing,
     reason: Reason,
-    /// Keys of sessions are given again: one with this number, or a later one, has begun since the
-    /// search did, and is not whom it has found.
+    /// The number that the next session had when the search began. Keys are given again: a session with this number
+    /// or a later one is not the one that the search has found.
     begun: SessionNumber,
     /// It has waited, so sessions may have ended since.
     is_resumed: bool,
 }
 
-/// What comes next of a publish.
+/// The next step of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Which shards have a subscriber?
+pub(crate) enum FanoutStage {
+    /// Find the shards with a subscriber.
     Shards,
-    /// Is there a group at all?
+    /// Find out whether there is a group at all.
     FirstGroup,
-    /// Letters go to other shards.
+    /// Send letters to other shards.
     Letters,
-    /// Who on this shard gets it?
+    /// Find the subscribers of this shard.
     Matches,
-    /// They get it.
+    /// Deliver to them.
     Deliveries,
-    /// A member of each group gets it.
+    /// Deliver to a member of each group.
     Groups,
 }
 
-/// Whom a publish goes to, as far as they are known and have not got it yet.
+/// The receivers of a publish that are known and do not have it yet.
 #[derive(Debug, Default)]
 struct Receivers {
     shards: ShardSearch,
     /// Shards that no letter has gone to yet.
     others: ShardSet,
     matching: Matching,
-    groups: Groups,
+    groups: GroupReceivers,
 }
 
-/// Groups that the message goes to one member of each, found a few at a time.
+/// Groups that match: one member of each gets the message. They are found a few at a time.
 #[derive(Debug, Default)]
-struct Groups {
+struct GroupReceivers {
     search: GroupSearch,
     found: Vec<Arc<Group>>,
     is_over: bool,
 }
 
-/// What is to be written with a publish. The part begins when it is known who gets the message; until then the
-/// publishing shard has a draft, another one the ticket of the letter.
+/// What is to be written with a publish. The part begins when the receivers are known; until then the publishing
+/// shard has a draft, and another shard has the letter's ticket.
 #[derive(Debug, Default)]
 struct Writing {
     draft: Draft,
@@ -77,7 +77,7 @@ struct Writing {
 }
 
 impl Fanout {
-    /// Of a message that this shard is the first to see.
+    /// For a message that was published on this shard.
     pub(crate) fn published(
         flow: Flow,
         message: Arc<Message>,
@@ -88,7 +88,7 @@ impl Fanout {
             flow,
             message,
             author,
-            stage: Stage::Shards,
+            stage: FanoutStage::Shards,
             receivers: Receivers::default(),
             writing: Writing { draft, ..Writing::default() },
             reason: Reason::Success,
@@ -97,14 +97,14 @@ impl Fanout {
         }
     }
 
-    /// Of a letter from another shard, which has looked for the groups.
+    /// For a letter from another shard, which deals with the groups itself.
     pub(crate) fn received(letter: Letter) -> Self {
         let Letter { flow, message, ticket, stamp } = letter;
         let author = Author::Letter { _stamp: stamp };
         let published = Self::published(flow, message, author, Draft::default());
-        let groups = Groups { is_over: true, ..Groups::default() };
+        let groups = GroupReceivers { is_over: true, ..GroupReceivers::default() };
         Self {
-            stage: Stage::Matches,
+            stage: FanoutStage::Matches,
             receivers: Receivers { groups, ..Receivers::default() },
             writing: Writing { ticket, ..Writing::default() },
             ..published
@@ -116,7 +116,7 @@ impl Fanout {
         matches!(self.author, Author::Letter { .. })
     }
 
-    /// On whose account it is done.
+    /// The flow that pays for it.
     pub(crate) fn flow(&self) -> Flow {
         self.flow
     }
@@ -130,33 +130,33 @@ impl Fanout {
         self.author.key()
     }
 
-    pub(crate) fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> FanoutStage {
         self.stage
     }
 
-    /// It begins, where the next session that begins has the number `next`.
+    /// It begins. `next`: the number of the next new session.
     pub(crate) fn begin(&mut self, next: SessionNumber) {
         self.begun = next;
     }
 
-    /// It goes on from here in another turn, perhaps.
+    /// It may go on in another turn.
     pub(crate) fn pause(&mut self) {
         self.is_resumed = true;
     }
 
-    /// It searches with memory that is kept for that.
+    /// Lends it scratch memory for its search.
     pub(crate) fn lend(&mut self, matching: Matching) {
         self.receivers.matching = matching;
     }
 
-    /// Returns that memory, empty.
+    /// Returns the scratch memory, empty.
     pub(crate) fn into_lent(self) -> Matching {
         let mut matching = self.receivers.matching;
         matching.clear();
         matching
     }
 
-    /// Whether something is to be written that does not depend on who gets it.
+    /// Whether it has writes that do not depend on its receivers.
     pub(crate) fn has_draft(&self) -> bool {
         !self.writing.draft.is_empty()
     }
@@ -180,22 +180,22 @@ impl Fanout {
     ) -> bool {
         let is_over = routing.search(&self.message.topic, all, &mut self.receivers.shards, budget);
         if is_over {
-            self.stage = Stage::FirstGroup;
+            self.stage = FanoutStage::FirstGroup;
         }
         is_over
     }
 
-    /// Finds a few groups, at least one if there is any. Returns whether it has come so far.
+    /// Finds a few groups, at least one if there is any. Returns whether it has, or knows that there are no more.
     pub(crate) fn find_groups(&mut self, shares: &Shares, budget: &mut Budget) -> bool {
-        let Groups { search, found, is_over } = &mut self.receivers.groups;
+        let GroupReceivers { search, found, is_over } = &mut self.receivers.groups;
         if !*is_over && found.is_empty() {
             *is_over = shares.search(&self.message.topic, search, budget, found);
         }
         *is_over || !found.is_empty()
     }
 
-    /// It is known who gets it, or at least whether anybody does: begins what is to be written. `here`: this
-    /// shard. Other shards `may_have_parts` of that, to write or to say.
+    /// It is known whether there are receivers, and on which shards: begins this shard's part of the write. `here`:
+    /// this shard. `may_have_parts`: other shards may have something to write, or a refusal to report.
     pub(crate) fn begin_part(&mut self, here: u16, may_have_parts: bool) {
         let shards = self.receivers.shards.found();
         let others = shards.without(here);
@@ -205,7 +205,7 @@ impl Fanout {
         let draft = std::mem::take(&mut self.writing.draft);
         let goes_on = !others.is_empty() || has_groups;
         self.writing.part = match &self.author {
-            // Its receivers are counted on every shard before its reply.
+            // The reply counts the receivers of all shards, so it waits for each shard's part.
             Author::Door(entered) => Part::of_door(draft, goes_on, Arc::clone(entered)),
             _ => {
                 let is_safe = self.message.qos != QoS::AtMostOnce || !draft.is_empty();
@@ -213,10 +213,10 @@ impl Fanout {
             }
         };
         self.receivers.others = others;
-        self.stage = Stage::Letters;
+        self.stage = FanoutStage::Letters;
     }
 
-    /// A shard that a letter is to go to, and to which none has gone yet.
+    /// The next shard that a letter is to go to.
     pub(crate) fn next_shard(&self) -> Option<u16> {
         self.receivers.others.iter().next()
     }
@@ -231,18 +231,18 @@ impl Fanout {
     /// All letters have gone. `here`: this shard.
     pub(crate) fn end_letters(&mut self, here: u16) {
         let is_here = self.receivers.shards.found().contains(here);
-        self.stage = if is_here { Stage::Matches } else { Stage::Groups };
+        self.stage = if is_here { FanoutStage::Matches } else { FanoutStage::Groups };
     }
 
-    /// Looks for this shard's subscribers. `sender`: the number of the session that has the key of the one that
-    /// published it. Returns whether all are known.
+    /// Looks for this shard's subscribers. `sender`: the number of the session that now has the publisher's key.
+    /// Returns whether all are known.
     pub(crate) fn find_matches(
         &mut self,
         subscriptions: &Subscriptions,
         sender: Option<SessionNumber>,
         budget: &mut Budget,
     ) -> bool {
-        // No Local is for whoever published, not for who has its key now [MQTT-3.8.3-3].
+        // No Local is for the session that published, not for another one that has its key now [MQTT-3.8.3-3].
         let from = self.author.key().filter(|_| self.is_older(sender));
         let matching = &mut self.receivers.matching;
         if !subscriptions.search(&self.message.topic, from, matching, budget) {
@@ -251,74 +251,76 @@ impl Fanout {
         if self.is_received() {
             self.writing.part = Part::of_receiver(self.writing.ticket.take());
         }
-        self.stage = Stage::Deliveries;
+        self.stage = FanoutStage::Deliveries;
         true
     }
 
-    /// How many subscribers of this shard are known that have not got it yet.
+    /// How many known subscribers of this shard do not have it yet.
     pub(crate) fn matches_len(&mut self) -> usize {
         self.receivers.matching.found().len()
     }
 
-    /// The key of one of them, and the QoS that it gets.
+    /// The key of the next such subscriber, and the QoS of its delivery.
     pub(crate) fn next_match(&mut self) -> Option<(u32, QoS)> {
         let found = self.receivers.matching.found().last()?;
         Some((found.subscriber, self.message.qos.min(found.qos)))
     }
 
-    /// Takes that one.
-    pub(crate) fn take_match(&mut self) -> Option<Match> {
-        self.receivers.matching.found().pop()
-    }
-
-    /// What a subscriber gets.
-    pub(crate) fn delivery(&self, found: Match) -> Delivery {
-        Delivery {
+    /// Takes that subscriber's delivery.
+    pub(crate) fn take_delivery(&mut self) -> Option<Delivery> {
+        let found = self.receivers.matching.found().pop()?;
+        Some(Delivery {
             message: Arc::clone(&self.message),
             qos: self.message.qos.min(found.qos),
             retain: self.message.retain && found.retain_as_published,
             via: found.via,
-        }
+        })
     }
 
-    /// Whether a session with this number, or none, may be another than the one that was found.
+    /// Whether others may have had their turn since the subscribers were found.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// Whether the session that now has a subscriber's key, with this number, may be another than the one that was
+    /// found.
     pub(crate) fn may_be_another(&self, number: Option<SessionNumber>) -> bool {
         self.is_resumed && !self.is_older(number)
     }
 
-    /// Whoever subscribes on this shard has it.
+    /// All subscribers of this shard have it.
     pub(crate) fn end_deliveries(&mut self) {
-        self.stage = Stage::Groups;
+        self.stage = FanoutStage::Groups;
     }
 
-    /// Whether groups are known of which no member has it yet.
+    /// Whether known groups wait for it.
     pub(crate) fn has_groups(&self) -> bool {
         !self.receivers.groups.found.is_empty()
     }
 
-    /// One of them.
+    /// The next such group.
     pub(crate) fn next_group(&self) -> Option<Arc<Group>> {
         self.receivers.groups.found.last().map(Arc::clone)
     }
 
-    /// That one has been dealt with.
+    /// That group has been dealt with.
     pub(crate) fn end_group(&mut self) {
         self.receivers.groups.found.pop();
     }
 
-    /// Whether there are no further groups.
+    /// Whether all groups have been found.
     pub(crate) fn knows_all_groups(&self) -> bool {
         self.receivers.groups.is_over
     }
 
-    /// Everybody has it. Returns what is to be written, and whom to tell what.
+    /// All receivers have it. Returns this shard's part of the write, the author, and what the author hears.
     pub(crate) fn end(&mut self) -> (Part, &Author, Reason) {
         let part = std::mem::take(&mut self.writing.part);
         let reason = if part.is_refused() { Reason::QuotaExceeded } else { self.reason };
         (part, &self.author, reason)
     }
 
-    /// Whether the session that a key names now was there when it began.
+    /// Whether a session with this number was there when it began.
     fn is_older(&self, number: Option<SessionNumber>) -> bool {
         number.is_some_and(|number| number < self.begun)
     }

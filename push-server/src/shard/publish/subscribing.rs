@@ -1,37 +1,35 @@
-//! A SUBSCRIBE or UNSUBSCRIBE under way: which of its filters have been dealt with, what is to be written of
-//! it, and what is to be answered. Who deals with the filters is decided elsewhere.
+//! A SUBSCRIBE or UNSUBSCRIBE under way: the filters that are still to be dealt with, its writes, and its answer.
+//! `turn/subscribe` deals with the filters.
 
 use std::vec;
 
 use crate::broker::{QoS, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Subscribe, SubscribeEntry, Unsubscribe};
-use crate::shard::journal::{Subscribed, Unsubscribed};
+use crate::shard::journal::{FilterPacket, Subscribed, Unsubscribed};
 use crate::shard::ports::Token;
 use crate::store::{SessionNumber, Write};
 
-/// What a filter's text takes beside its bytes.
+/// Bytes that a filter takes beside its text.
 const FILTER_BYTES: usize = 32;
 
-/// What it costs to put a filter into the tables or take it out, and each of its levels.
+/// Units that it costs to put a filter into the tables or take it out, and for each of its levels.
 const FILTER_UNITS: u32 = 24;
 const LEVEL_UNITS: u32 = 16;
 
-/// So many turns, of a millisecond each or longer, a SUBSCRIBE waits for filters of ended sessions to go.
+/// How many turns, of a millisecond each or longer, a SUBSCRIBE waits for filters of ended sessions to go.
 const WAITS_MAX: u16 = 2_000;
 
-/// What it costs to put a filter into the tables, or to take it out.
+/// Units that it costs to put a filter into the tables, or to take it out.
 pub(crate) fn filter_units(filter: &TopicFilter) -> u32 {
-    // A filter has at most 65,535 bytes, and so levels.
+    // A filter has at most 65,535 bytes, and no more levels.
     FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
 }
 
 /// A SUBSCRIBE under way.
 #[derive(Debug)]
 pub(crate) struct Subscribing {
-    client: Token,
-    session: (u32, SessionNumber),
-    packet_id: u16,
+    packet: FilterPacket,
     entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
     results: Vec<Result<QoS, Reason>>,
     /// What tells it from others.
@@ -46,9 +44,7 @@ pub(crate) struct Subscribing {
 /// An UNSUBSCRIBE under way.
 #[derive(Debug)]
 pub(crate) struct Unsubscribing {
-    client: Token,
-    session: (u32, SessionNumber),
-    packet_id: u16,
+    packet: FilterPacket,
     filters: vec::IntoIter<Result<TopicFilter, Reason>>,
     reasons: Vec<Reason>,
     removed: Vec<TopicFilter>,
@@ -62,10 +58,9 @@ impl Subscribing {
         number: u64,
         subscribe: Subscribe,
     ) -> Self {
+        let packet_id = subscribe.packet_id;
         Self {
-            client,
-            session,
-            packet_id: subscribe.packet_id,
+            packet: FilterPacket { client, session, packet_id },
             results: Vec::with_capacity(subscribe.entries.len()),
             entries: subscribe.entries.into_iter(),
             number,
@@ -76,12 +71,12 @@ impl Subscribing {
     }
 
     pub(crate) fn client(&self) -> Token {
-        self.client
+        self.packet.client
     }
 
     /// The key and the number of its session.
     pub(crate) fn session(&self) -> (u32, SessionNumber) {
-        self.session
+        self.packet.session
     }
 
     /// What tells it from others.
@@ -89,34 +84,34 @@ impl Subscribing {
         self.number
     }
 
-    /// What is left of its packet takes so much memory, in bytes.
+    /// How much memory the rest of its packet takes, in bytes.
     pub(crate) fn left_bytes(&self) -> usize {
         let filters = self.entries.as_slice().iter().flatten().map(|entry| &entry.filter);
         weight_bytes(self.entries.as_slice(), filters)
     }
 
-    /// What it asks for next.
+    /// The next filter that it asks for.
     pub(crate) fn next(&self) -> Option<&Result<SubscribeEntry, Reason>> {
         self.entries.as_slice().first()
     }
 
-    /// Whether that may wait for memory.
+    /// Whether the next filter may wait for memory.
     pub(crate) fn may_wait(&self) -> bool {
         self.waits < WAITS_MAX
     }
 
-    /// That waits for memory.
+    /// The next filter waits for memory.
     pub(crate) fn wait(&mut self) {
         self.waits += 1;
     }
 
-    /// That is subscribed to, or refused. Returns it, if it was a filter at all.
+    /// The next filter is subscribed to, or refused. Returns it, if it is a valid one.
     pub(crate) fn answer(&mut self, result: Result<QoS, Reason>) -> Option<SubscribeEntry> {
         self.results.push(result);
         self.entries.next()?.ok()
     }
 
-    /// That is to be written. It `is_unconfirmed`: memory has to forget it should that fail.
+    /// A filter is to be written. `is_unconfirmed`: the session has to forget it if that fails.
     pub(crate) fn write(
         &mut self,
         SubscribeEntry { filter, options }: SubscribeEntry,
@@ -125,25 +120,20 @@ impl Subscribing {
         if is_unconfirmed {
             self.unconfirmed.push(filter.clone());
         }
-        let (_, number) = self.session;
+        let (_, number) = self.packet.session;
         self.writes.push(Write::PutSubscription { number, filter, options });
     }
 
-    /// Its session has ended: takes the filters that were subscribed to by now.
+    /// Its session has ended: takes the filters that were subscribed to so far.
     pub(crate) fn take_unconfirmed(&mut self) -> Vec<TopicFilter> {
         std::mem::take(&mut self.unconfirmed)
     }
 
-    /// No more is done of it. Returns what is to be written, and what is to be done then.
+    /// It ends. Returns its writes, and its answer for when they are done.
     pub(crate) fn end(&mut self) -> (Vec<Write>, Subscribed) {
-        let subscribed = Subscribed {
-            client: self.client,
-            session: self.session,
-            packet_id: self.packet_id,
-            results: std::mem::take(&mut self.results),
-            subscribe: self.number,
-            unconfirmed: std::mem::take(&mut self.unconfirmed),
-        };
+        let results = std::mem::take(&mut self.results);
+        let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        let subscribed = Subscribed::new(self.packet, self.number, results, unconfirmed);
         (std::mem::take(&mut self.writes), subscribed)
     }
 }
@@ -155,10 +145,9 @@ impl Unsubscribing {
         session: (u32, SessionNumber),
         unsubscribe: Unsubscribe,
     ) -> Self {
+        let packet_id = unsubscribe.packet_id;
         Self {
-            client,
-            session,
-            packet_id: unsubscribe.packet_id,
+            packet: FilterPacket { client, session, packet_id },
             reasons: Vec::with_capacity(unsubscribe.filters.len()),
             filters: unsubscribe.filters.into_iter(),
             removed: Vec::new(),
@@ -166,12 +155,12 @@ impl Unsubscribing {
     }
 
     pub(crate) fn client(&self) -> Token {
-        self.client
+        self.packet.client
     }
 
     /// The key and the number of its session.
     pub(crate) fn session(&self) -> (u32, SessionNumber) {
-        self.session
+        self.packet.session
     }
 
     /// What is left of its packet takes so much memory, in bytes.
@@ -184,12 +173,12 @@ impl Unsubscribing {
         self.filters.as_slice().first()
     }
 
-    /// Takes that.
+    /// Takes the next filter.
     pub(crate) fn take(&mut self) -> Option<Result<TopicFilter, Reason>> {
         self.filters.next()
     }
 
-    /// What was taken is to be answered so.
+    /// The answer to the filter that was taken.
     pub(crate) fn answer(&mut self, reason: Reason) {
         self.reasons.push(reason);
     }
@@ -201,18 +190,12 @@ impl Unsubscribing {
 
     /// No more is done of it. Returns what is to be written, and what is to be done then.
     pub(crate) fn end(&mut self) -> (Vec<Write>, Unsubscribed) {
-        let (_, number) = self.session;
+        let (_, number) = self.packet.session;
         let filters = std::mem::take(&mut self.removed);
         let removals = filters.iter().cloned();
         let writes = removals.map(|filter| Write::RemoveSubscription { number, filter }).collect();
-        let unsubscribed = Unsubscribed {
-            client: self.client,
-            session: self.session,
-            packet_id: self.packet_id,
-            reasons: std::mem::take(&mut self.reasons),
-            filters,
-        };
-        (writes, unsubscribed)
+        let reasons = std::mem::take(&mut self.reasons);
+        (writes, Unsubscribed::new(self.packet, reasons, filters))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A session's time without connection: how long it lasts, and what becomes of the will.
+//! A session's time without a connection: how long it lasts, and what becomes of the will.
 //!
 //! A will is published when its delay has passed or its session ends, whichever comes first
 //! [MQTT-3.1.2-8] [MQTT-3.1.3-9]:
@@ -13,10 +13,10 @@
 use push_common::clock::Monotonic;
 
 use crate::mqtt::{PendingWill, Will};
-use crate::shard::mutant::{Rule, is_left_out};
+use crate::mutant::{Rule, is_left_out};
 use crate::store::{Clocks, WallMillis};
 
-/// What is known of a session while it has no connection.
+/// A session's time without a connection.
 #[derive(Debug)]
 pub(crate) struct Absence {
     /// When the session ends, unless it is endless.
@@ -39,7 +39,7 @@ impl Absence {
         }
     }
 
-    /// Goes on after a restart of the server, so long after it began.
+    /// Goes on after a restart of the server, `gone_millis` after it began.
     pub(crate) fn resumed(
         expiry_secs: u32,
         gone_millis: u64,
@@ -51,7 +51,7 @@ impl Absence {
         Self { ends_at: now.after_millis(left_millis), ..Self::new(expiry_secs, will, now) }
     }
 
-    /// When it began. Told from its end, because that may have been before the boot.
+    /// When it began. Computed from its end, because it may have begun before the boot.
     pub(crate) fn begun(&self, expiry_secs: u32, clocks: Clocks) -> WallMillis {
         let ends_at = clocks.to_wall(self.ends_at);
         WallMillis(ends_at.0.saturating_sub(u64::from(expiry_secs) * 1_000))
@@ -77,7 +77,7 @@ impl Absence {
         self.timer_tick == tick as u32
     }
 
-    /// When it has something to do next, if ever.
+    /// When its will is due or the session ends, whichever comes first.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         let end = (!self.is_endless).then_some(self.ends_at);
         let will = self.will().map(|will| will.publish_at);

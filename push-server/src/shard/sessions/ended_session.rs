@@ -7,10 +7,10 @@ use crate::store::SessionNumber;
 #[derive(Debug)]
 pub(crate) struct EndedSession {
     pub(crate) session: Session,
-    /// Whether it may be owed something by groups that it is in, or was in before: that goes to others.
+    /// Whether its outbox may have messages of groups that it is or was in, which it has to hand on.
     pub(crate) shares: bool,
     pub(crate) number: SessionNumber,
     pub(crate) will: Option<Box<PendingWill>>,
-    /// Under which key it was one of the shard's, if the shard has had it.
+    /// Its key, if it was in the shard's table.
     pub(crate) key: Option<u32>,
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::{MemoryBudget, NoMemory};
 
-/// What filters of ended sessions still take of `--subscription-bytes-total`, on all shards.
+/// Bytes of `--subscription-bytes-total` that filters of ended sessions still take, on all shards.
 #[derive(Debug, Default)]
 pub(crate) struct RemainsBytes(AtomicU64);
 
@@ -17,8 +17,8 @@ impl RemainsBytes {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Whether there would be room for so many bytes, were all of it given back. `missing`: why there was
-    /// none; there may be some by now.
+    /// Whether there would be room for so many bytes if all of these were given back. `missing`: why there was no
+    /// room; there may be some by now.
     pub(crate) fn would_make_room(
         &self,
         memory: &MemoryBudget,
@@ -28,7 +28,7 @@ impl RemainsBytes {
         let remains = self.0.load(Ordering::Relaxed);
         let bytes_max = match missing {
             NoMemory::Total => memory.bytes_max(),
-            // Shares do not bind then.
+            // Below half of the total, shares do not bind.
             NoMemory::Share => memory.bytes_max() / 2,
         };
         let used = memory.used_bytes().saturating_sub(remains);

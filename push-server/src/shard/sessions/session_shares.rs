@@ -1,17 +1,17 @@
 //! Who may have a new session: `--max-sessions`, and within it a share for each user and each network.
 //!
-//! One script makes thousands of sessions a second. It must not take the places of all others. But a
-//! network may well be a carrier's, with thousands of phones behind one address. So shares bind only
-//! while more than half of all places are taken, and a share is never less than `SHARE_MIN`.
+//! One script makes thousands of sessions a second. It must not take all places. But a network may well be a
+//! carrier's, with thousands of phones behind one address. So shares bind only while more than half of all places
+//! are taken, and a share is never less than `SHARE_MIN`.
 //!
-//! What a network is, and how networks are counted, says `broker::holders`. What network a session was
-//! made from is not stored: after a restart it counts again when its client is back.
+//! `broker::holders` says what a network is, and how networks are counted. The network that made a session is not
+//! stored: after a restart the session counts for a network again when its client is back.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::broker::{Holder, ShareMax, Tally};
 
-/// The least share of a network or user, so that small servers have none.
+/// The least share of a network or user. So shares never bind on small servers.
 const SHARE_MIN: u64 = 1_024;
 
 /// Why a session may not begin.
@@ -19,7 +19,7 @@ const SHARE_MIN: u64 = 1_024;
 pub(crate) enum NoPlace {
     /// All places are taken.
     Full,
-    /// Half of them are, and the network, the link or the user has its share.
+    /// More than half of them are, and the network, the link or the user has its share.
     Share,
     /// The memory of all sessions is used up.
     Memory,
@@ -76,13 +76,13 @@ impl SessionShares {
         self.tally.hand_over(from, to, 1);
     }
 
-    /// Whether so few places are left that sessions which nobody uses are to give way.
+    /// Whether so few places are left that unused sessions give way.
     pub(crate) fn is_nearly_full(&self) -> bool {
         self.taken.load(Ordering::Relaxed) >= self.places - self.places / 16
     }
 
-    /// Whether the end of another session gives a newcomer back every share that it lacks. It must not
-    /// displace a session whose end would not help it.
+    /// Whether the end of another session would give a newcomer every share that it lacks. A newcomer must not
+    /// displace a session whose end does not help it.
     pub(crate) fn makes_room(&self, newcomer: Holder, other: Holder) -> bool {
         self.tally.makes_room(newcomer, other, 1)
     }

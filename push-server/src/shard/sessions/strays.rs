@@ -1,9 +1,8 @@
 //! Wills of sessions that ended with their connection while the server stopped or died: found by a start,
 //! each due after its delay, unless its client is back before.
 //!
-//! A session that ends with its connection keeps nothing on disk but a record with its will, as long as
-//! its client is connected. What a start finds of them are wills without sessions: nobody can resume
-//! them.
+//! A session that ends with its connection keeps nothing on disk but a record with its will, while its client is
+//! connected. So a start finds wills of sessions that no client can resume.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,13 +12,13 @@ use push_common::clock::Monotonic;
 use super::ended_session::EndedSession;
 use crate::store::SessionNumber;
 
-type Due = (Monotonic, SessionNumber);
+type DueWill = (Monotonic, SessionNumber);
 
 /// The sessions that had these wills.
 #[derive(Debug, Default)]
 pub(crate) struct Strays {
-    by_due: BTreeMap<Due, EndedSession>,
-    by_client_id: HashMap<Box<str>, Vec<Due>, RandomState>,
+    by_due: BTreeMap<DueWill, EndedSession>,
+    by_client_id: HashMap<Box<str>, Vec<DueWill>, RandomState>,
 }
 
 impl Strays {
@@ -30,12 +29,11 @@ impl Strays {
         self.by_due.insert(due, found);
     }
 
-    /// A client is back: takes the will that its session left. That of another user's session
-    /// stays.
+    /// A client is back: takes the wills that its sessions left. Wills of another user's sessions stay.
     pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<EndedSession> {
         let Some(dues) = self.by_client_id.get(client_id).cloned() else { return Vec::new() };
         let is_theirs =
-            |due: &Due| self.by_due.get(due).is_some_and(|found| found.session.user() == user);
+            |due: &DueWill| self.by_due.get(due).is_some_and(|found| found.session.user() == user);
         let theirs: Vec<_> = dues.into_iter().filter(is_theirs).collect();
         theirs.into_iter().filter_map(|due| self.remove(due)).collect()
     }
@@ -45,13 +43,13 @@ impl Strays {
         self.by_due.first_key_value().is_some_and(|((publish_at, _), _)| *publish_at <= now)
     }
 
-    /// Takes one whose will's delay has passed at `now`.
+    /// Takes a session whose will's delay has passed at `now`.
     pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<EndedSession> {
         let (&due, _) = self.by_due.first_key_value()?;
         if due.0 <= now { self.remove(due) } else { None }
     }
 
-    fn remove(&mut self, due: Due) -> Option<EndedSession> {
+    fn remove(&mut self, due: DueWill) -> Option<EndedSession> {
         let found = self.by_due.remove(&due)?;
         let client_id = found.session.client_id();
         if let Some(dues) = self.by_client_id.get_mut(client_id) {

@@ -1,12 +1,12 @@
-//! Unused sessions: without connection, without a subscription, and never owed a message. They give way
-//! when places are short, the one left unused longest first.
+//! Unused sessions: without a connection, without a subscription, and never owed a message. They give way when
+//! places are short, the one that has been unused for longest first.
 //!
-//! This keeps only their keys. Whether one is still unused is looked up when its turn comes.
+//! Only their keys are kept here. Whether a session is still unused is looked up when its turn comes.
 //!
-//! A newcomer takes the place of one of its own shard's. Where that has none, another shard is asked by
-//! mail to end one, and the newcomer does not wait for it: sessions give way while a sixteenth of all
-//! places is still free. A newcomer that is refused, because its network's share is used up or places are
-//! so few that none was free, finds one when it tries again.
+//! A newcomer takes the place of an unused session of its own shard. If the shard has none, it asks another shard
+//! by mail to end one, and the newcomer does not wait for it: sessions give way while a sixteenth of all places is
+//! still free. A newcomer that is refused, because its network's share is used up or no place was free, finds one
+//! when it tries again.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,13 +18,13 @@ use crate::store::SessionNumber;
 /// A session's key, and its number, because keys are given again.
 pub(crate) type Unused = (u32, SessionNumber);
 
-/// How many are looked at for one that fits.
+/// How many sessions are looked at for one that fits.
 const LOOKED_AT_MAX: usize = 1_024;
 
-/// Entries before the first look at which of them still are what they were.
+/// With so many entries, those that are no longer unused are swept out for the first time.
 const SWEEP_FROM: usize = 1_024;
 
-/// The unused sessions of a shard, in the order they were left in.
+/// The unused sessions of a shard, in the order in which their clients left.
 #[derive(Debug, Default)]
 pub(crate) struct UnusedSessions {
     queue: VecDeque<Unused>,
@@ -32,7 +32,7 @@ pub(crate) struct UnusedSessions {
 }
 
 impl UnusedSessions {
-    /// A session's client has left it unused. `is_unused` tells of any whether it still is.
+    /// A session's client has left it unused. `is_unused` says whether a session still is.
     pub(crate) fn push(&mut self, session: Unused, mut is_unused: impl FnMut(&Unused) -> bool) {
         if self.queue.len() >= self.sweep_at.max(SWEEP_FROM) {
             let mut seen = HashSet::with_hasher(FixedState::default());
@@ -42,12 +42,12 @@ impl UnusedSessions {
         self.queue.push_back(session);
     }
 
-    /// How many there are, those counted that are used again and were not looked at since.
+    /// How many entries there are, including sessions that are in use again and have not been looked at since.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Takes the first of those that `fits`, which is also asked whether they still are unused.
+    /// Takes the first session that `fits`, which also says whether it is still unused.
     pub(crate) fn take(&mut self, mut fits: impl FnMut(&Unused) -> Fit) -> Option<Unused> {
         let mut others = Vec::new();
         let mut found = None;
@@ -69,7 +69,7 @@ impl UnusedSessions {
     }
 }
 
-/// How many each shard has, those counted that are used again and were not looked at since.
+/// How many entries each shard has.
 #[derive(Debug)]
 pub(crate) struct UnusedCounts(Box<[AtomicUsize]>);
 
@@ -82,8 +82,8 @@ impl UnusedCounts {
         self.0[usize::from(shard)].store(count, Ordering::Relaxed);
     }
 
-    /// The shard to ask, other than the one that asks: one that has some, each in its turn. `turn`: the one
-    /// that was asked last.
+    /// The shard to ask for an unused session: not `own`, one that has some, each in its turn. `turn`: the one that
+    /// was asked last.
     pub(crate) fn next(&self, own: u16, turn: u16) -> Option<u16> {
         let shards = self.0.len();
         let others = (1..=shards).map(|step| (usize::from(turn) + step) % shards);
@@ -93,14 +93,14 @@ impl UnusedCounts {
     }
 }
 
-/// Whether a session is the one to give way.
+/// Whether a session gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It is.
+    /// It does.
     Yes,
-    /// It is unused, and not the one.
+    /// It is unused, and does not fit.
     NotThis,
-    /// It is not unused any more, or gone.
+    /// It is in use again, or gone.
     InUse,
 }
 

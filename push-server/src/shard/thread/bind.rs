@@ -38,7 +38,7 @@ pub(super) fn bind_all(
     Ok(bound)
 }
 
-/// One listener a shard. All of them or none: the sockets bound so far go with an error.
+/// Binds one listener a shard, or none: on an error the sockets bound so far are closed.
 fn bind_each(
     address: SocketAddr,
     shards: usize,

@@ -28,7 +28,7 @@ pub(super) struct MachineClock;
 impl Clock for MachineClock {
     fn now(&self) -> Monotonic {
         let time = clock_gettime(ClockId::Monotonic);
-        // Both are never negative on this clock.
+        // Neither is ever negative on this clock.
         Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 }

@@ -10,10 +10,10 @@ use crate::ring::Keepalive;
 /// Probes without an answer after which a client is gone.
 const PROBES: u32 = 5;
 
-/// Probes are a tenth of the first wait apart, and this at most.
+/// Probes are a tenth of the first wait apart, and at most this.
 const INTERVAL_SECS_MAX: u16 = 60;
 
-/// What sockets are to do by `--tcp-keepalive-secs`; 0: nothing.
+/// The probes that `--tcp-keepalive-secs` asks for; 0: none.
 pub(super) fn keepalive(secs: u16) -> Option<Keepalive> {
     let interval_secs = (secs / 10).clamp(1, INTERVAL_SECS_MAX);
     (secs != 0).then(|| Keepalive {

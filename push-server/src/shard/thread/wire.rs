@@ -42,12 +42,12 @@ impl RingWire {
         Ok(Self { ring: Ring::new(RING_OPTIONS)?, listeners, wake_up, peers: Vec::new() })
     }
 
-    /// Where other shards wake this one.
+    /// The handle by which other shards wake this one.
     pub(super) fn handle(&self) -> RingHandle {
         self.ring.handle()
     }
 
-    /// Every shard is there: this one wakes and is woken from now on.
+    /// Every shard is there: this one can wake the others from now on.
     pub(super) fn join(&mut self, peers: Vec<RingHandle>) {
         self.peers = peers;
         self.watch_wake_up();
@@ -151,7 +151,7 @@ impl Wire for RingWire {
     }
 }
 
-/// Whose operation an accept is.
+/// The token of a listener's accept.
 fn listening(listener: u32) -> ring::Token {
     ring::Token { index: listener, generation: 0 }
 }
@@ -230,7 +230,7 @@ impl WakeUp {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
-    /// The same one, for another owner.
+    /// The same descriptor, for another owner.
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
@@ -238,7 +238,7 @@ impl WakeUp {
     /// Its count is read to rearm the edge that the ring waits for.
     fn clear(&self) {
         let mut count = [0; 8];
-        // An empty counter is no news.
+        // An empty counter is no error.
         let _ = rustix::io::read(&self.0, &mut count);
     }
 }

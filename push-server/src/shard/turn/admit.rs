@@ -2,6 +2,7 @@
 
 use super::Shard;
 use crate::shard::clients::{PendingClient, Phase};
+use crate::shard::connect_order::ConnectNumber;
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
 use crate::transport::{Kind, Transport};
 
@@ -11,7 +12,7 @@ impl<P: Ports> Shard<P> {
         self.acceptor.start(&mut self.wire);
     }
 
-    /// For ever: the server stops.
+    /// Closes the listeners for ever: the server stops.
     pub(super) fn stop_accepting(&mut self) {
         self.acceptor.stop(&mut self.wire);
     }
@@ -100,26 +101,31 @@ impl<P: Ports> Shard<P> {
         self.acceptor.pause(&mut self.wire, self.agenda.now());
     }
 
-    /// A new client, its place taken: it has until the deadline to send its CONNECT, what its layers
-    /// ask for before it included.
+    /// A new client has a place. Until the deadline it has to send its CONNECT, and before that all that its layers
+    /// need.
     fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
         let phase = Phase::Handshake(PendingClient::new(self.here.randomness().array(), deadline));
-        let index = self.add_client(socket, phase);
+        let transport = Transport::new(kind, self.agenda.now());
+        let index = self.add_client(socket, transport, ConnectNumber::default(), phase);
         self.arm_client_timer(index, deadline);
-        // Not multishot: a client whose session lives elsewhere leaves without an operation to
-        // cancel.
+        // Not multishot: a client whose session lives elsewhere can leave without an operation to cancel.
         let client = &mut self.clients[index];
-        client.transport = Transport::new(kind, self.agenda.now());
         client.intake.begin_receive();
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);
     }
 
     /// Puts a client into the slab, under a new generation.
-    pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase) -> u32 {
+    pub(super) fn add_client(
+        &mut self,
+        socket: SocketOf<P>,
+        transport: Transport,
+        connect_number: ConnectNumber,
+        phase: Phase,
+    ) -> u32 {
         self.here.counters().connections.add(1);
-        self.clients.add(socket, phase)
+        self.clients.add(socket, transport, connect_number, phase)
     }
 }

@@ -1,5 +1,4 @@
-//! Who a client is: the question that its handshake, or its connection, asks, and the answer, which may come in
-//! another turn.
+//! Who a client is: its handshake or its connection asks, and the answer may come in another turn.
 
 use std::fmt;
 
@@ -8,15 +7,15 @@ use crate::access::{Credentials, Denial, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{ConnectRefusal, HandshakeProgress};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::QUANTUM_UNITS;
 use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
-use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
 
-/// Why a client is refused, for the log: more than it is told.
+/// Why a client is refused, for the log. The client is told less.
 pub(super) struct RefusalText {
     pub(super) reason: Reason,
     pub(super) denial: Option<Denial>,
@@ -38,11 +37,11 @@ impl fmt::Display for RefusalText {
 }
 
 impl<P: Ports> Shard<P> {
-    /// Has what a client offers judged, as long as that is known at once. Returns how far its handshake has come
-    /// by that.
+    /// Has a client's credentials judged, as long as verdicts are known at once. Returns how far its handshake has
+    /// come.
     pub(super) fn ask(&mut self, index: u32) -> HandshakeProgress {
         loop {
-            let Phase::Handshake(pending) = &mut self.clients[index].phase else {
+            let Some(pending) = self.clients[index].pending_mut() else {
                 return HandshakeProgress::More;
             };
             let Some(credentials) = pending.handshake.question() else {
@@ -77,16 +76,16 @@ impl<P: Ports> Shard<P> {
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
         let limits = &self.here.shared().config.limits;
-        match &mut self.clients[index].phase {
-            Phase::Handshake(pending) => pending.handshake.answer(limits, verdict),
-            _ => HandshakeProgress::More,
+        match self.clients[index].pending_mut() {
+            Some(pending) => pending.handshake.answer(limits, verdict),
+            None => HandshakeProgress::More,
         }
     }
 
-    /// An answer has come. Its client may be gone, or may have gone on: then nobody waits for it.
+    /// An answer has come. It is dropped if its client is gone, or waits for another answer by now.
     pub(super) fn on_answer(&mut self, client: Token, number: u32, verdict: Verdict) {
         let Some(index) = self.resolve(client) else { return };
-        let asked = match &self.clients[index].phase {
+        let asked = match self.clients[index].phase() {
             Phase::Handshake(pending) => pending.handshake.question_number(),
             Phase::Serving { connection, .. } => connection.question_number(),
             Phase::Flushing { .. } | Phase::Lingering { .. } => return,
@@ -94,7 +93,7 @@ impl<P: Ports> Shard<P> {
         if asked != number && !is_left_out(Rule::AnswerToItsQuestion) {
             return;
         }
-        if let Phase::Serving { .. } = self.clients[index].phase {
+        if self.clients[index].is_served() {
             self.on_judged(index, verdict);
         } else {
             let progress = self.tell_handshake(index, verdict);
@@ -105,7 +104,7 @@ impl<P: Ports> Shard<P> {
         self.after_receive(index);
     }
 
-    /// The time to connect is over, and nobody has said who the client is.
+    /// The time to connect is over, and no answer has come.
     pub(super) fn on_unanswered(&mut self, index: u32) {
         let verdict = Verdict::Refused(Denial::Unanswered);
         let progress = self.tell_handshake(index, verdict);
@@ -116,7 +115,7 @@ impl<P: Ports> Shard<P> {
     /// A client re-authenticates, or asks to.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: Auth) {
         let nonce = self.here.randomness().array();
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         let Some(session) = self.sessions.session(key) else { return };
         match connection.authenticate(auth, nonce, session) {
             Ok(None) => {}
@@ -127,7 +126,7 @@ impl<P: Ports> Shard<P> {
                 }
             }
             Err(event) => {
-                // It is no publish, the only one that could be left unfinished.
+                // Only a publish could be left unfinished, and this is none.
                 let left = self.on_event(index, key, event, &mut Budget::new(QUANTUM_UNITS));
                 debug_assert!(left.is_none());
             }
@@ -135,7 +134,7 @@ impl<P: Ports> Shard<P> {
     }
 
     fn on_judged(&mut self, index: u32, verdict: Verdict) {
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         match connection.judged(verdict) {
             Ok(done) => {
                 self.here.counters().authentications_accepted.add(u64::from(done));
@@ -146,7 +145,7 @@ impl<P: Ports> Shard<P> {
                 connection.close(reason);
                 self.count_denial(denial);
                 let refused = RefusalText { reason, denial: Some(denial) };
-                self.tell(index, Kind::Fault, &refused);
+                self.tell(index, NoticeKind::Fault, &refused);
                 self.close_client(index, None);
             }
         }
@@ -164,7 +163,7 @@ impl<P: Ports> Shard<P> {
             Denial::OtherUser => &counters.denied_other_user,
             Denial::Unanswered => &counters.denied_unanswered,
             Denial::Busy => &counters.denied_busy,
-            // It is who it says.
+            // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
         };
         counter.add(1);

@@ -13,26 +13,26 @@ use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, PublishRefusal, Session,
     Transmit, Version,
 };
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::clients::{Phase, SEND_BYTES_MAX};
 use crate::shard::journal::{Done, Draft, Part, records};
-use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Wire};
 use crate::shard::publish::{Author, Fanout, Publisher};
 use crate::store::Write;
 
-/// The cost of a send: its part of a system call, and a completion.
+/// Units that a send costs: its part of a system call, and a completion.
 const FLUSH_UNITS: u32 = 16;
 
-/// The cost of sending a PUBLISH.
+/// Units that it costs to send a PUBLISH.
 const PUBLISH_SENT_UNITS: u32 = 3;
 
-/// Bytes that cost a unit to copy, and the system to send.
+/// So many bytes cost a unit, to copy and for the system to send.
 const BYTES_PER_UNIT: usize = 256;
 
 impl<P: Ports> Shard<P> {
-    /// Returns what is left of a packet when the budget is spent.
+    /// Handles what a client did. Returns the rest of a packet that is not done when the budget is spent.
     pub(super) fn on_event(
         &mut self,
         index: u32,
@@ -64,10 +64,7 @@ impl<P: Ports> Shard<P> {
                 let done = Done::Answer { client: self.token_of(index), answer };
                 if is_left_out(Rule::AnswerWaits) {
                     self.file_changes(key, None);
-                    self.file(Draft {
-                        writes: Vec::new(),
-                        waiting: vec![(self.here.index(), done)],
-                    });
+                    self.file(Draft::default().then(self.here.index(), done));
                     return None;
                 }
                 self.file_changes(key, Some(done));
@@ -85,7 +82,7 @@ impl<P: Ports> Shard<P> {
                     Reason::QuotaExceeded => self.here.counters().limit_answers.add(1),
                     _ => {}
                 }
-                self.tell(index, Kind::Fault, &reason);
+                self.tell(index, NoticeKind::Fault, &reason);
                 self.close_client(index, None);
             }
         }
@@ -113,7 +110,7 @@ impl<P: Ports> Shard<P> {
             && let Some(number) = self.number_of(key)
         {
             self.save_if_owed(key);
-            draft.writes.push(Write::PutExactlyOnce { number, packet_id });
+            draft.write(Write::PutExactlyOnce { number, packet_id });
         }
         let publisher = self.publisher(index, key, receipt);
         let message = Arc::new(message);
@@ -124,7 +121,7 @@ impl<P: Ports> Shard<P> {
         self.begin_fanout(fanout, budget)
     }
 
-    /// The publisher that is told what became of a publish, if any.
+    /// The publisher of a publish that has to be answered.
     fn publisher(
         &mut self,
         index: u32,
@@ -132,11 +129,12 @@ impl<P: Ports> Shard<P> {
         receipt: Option<PublishReceipt>,
     ) -> Option<Publisher> {
         let receipt = receipt?;
-        let number = self.sessions.entry_mut(key).map(|entry| entry.number).unwrap_or_default();
+        let number = self.sessions.number(key);
         Some(Publisher { client: self.token_of(index), key, number, receipt })
     }
 
-    /// Counts what a session has unacknowledged: the packet id, say, of a QoS 2 publish that it has taken.
+    /// Charges a session for its unacknowledged packet ids, and checks that it may have one more of a QoS 2
+    /// publish.
     ///
     /// # Errors
     /// There is no memory for more.
@@ -145,7 +143,7 @@ impl<P: Ports> Shard<P> {
         let Some(session) = self.sessions.session_mut(key) else { return Ok(()) };
         let inflight = &shared.memory.inflight;
         session.charge_inflight(inflight, |user| shared.holders.holder(network, user));
-        // What every session may have is not looked at, nor whose it is.
+        // A small session is not charged, and no holder is looked up for it.
         if !session.is_charged() {
             return Ok(());
         }
@@ -159,13 +157,13 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
+    /// There is no memory for the packet id of a QoS 2 publish: refuses the publish.
     fn refuse_exactly_once(&mut self, index: u32, key: u32, receipt: PublishReceipt) {
-        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection() else { return };
         let reason = match connection.version() {
             Version::V5 => Reason::QuotaExceeded,
-            // An older client would take that for success, as it may for another session's full outbox. But
-            // nobody has this message: the connection ends, and the client sends again.
+            // For an older client QuotaExceeded becomes success, as where another session's outbox is full. But
+            // here no session has the message: the connection ends, and the client sends it again.
             Version::V31 | Version::V311 => Reason::ImplementationSpecificError,
         };
         let Some(publisher) = self.publisher(index, key, Some(receipt)) else { return };
@@ -174,9 +172,9 @@ impl<P: Ports> Shard<P> {
         self.finish_part(part);
     }
 
-    /// Drops a publish that no client may make, and answers it in its turn. MQTT 3.1.1 cannot refuse a
-    /// publish, and a client that is disconnected for one sends it again for ever, so it gets a normal
-    /// acknowledgement [MQTT-3.3.5-2].
+    /// Drops a publish that is not allowed, and answers it in its turn. MQTT 3.1.1 cannot refuse a publish, and a
+    /// client that is disconnected for one sends it again for ever, so it gets a normal acknowledgement
+    /// [MQTT-3.3.5-2].
     fn on_publish_refused(
         &mut self,
         index: u32,
@@ -195,7 +193,7 @@ impl<P: Ports> Shard<P> {
             }
         }
         let reason = refusal.reason();
-        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection() else { return };
         let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
         let Some(publisher) = self.publisher(index, key, receipt) else { return };
         let mut part = Part::default();
@@ -203,10 +201,10 @@ impl<P: Ports> Shard<P> {
         self.finish_part(part);
     }
 
-    /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. One on a
-    /// topic that is the server's own comes from an earlier version, which took it, and is dropped. So is one that
-    /// the policy does not allow: it may be from before a restart with another one. Of a session that has ended the
-    /// user is not known any more, and only what nobody may do is looked at.
+    /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. A will on a topic of
+    /// the server's own comes from an earlier version, which took it, and is dropped. So is a will that the policy
+    /// forbids: it may be from before a restart with another policy. The user of an ended session is no longer
+    /// known, so only rules for all users hold for its will.
     pub(super) fn publish(
         &mut self,
         flow: Flow,
@@ -240,7 +238,7 @@ impl<P: Ports> Shard<P> {
         let retained = &self.here.shared().retained;
         let set = if self.here.shared().store.is_some() {
             let change = retained.change(message, publisher);
-            change.map(|change| draft.writes.push(Write::SaveRetained { change }))
+            change.map(|change| draft.write(Write::SaveRetained { change }))
         } else {
             retained.set_by(message, publisher)
         };
@@ -250,8 +248,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Delivers to a session of this shard. `slip`: of a message that came in by a door; where the message goes
-    /// into no outbox, it comes back at once.
+    /// Delivers to a session of this shard. `slip`: of a message that came in by a door; it comes back at once if
+    /// no outbox takes the message.
     pub(super) fn deliver_to(
         &mut self,
         key: u32,
@@ -259,20 +257,23 @@ impl<P: Ports> Shard<P> {
         slip: Option<Slip>,
         part: &mut Part,
     ) {
-        let Some(entry) = self.sessions.entry_mut(key) else { return };
-        let client = entry.presence.client();
-        if client.is_none() && delivery.qos == QoS::AtMostOnce {
-            if let Some(slip) = slip {
-                slip.send_back(entry.session.client_id(), Fate::Dropped);
-            }
-            self.here.counters().dropped_absent.add(1);
+        let Some(slip) = slip else {
+            self.deliver(key, delivery, part);
             return;
-        }
+        };
         let qos = delivery.qos;
-        let delivered = self.put_into_outbox(key, delivery, client.is_some(), part);
-        if let Some(slip) = slip {
-            self.follow(key, qos, slip, delivered);
+        let delivered = self.deliver(key, delivery, part);
+        self.follow(key, qos, slip, delivered);
+    }
+
+    fn deliver(&mut self, key: u32, delivery: Delivery, part: &mut Part) -> Delivered {
+        let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
+        let client = entry.client();
+        if client.is_none() && delivery.qos == QoS::AtMostOnce {
+            self.here.counters().dropped_absent.add(1);
+            return Delivered::Dropped;
         }
+        let delivered = self.put_into_outbox(key, delivery, client.is_some(), part);
         match delivered {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
@@ -286,7 +287,7 @@ impl<P: Ports> Shard<P> {
             }
             Delivered::Overflow => {
                 self.here.counters().dropped_outbox_full.add(1);
-                // Not here: the close publishes a will, which may overflow another, and so on.
+                // It is closed later: the close publishes a will, which may overflow another outbox, and so on.
                 if let Some(index) = client
                     && self.clients.push_overflowed(index)
                 {
@@ -297,12 +298,14 @@ impl<P: Ports> Shard<P> {
         if let Some(index) = client {
             self.mark_dirty(index);
         }
+        delivered
     }
 
-    /// A session has taken a message with a slip, or has not.
+    /// A session has taken a message with a slip, or has not: keeps the slip, or sends it back.
     fn follow(&mut self, key: u32, qos: QoS, slip: Slip, delivered: Delivered) {
         let (network, shared) = (self.sessions.network(key), self.here.shared());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let is_absent = entry.client().is_none();
         let session = &mut entry.session;
         if !delivered.is_queued() {
             slip.send_back(session.client_id(), Fate::Dropped);
@@ -312,7 +315,7 @@ impl<P: Ports> Shard<P> {
             slip.send_back(session.client_id(), Fate::Acknowledged);
             return;
         }
-        if is_left_out(Rule::SlipOfAbsent) && entry.presence.client().is_none() {
+        if is_left_out(Rule::SlipOfAbsent) && is_absent {
             return;
         }
         if qos == QoS::AtMostOnce {
@@ -324,7 +327,7 @@ impl<P: Ports> Shard<P> {
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(network, user));
     }
 
-    /// Puts a message into a session's outbox, and what that means for the disk into `part`.
+    /// Puts a message into a session's outbox, and its write into `part`.
     pub(super) fn put_into_outbox(
         &mut self,
         key: u32,
@@ -332,16 +335,16 @@ impl<P: Ports> Shard<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
+        let now = self.agenda.now();
         let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
-        let number = entry.number;
+        let number = entry.number();
         let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
         if is_written {
             self.save_if_owed(key);
         }
         let filing = if is_written {
-            part.filing
+            part.filing()
         } else if has_store && delivery.message.qos == QoS::ExactlyOnce {
             Filing::Held
         } else {
@@ -352,8 +355,7 @@ impl<P: Ports> Shard<P> {
         let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let holder = |user: Option<&str>| shared.holders.holder(network, user);
-        // A connected client is disconnected for it: not merely because others need memory, while there is
-        // some.
+        // A connected client would be disconnected for it, so its share binds only when memory is nearly used up.
         let is_bound = !connected || inflight.is_nearly_full();
         if is_bound
             && entry.session.is_charged()
@@ -368,8 +370,9 @@ impl<P: Ports> Shard<P> {
                 _ => Delivered::Dropped,
             };
         }
-        let outbox_entry = is_written.then(|| records::outbox_entry(&delivery, queued_at));
-        // Whether it would be taken if it were not for the total of all.
+        let outbox_entry = is_written
+            .then(|| records::outbox_entry(&delivery, shared.journal.clocks().to_wall(now)));
+        // Whether the outbox would take it if there were no total of all outboxes.
         let fits_alone = outboxes.left_bytes() < limits.outbox_bytes_max
             && entry.session.has_room_of_its_own(&delivery, limits);
         let delivered = entry.session.deliver(delivery, connected, filing, limits, outboxes);
@@ -379,10 +382,11 @@ impl<P: Ports> Shard<P> {
         entry.session.charge_inflight(inflight, holder);
         if delivered.is_queued() && filing != Filing::Never {
             let position = entry.session.last_position();
-            let put = outbox_entry.map(|entry| records::put_outbox(number, position, entry));
-            part.draft.writes.extend(put);
+            if let Some(entry) = outbox_entry {
+                part.write(records::put_outbox(number, position, entry));
+            }
             let done = Done::Written { session: key, number, position, filed: filing };
-            part.draft.waiting.push((self.here.index(), done));
+            part.wait(self.here.index(), done);
         }
         if matches!(delivered, Delivered::QueuedDropping(_)) {
             self.file_changes(key, None);
@@ -391,20 +395,18 @@ impl<P: Ports> Shard<P> {
         delivered
     }
 
-    /// Writes the messages that the client has not acknowledged and that could not be written
-    /// before they were sent.
+    /// Writes the unacknowledged messages that could not be written before they were sent.
     pub(super) fn file_unwritten(&mut self, key: u32) {
         let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
-        let number = entry.number;
+        let number = entry.number();
         let mut draft = Draft::default();
         for (position, delivery) in entry.session.take_unwritten() {
             let entry = records::outbox_entry(&delivery, queued_at);
-            draft.writes.push(records::put_outbox(number, position, entry));
+            draft.write(records::put_outbox(number, position, entry));
             let filed = Filing::Queued;
-            draft
-                .waiting
-                .push((self.here.index(), Done::Written { session: key, number, position, filed }));
+            let done = Done::Written { session: key, number, position, filed };
+            draft.wait(self.here.index(), done);
         }
         self.file(draft);
     }
@@ -416,13 +418,13 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
-    /// has cost.
+    /// Sends a client what it is owed. If a send is under way, its end calls again. Returns the units that this has
+    /// cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         self.clients.count_flush();
         let is_moving = self.clients.is_moving(index);
         let client = &mut self.clients[index];
-        let is_served = matches!(client.phase, Phase::Serving { .. });
+        let is_served = client.is_served();
         if client.output.is_sending()
             || is_moving
             || client.is_asking()
@@ -431,7 +433,7 @@ impl<P: Ports> Shard<P> {
             return FLUSH_UNITS;
         }
         if client.output.has_failed() {
-            if matches!(client.phase, Phase::Flushing { .. }) {
+            if matches!(client.phase(), Phase::Flushing { .. }) {
                 self.abort(index);
             }
             return FLUSH_UNITS;
@@ -442,10 +444,10 @@ impl<P: Ports> Shard<P> {
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes = client.transport.owes();
-        let mut chunks = match &mut client.phase {
-            Phase::Serving { connection, session, .. } => {
-                served = Some(*session);
-                let Some(session) = self.sessions.session_mut(*session) else { return units };
+        let mut chunks = match client.served_mut() {
+            Some((connection, key)) => {
+                served = Some(key);
+                let Some(session) = self.sessions.session_mut(key) else { return units };
                 let limits = &self.here.shared().config.limits;
                 let had_left = session.has_left();
                 let mut transmit = Transmit::default();
@@ -460,7 +462,7 @@ impl<P: Ports> Shard<P> {
                 if bytes_max < SEND_BYTES_MAX && transmit.len >= bytes_max {
                     self.here.counters().limit_sending_bytes_total.add(1);
                 }
-                // Where it had, they are on their way.
+                // If it had messages to hand on before, their errand is queued.
                 leaves = !had_left && session.has_left();
                 self.here.counters().publishes_sent.add(u64::from(transmit.publishes));
                 self.here.counters().dropped_too_large.add(u64::from(transmit.dropped_too_large));
@@ -471,15 +473,15 @@ impl<P: Ports> Shard<P> {
                 copied_bytes = Some(transmit.copied_bytes);
                 transmit.chunks
             }
-            Phase::Flushing { frames, .. } => {
-                if frames.is_empty() && !owes {
+            None => {
+                let Some(frames) = client.take_frames() else { return units };
+                let is_last = matches!(client.phase(), Phase::Flushing { .. });
+                if is_last && frames.is_empty() && !owes {
                     self.send_fin(index);
                     return units;
                 }
-                std::mem::take(frames)
+                frames
             }
-            Phase::Handshake(pending) => std::mem::take(&mut pending.frames),
-            Phase::Lingering { .. } => return units,
         };
         client.transport.wrap(&mut chunks);
         if !chunks.is_empty() {
@@ -488,16 +490,16 @@ impl<P: Ports> Shard<P> {
             client.output.begin_send();
             client.intake.throttle_again(now);
             let token = client.token(index);
-            // Frames other than messages are made for this client alone.
+            // Only messages may share their bytes with other clients.
             let weight = sending.begin(copied_bytes.unwrap_or(bytes));
             self.wire.send(&client.socket, token, chunks, weight);
         } else if feeding {
-            // All that was fed was dropped (expired, too large), so no end of a send calls again.
+            // All messages that were fed have been dropped (expired, too large), so no end of a send calls again.
             self.mark_dirty(index);
         }
         if let Some(key) = served {
             if leaves {
-                self.queue_left(key);
+                self.queue_hand_on(key);
             }
             self.unthrottle(index);
             self.file_changes(key, None);
@@ -505,10 +507,10 @@ impl<P: Ports> Shard<P> {
         }
         units
     }
-    /// A send has ended, and nothing more could be sent: what waited for the send goes on.
+    /// A send has ended, and nothing more can be sent: input and pages that waited for that go on.
     pub(super) fn on_all_sent(&mut self, index: u32, key: u32) {
         if self.clients[index].output.is_held() || self.clients.is_moving(index) {
-            // It is flushed when that is over.
+            // It is flushed when it is held no longer, or has moved.
             return;
         }
         if let Some(session) = self.sessions.session_mut(key) {

@@ -1,43 +1,43 @@
-//! Durable sessions: what a shard writes to the store, reads from it, and answers when it hears back.
+//! Durable sessions: when a shard writes to the store and reads from it, and what it does when the store answers.
 //!
-//! A turn's changes are filed as one request at its end. An acknowledgement leaves when what it promises
-//! is safe: PUBACK and PUBREC wait for the message in every durable outbox and for the publisher's
-//! exactly-once id, PUBREL and PUBCOMP for the flow's next state, SUBACK and UNSUBACK for the
-//! subscriptions. The shard itself never waits. While the store is behind, clients whose sessions it
-//! keeps wait, and so do publishes for such sessions; while it fails, they are told so, and what was
-//! acknowledged stays.
+//! A turn's changes are filed as one request at its end. An acknowledgement leaves when its promise is safe: PUBACK
+//! and PUBREC wait for the message in every durable outbox and for the publisher's exactly-once id, PUBREL and
+//! PUBCOMP for the flow's next state, SUBACK and UNSUBACK for the subscriptions. The shard itself never waits.
+//! While the store is behind, clients with durable sessions wait, and so do publishes for such sessions; while it
+//! fails, their publishers are told, and all that was acknowledged stays.
 
 use std::time::Duration;
 
 use super::Shard;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Filing, SessionChange, Version};
-use crate::shard::clients::Phase;
-use crate::shard::journal::{Done, Draft, Journal, Part, Subscribed, Unsubscribed, records};
-use crate::shard::notices::Kind;
+use crate::shard::journal::{
+    Done, Draft, FilterPacket, Journal, Part, Subscribed, Unsubscribed, records,
+};
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::filter_units;
-use crate::shard::sessions::Entry;
 use crate::store::{Outcome, SessionNumber};
 
-/// So long a turn notes what messages were written to disk, and as long what else has come to pass.
+/// How long a turn notes that messages are on disk, and as long again other completions.
 const NOTING_BUDGET: Duration = Duration::from_millis(2);
 
-/// What it costs to note something, and messages fetched.
+/// Units that it costs to note a completion, and a page of messages.
 const NOTED_UNITS: u32 = 16;
 const FETCHED_UNITS: u32 = 256;
 
-/// What it costs to note that a filter is on disk.
-const FRESH_UNITS: u32 = 4;
+/// Units that it costs to note that a filter is on disk.
+const FILTER_NOTED_UNITS: u32 = 4;
 
 impl<P: Ports> Shard<P> {
-    /// Has a draft written at the end of the turn. What changes nothing is done at once.
+    /// Has a draft written at the end of the turn. A draft without writes is done at once.
     pub(super) fn file(&mut self, draft: Draft) {
-        if !draft.writes.is_empty() {
+        if draft.has_writes() {
             self.journal.append(draft);
             return;
         }
-        for (shard, done) in draft.waiting {
+        let (_, waiting) = draft.into_parts();
+        for (shard, done) in waiting {
             if shard == self.here.index() {
                 self.on_done(done, Outcome::Committed);
             } else {
@@ -47,23 +47,23 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Files a shard's part of a write, or has it wait for the others.
+    /// Files this shard's part of a write, or leaves it to wait for the others'.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
-        if is_shared && self.journal.has_unwritten() {
+        if is_shared && self.journal.retry_list().has_unwritten() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
         let draft = part.finish();
-        if is_shared && !draft.writes.is_empty() {
+        if is_shared && draft.has_writes() {
             self.here.shared().journal.complete_writes().push(draft);
         } else {
             self.file(draft);
         }
     }
 
-    /// Gives the store what this turn has brought, and asks it for what clients wait for. What a
-    /// turn does to an outbox comes behind what the same turn has helped to put there.
+    /// Gives the store the writes and reads of this turn. Complete writes of several shards go first, so that what
+    /// a turn removes from an outbox comes behind what it has helped to put there.
     pub(super) fn submit_draft(&mut self) {
         let Some(store) = &self.here.shared().store else { return };
         self.journal.submit(
@@ -74,8 +74,8 @@ impl<P: Ports> Shard<P> {
         );
     }
 
-    /// Takes what the store and other shards have done, and notes it as far as the turn goes. A message
-    /// may be in as many outboxes as there are sessions: what clients wait for comes first.
+    /// Takes the completions of the store and of other shards, and notes as many as the turn has time for. A
+    /// message may be in as many outboxes as there are sessions, so those come first that clients wait for.
     pub(super) fn read_completions(&mut self) {
         self.journal.collect(self.here.shared().journal.completions(self.here.index()));
         self.note(Journal::take_settled, Journal::has_settled);
@@ -121,9 +121,7 @@ impl<P: Ports> Shard<P> {
             }
             Done::Answer { client, answer } => {
                 let Some(index) = self.resolve(client) else { return };
-                let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
-                    return;
-                };
+                let Some(connection) = self.clients[index].connection_mut() else { return };
                 if failed {
                     self.close_client(index, Some(Reason::ImplementationSpecificError));
                 } else {
@@ -147,9 +145,9 @@ impl<P: Ports> Shard<P> {
             Done::Page { session, number } => self.on_page(session, number, outcome),
             Done::Trim { session, number } => self.on_trim(session, number, outcome),
             Done::Will(will) => self.on_will_published(will, failed),
-            Done::Left(giver) => self.on_left(giver, failed),
-            Done::PassedOn(giver, message) => self.on_passed_on(giver, *message, failed),
-            Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
+            Done::EndWritten(giver) => self.on_end_written(giver, failed),
+            Done::HandedOn(giver, message) => self.on_handed_on(giver, *message, failed),
+            Done::HandOnPage(page) => self.on_hand_on_page(page, outcome),
             Done::EndInput { client } => self.on_end_input(client),
             Done::Knock(doorway) => self.on_knock(doorway),
             Done::Entered { entered, reason } => {
@@ -159,66 +157,49 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Whether the store keeps a session.
-    pub(super) fn is_durable(&self, key: u32) -> bool {
-        self.sessions.entry(key).is_some_and(|entry| entry.session.is_durable())
-    }
-
-    /// The session with this key, if it is still the one with this number.
-    pub(super) fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
-        self.sessions.entry_mut(key).filter(|entry| entry.number == number)
-    }
-
-    /// What a SUBSCRIBE brought is on disk, or is not.
-    fn on_subscribed(&mut self, subscribed: Subscribed, failed: bool) {
-        let Subscribed { client, session: (key, number), packet_id, results, .. } = subscribed;
-        let (subscribe, mut results) = (subscribed.subscribe, results);
-        for filter in subscribed.unconfirmed {
+    /// The filters of a SUBSCRIBE are on disk, or could not be written.
+    fn on_subscribed(&mut self, mut subscribed: Subscribed, failed: bool) {
+        let FilterPacket { client, session: (key, number), packet_id } = subscribed.packet();
+        let subscribe = subscribed.number();
+        for filter in subscribed.take_unconfirmed() {
             if !failed {
                 self.journal.filter_written(subscribe, number, filter);
-            } else if self.journal.subscribe_failed(subscribe, number, &filter)
-                && self.numbered(key, number).is_some()
+            } else if self.journal.unconfirmed_mut().failed(subscribe, number, &filter)
+                && self.sessions.is_there(key, number)
             {
                 self.forget_subscription(key, &filter);
             }
         }
-        if failed {
-            results = vec![Err(Reason::ImplementationSpecificError); results.len()];
-        }
         let Some(index) = self.resolve(client) else { return };
-        if let Phase::Serving { connection, .. } = &mut self.clients[index].phase {
+        if let Some(connection) = self.clients[index].connection_mut() {
             if failed && connection.version() == Version::V31 {
-                // Its SUBACK always says that it was done.
+                // A SUBACK of MQTT 3.1 cannot say that it failed.
                 self.close_client(index, None);
                 return;
             }
-            connection.subscribed(packet_id, &results);
+            connection.subscribed(packet_id, &subscribed.into_results(failed));
             self.release_retained(key, subscribe, failed);
             self.mark_dirty(index);
         }
     }
 
-    /// What an UNSUBSCRIBE removed is off the disk, or is not: then it is offered again.
-    fn on_unsubscribed(&mut self, unsubscribed: Unsubscribed, failed: bool) {
-        let Unsubscribed { client, session: (key, number), packet_id, .. } = unsubscribed;
-        let mut reasons = unsubscribed.reasons;
+    /// The filters of an UNSUBSCRIBE are off the disk, or could not be removed: then that is tried again.
+    fn on_unsubscribed(&mut self, mut unsubscribed: Unsubscribed, failed: bool) {
+        let FilterPacket { client, session: (key, number), packet_id } = unsubscribed.packet();
         if failed {
-            for filter in unsubscribed.filters {
+            for filter in unsubscribed.take_filters() {
                 self.keep_unremoved((key, number, filter));
             }
-            reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
         }
         let Some(index) = self.resolve(client) else { return };
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
-            return;
-        };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         if failed && connection.version() != Version::V5 {
-            // Its UNSUBACK always says that it was done.
-            self.tell(index, Kind::Ended, &"its UNSUBSCRIBE could not be stored");
+            // An UNSUBACK before MQTT 5 cannot say that it failed.
+            self.tell(index, NoticeKind::Ended, &"its UNSUBSCRIBE could not be stored");
             self.close_client(index, None);
             return;
         }
-        connection.unsubscribed(packet_id, &reasons);
+        connection.unsubscribed(packet_id, &unsubscribed.into_reasons(failed));
         self.mark_dirty(index);
     }
 
@@ -230,29 +211,30 @@ impl<P: Ports> Shard<P> {
         filed: Filing,
         failed: bool,
     ) {
-        let Some(entry) = self.numbered(key, number) else {
-            if self.on_left_written(number, position, failed) {
+        let Some(entry) = self.sessions.numbered(key, number) else {
+            if self.on_written_after_end(number, position, failed) {
                 return;
             }
-            // It came behind the session's end.
+            // The write came behind the session's end.
             if filed == Filing::Pending && !failed {
                 self.file(records::changed(SessionChange::Settle(position), number).into());
             }
             return;
         };
-        let client = entry.presence.client();
+        let client = entry.client();
         if failed {
             let dropped = entry.session.not_written(position);
             self.here.counters().dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.journal.push_unwritten(key, number);
+                self.journal.retry_list_mut().push_unwritten(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());
         }
         self.file_changes(key, None);
+        self.go_on_with_held(key);
         if let Some(index) = client {
-            // QoS 2 may go out now, or has to be fetched first.
+            // A QoS 2 message may leave now, or has to be read from disk first.
             if self.has_more_for(index) {
                 self.mark_dirty(index);
             } else {
@@ -262,58 +244,57 @@ impl<P: Ports> Shard<P> {
     }
 
     pub(super) fn is_served(&self, index: u32) -> bool {
-        matches!(self.clients[index].phase, Phase::Serving { .. })
+        self.clients[index].is_served()
     }
 
-    /// Files what has changed in a session, and what waits for it.
+    /// Files the changes of a session, and what is to be done when they are made.
     pub(super) fn file_changes(&mut self, key: u32, done: Option<Done>) {
         let mut draft = self.drafted_changes(key);
-        draft.waiting.extend(done.map(|done| (self.here.index(), done)));
+        if let Some(done) = done {
+            draft.wait(self.here.index(), done);
+        }
         if !draft.is_empty() {
             self.file(draft);
         }
     }
 
-    /// What has changed in a session, to be filed.
+    /// Takes the changes of a session, to be filed.
     pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
         let network = self.sessions.network(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
-        let number = entry.number;
+        let number = entry.number();
         let changes = entry.session.take_changes();
         let shared = self.here.shared();
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(network, user));
-        let writes = changes.iter().map(|&change| records::changed(change, number)).collect();
-        let done = (!changes.is_empty()).then(|| Done::Changed {
-            session: key,
-            number,
-            changes,
-            again: false,
-        });
-        let own = self.here.index();
-        Draft { writes, waiting: done.map(|done| (own, done)).into_iter().collect() }
+        let draft: Draft = changes.iter().map(|&change| records::changed(change, number)).collect();
+        if changes.is_empty() {
+            return draft;
+        }
+        let done = Done::Changed { session: key, number, changes, again: false };
+        draft.then(self.here.index(), done)
     }
 
-    /// What a client's token is, for whoever answers it later.
+    /// A client's token, for work that comes back later.
     pub(super) fn token_of(&self, index: u32) -> Token {
         self.clients[index].token(index)
     }
 }
 
-/// What it costs to note something.
+/// Units that it costs to note a completion.
 fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
     match done {
         Done::Subscribe(subscribed) => {
             let failed = matches!(outcome, Outcome::Failed(_));
-            let each = |filter| if failed { filter_units(filter) } else { FRESH_UNITS };
-            NOTED_UNITS + subscribed.unconfirmed.iter().map(each).sum::<u32>()
+            let each = |filter| if failed { filter_units(filter) } else { FILTER_NOTED_UNITS };
+            NOTED_UNITS + subscribed.unconfirmed().iter().map(each).sum::<u32>()
         }
         Done::Unsubscribe(unsubscribed) if matches!(outcome, Outcome::Failed(_)) => {
-            NOTED_UNITS + FRESH_UNITS.saturating_mul(unsubscribed.filters.len() as u32)
+            NOTED_UNITS + FILTER_NOTED_UNITS.saturating_mul(unsubscribed.filters().len() as u32)
         }
         Done::Changed { changes, .. } => NOTED_UNITS.saturating_mul(changes.len() as u32),
-        Done::Page { .. } | Done::Trim { .. } | Done::PassOn(_) => FETCHED_UNITS,
+        Done::Page { .. } | Done::Trim { .. } | Done::HandOnPage(_) => FETCHED_UNITS,
         _ => NOTED_UNITS,
     }
 }

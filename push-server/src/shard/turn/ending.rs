@@ -1,10 +1,10 @@
-//! A connection has ended: its session waits for the next one (`absence`), or ends, then or when its time has
+//! A connection has ended: its session waits for the next one (`absence`), or ends, at once or when its time has
 //! come.
 
 use super::Shard;
 use crate::mqtt::Will;
 use crate::shard::ports::Ports;
-use crate::shard::sessions::{Absence, EndedSession, Entry, Presence};
+use crate::shard::sessions::{Absence, EndedSession};
 
 impl<P: Ports> Shard<P> {
     /// A session's connection has ended: it waits for the next one, or ends too.
@@ -16,11 +16,11 @@ impl<P: Ports> Shard<P> {
         self.here.counters().dropped_expired.add(forgotten.expired.into());
         let expiry_secs = entry.session.expiry_secs;
         let pending = will.map(|will| Box::new(will.pending(now)));
-        entry.presence = Presence::Absent(Absence::new(expiry_secs, pending, now));
+        entry.begin_absence(Absence::new(expiry_secs, pending, now));
         self.file_changes(key, None);
         if expiry_secs == 0 {
             if self.stop.has_begun() {
-                // When the will's delay began.
+                // So that the next start knows when the will's delay began.
                 self.save_stray(key);
             }
             self.end_session(key);
@@ -28,25 +28,24 @@ impl<P: Ports> Shard<P> {
         }
         self.leave_shares_waiting(key);
         if !self.publish_due_will(key) {
-            // With its will: a crash finds it, and publishes it.
+            // With its will, so that the start after a crash publishes it.
             self.save_session(key);
         }
         self.arm_absence(key);
         self.note_unused(key);
     }
 
-    /// Publishes a session's will if it is time. Returns whether it was: then the session's record
-    /// is written without it.
+    /// Publishes a session's will if it is due, and writes the session's record without it. Returns whether it was
+    /// due.
     pub(super) fn publish_due_will(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
         if self.stop.has_begun() {
             return false;
         }
-        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
-        else {
+        let absence = self.sessions.absence_mut(key);
+        let Some(will) = absence.and_then(|absence| absence.take_due_will(now)) else {
             return false;
         };
-        let Some(will) = absence.take_due_will(now) else { return false };
         if let Some(number) = self.number_of(key) {
             let record = self.saved_session(key);
             self.publish_will((number, Some(key)), will, record);
@@ -60,23 +59,15 @@ impl<P: Ports> Shard<P> {
     /// Whether a session has expired: its timer fires up to a tick later.
     pub(super) fn is_over(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
-        match self.sessions.entry_mut(key).map(|entry| &entry.presence) {
-            Some(Presence::Absent(absence)) => absence.is_over(now),
-            Some(Presence::Connected(_)) | None => false,
-        }
+        self.sessions.absence_mut(key).is_some_and(|absence| absence.is_over(now))
     }
 
-    /// Arms the timer for whatever an absent session waits for next.
+    /// Arms an absent session's timer for its next deadline.
     pub(super) fn arm_absence(&mut self, key: u32) {
-        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
-        else {
-            return;
-        };
-        let Some(deadline) = absence.next_deadline() else { return };
+        let absence = self.sessions.absence_mut(key);
+        let Some(deadline) = absence.and_then(|absence| absence.next_deadline()) else { return };
         let tick = self.arm_session_timer(key, deadline);
-        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
-            self.sessions.entry_mut(key)
-        {
+        if let Some(absence) = self.sessions.absence_mut(key) {
             absence.set_timer(tick);
         }
     }
@@ -87,10 +78,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let now = self.agenda.now();
-        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
-        else {
-            return;
-        };
+        let Some(absence) = self.sessions.absence_mut(key) else { return };
         if !absence.is_timer(due_tick) {
             return;
         }
@@ -102,36 +90,31 @@ impl<P: Ports> Shard<P> {
         self.arm_absence(key);
     }
 
-    /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
-    /// will that waited.
+    /// Ends a session: forgets what it is owed, except for messages that its groups get, and publishes the will
+    /// that waited.
     pub(super) fn end_session(&mut self, key: u32) {
         let network = self.sessions.network(key);
-        let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
-            return;
-        };
+        let Some(entry) = self.sessions.remove(key) else { return };
+        let (mut session, number, waiting) = entry.end();
         let shares = session.may_owe_groups();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let holder = self.here.shared().holders.holder(network, session.user());
-        // They count against the total until they are out of the tables, for nobody.
+        // They count against the total until they are out of the tables, but for no holder.
         self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
         self.drop_subscriptions(key, subscriptions);
         self.here.counters().sessions.sub(1);
         self.here.shared().totals.session_shares().give_back(holder);
-        let waiting = match presence {
-            Presence::Absent(absence) => absence.into_will(),
-            Presence::Connected(_) => None,
-        };
         let stays_on_disk = self.stop.has_begun() && waiting.is_some();
         let will = waiting.filter(|_| !self.stop.has_begun());
         if session.is_durable() && stays_on_disk {
-            // With all it owes to others of its groups.
+            // The next start finds it, with its will and all messages for its groups.
             return;
         }
         if session.is_durable() {
-            self.leave_behind(EndedSession { session, shares, number, will, key: Some(key) });
+            self.end_on_disk(EndedSession { session, shares, number, will, key: Some(key) });
             return;
         }
-        self.leave_unwritten(number, &mut session);
+        self.end_in_memory(number, &mut session);
         self.here.counters().dropped_session_ended.add(session.owed() as u64);
         match will {
             Some(will) if session.keeps_will() => {
@@ -146,26 +129,23 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Notes when the will of a session is due that ends with its connection by the orderly stop.
+    /// Writes down when the will is due, of a session that the orderly stop ends with its connection.
     fn save_stray(&mut self, key: u32) {
         let now = self.agenda.now();
-        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
-            self.sessions.entry_mut(key)
-            && absence.will().is_some_and(|will| will.publish_at > now)
-        {
+        let absence = self.sessions.absence_mut(key);
+        if absence.and_then(|absence| absence.will()).is_some_and(|will| will.publish_at > now) {
             self.save_session(key);
         }
     }
 
-    /// Publishes wills that are due and that a start has found of sessions that had ended with their
-    /// connections, so many at the most.
+    /// Publishes due wills of strays, at most so many.
     pub(super) fn publish_strays(&mut self, wills_max: usize) {
         for _ in 0..wills_max {
             if self.stop.has_begun() {
                 return;
             }
             let Some(found) = self.sessions.take_due_stray(self.agenda.now()) else { return };
-            self.leave_behind(found);
+            self.end_on_disk(found);
         }
     }
 }

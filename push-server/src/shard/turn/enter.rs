@@ -1,7 +1,7 @@
-//! What comes in by doors from outside the shards: from there on it is a publish like a client's.
+//! Messages that come in by doors: from here on each is a publish like a client's.
 //!
-//! A door's messages wait in the door, and go out one after the other, each when its flow may spend something.
-//! So a door that brings more than there is time for fills up, and refuses what comes next.
+//! A door's messages wait in the door, and go out one after the other when the door's flow has a turn. A door that
+//! gets more than there is time for fills up, and refuses the next ones.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use super::Shard;
 use super::errand::Errand;
 use crate::broker::{Budget, Message};
 use crate::mqtt::codec::Reason;
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::door::{Doorway, Entered};
 use crate::shard::journal::{Done, Draft, Part};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::publish::{Author, Fanout};
 
-/// What a message costs beside what becomes of it.
+/// Units that it costs to take a message out of a door, beside its fan-out.
 const ENTRY_UNITS: u32 = 8;
 
 impl<P: Ports> Shard<P> {
-    /// Messages wait in a door: they go out when it is the door's turn.
+    /// Messages wait in a door: queues them for the door's turn.
     pub(super) fn on_knock(&mut self, doorway: Arc<Doorway>) {
         let flow = Flow::door(self.here.index(), doorway.number());
         self.agenda.push(flow, Errand::Door(doorway));
     }
 
-    /// Has them go out until the budget is spent. Returns what is left to do, and why.
+    /// Sends a door's messages out until the budget is spent. Returns the errands that are left, and why.
     pub(super) fn go_on_with_door(
         &mut self,
         doorway: Arc<Doorway>,
@@ -61,7 +61,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn answer_door(&self, entered: &Arc<Entered>, reason: Reason, part: &mut Part) {
         if part.has_to_wait() && !is_left_out(Rule::DoorWaits) {
             let done = Done::Entered { entered: Arc::clone(entered), reason };
-            part.draft.waiting.push((self.here.index(), done));
+            part.wait(self.here.index(), done);
         } else {
             entered.settle(reason);
         }

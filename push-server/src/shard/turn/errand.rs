@@ -1,4 +1,4 @@
-//! What may wait for its session's turn. It knows nobody who does it.
+//! Work that may wait for its session's turn, as a value: `turn/errands` does it.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub(super) enum Errand {
     Unsubscribe(Box<Unsubscribing>),
     /// A message for one of this shard's members of a group.
     Share(Box<SharedMail>),
-    /// What a session has left goes to others of its groups.
-    PassOn(Giver),
-    /// Filters of a session that has ended, by its key, leave the tables.
+    /// A session hands on messages to other members of its groups.
+    HandOn(Giver),
+    /// Filters of an ended session, by its key, are removed from the tables.
     Forget(u32),
-    /// Groups of a session that is back, by its key, hear of it.
+    /// Groups of a session that is back, by its key, are told.
     Return(u32),
-    /// What the store has refused is offered again.
+    /// The store is offered again what it has refused.
     Retry(Box<Retrying>),
     /// Messages that have come in by a door go out.
     Door(Arc<Doorway>),
@@ -42,7 +42,7 @@ impl Errand {
             Self::Input(_)
             | Self::Subscribe(_)
             | Self::Unsubscribe(_)
-            | Self::PassOn(_)
+            | Self::HandOn(_)
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_)
@@ -50,7 +50,7 @@ impl Errand {
         }
     }
 
-    /// What it holds of a client's packet, in bytes; messages excepted, which are not its own.
+    /// How many bytes of a client's packet it holds, without messages, which count elsewhere.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             Self::Subscribe(subscribing) => subscribing.left_bytes(),
@@ -58,7 +58,7 @@ impl Errand {
             Self::Input(_)
             | Self::Fanout(_)
             | Self::Share(_)
-            | Self::PassOn(_)
+            | Self::HandOn(_)
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_)

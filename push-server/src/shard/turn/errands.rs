@@ -8,37 +8,37 @@ use super::Shard;
 use super::errand::Errand;
 use super::input::Halt;
 use crate::broker::Budget;
-use crate::shard::agenda::{Dirty, Due, Flow, Progress, UNITS_PER_LOOK};
+use crate::shard::agenda::{Dirty, Flow, NextWork, Progress, UNITS_PER_LOOK};
 use crate::shard::clients::Phase;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::post::{Letter, Mail, SharedMail};
 use crate::shard::publish::Fanout;
 
-/// So long a turn does work that waits.
+/// How long a turn does waiting work.
 const WORK_BUDGET: Duration = Duration::from_millis(3);
 
-/// So long a turn sends.
+/// How long a turn sends.
 const SENDS_BUDGET: Duration = Duration::from_millis(4);
 
 /// Mail taken from the mailbox in one turn.
 const MAIL_PER_TURN_MAX: usize = 4_096;
 
 impl<P: Ports> Shard<P> {
-    /// Whose work it is what a client does.
+    /// The flow that pays for a client's work.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
-        match self.clients.get(index).map(|client| &client.phase) {
+        match self.clients.get(index).map(|client| client.phase()) {
             Some(Phase::Serving { flow, .. }) => Flow::session(self.here.index(), *flow),
             _ => Flow::newcomer(self.here.index(), index),
         }
     }
 
-    /// Whose work it is what a session does.
+    /// The flow that pays for a session's work.
     pub(super) fn flow_of_session(&self, key: u32) -> Flow {
         Flow::session(self.here.index(), self.sessions.number(key).into())
     }
 
-    /// Marks this client to be flushed at the end of the turn. A client that waits for one payer's
-    /// turn may go earlier when another payer has something for it.
+    /// Marks a client to be flushed at the end of the turn. A client that waits for one payer's turn is flushed
+    /// earlier if another payer has something for it.
     pub(super) fn mark_dirty(&mut self, index: u32) {
         let payer = self.agenda.payer().unwrap_or_else(|| self.flow_of(index));
         let Some(client) = self.clients.get_mut(index) else { return };
@@ -47,7 +47,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client's input is to go on when it is its session's turn.
+    /// Has a client's input go on when it is its session's turn.
     pub(super) fn queue_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         client.intake.stall();
@@ -55,7 +55,7 @@ impl<P: Ports> Shard<P> {
         self.agenda.push(self.flow_of(index), Errand::Input(token));
     }
 
-    /// Handles a client's input at once, as far as its session's share of the turn goes.
+    /// Handles a client's input at once, as far as its session's allowance goes.
     pub(super) fn take_input(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
         if client.intake.is_stalled() {
@@ -125,13 +125,13 @@ impl<P: Ports> Shard<P> {
         self.agenda.spend(flow, units);
     }
 
-    /// Does work that waits, each session's in its turn.
+    /// Does waiting work, each session's in its turn.
     pub(super) fn do_work(&mut self) {
         if !self.agenda.has_work() {
             return;
         }
         let begun = self.agenda.read_clock();
-        while let Some(Due { flow, work, allowance }) = self.agenda.next_work() {
+        while let Some(NextWork { flow, work, allowance }) = self.agenda.next_work() {
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
             let (left, progress) = self.do_errand(work, &mut budget);
@@ -148,7 +148,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Returns what is left of it, and why.
+    /// Does an errand. Returns the errands that are left of it, and why.
     fn do_errand(&mut self, errand: Errand, budget: &mut Budget) -> (VecDeque<Errand>, Progress) {
         match errand {
             Errand::Input(token) => {
@@ -167,7 +167,7 @@ impl<P: Ports> Shard<P> {
                 let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
                 unless_done(progress, Errand::Unsubscribe(unsubscribing))
             }
-            Errand::PassOn(giver) => unless_done(self.pass_on(giver, budget), errand),
+            Errand::HandOn(giver) => unless_done(self.hand_on(giver, budget), errand),
             Errand::Forget(key) => unless_done(self.forget_remains(key, budget), errand),
             Errand::Retry(mut retrying) => {
                 let progress = self.go_on_retrying(&mut retrying, budget);
@@ -182,14 +182,14 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Sends what is owed to clients, in turns of those on whose account it is.
+    /// Sends clients what they are owed, in turns of the flows that pay for it.
     pub(super) fn send_dirty(&mut self) {
         self.close_overflowed();
         if !self.agenda.has_sends() {
             return;
         }
         let begun = self.agenda.read_clock();
-        while let Some(Due { flow, work, allowance }) = self.agenda.next_send() {
+        while let Some(NextWork { flow, work, allowance }) = self.agenda.next_send() {
             let (units, left) = match work {
                 Dirty::One(index) => (self.flush_dirty(index), None),
                 Dirty::Many(indices) => self.flush_many(indices, allowance),
@@ -201,7 +201,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Returns what that has cost, and who is left.
+    /// Flushes clients until the allowance is spent. Returns the cost, and the clients that are left.
     fn flush_many(&mut self, mut indices: Vec<u32>, allowance: u32) -> (u32, Option<Vec<u32>>) {
         let mut units = 0;
         while units < allowance
@@ -232,7 +232,7 @@ fn spent(allowance: u32, budget: &Budget) -> u32 {
     u32::try_from(i64::from(allowance) - budget.left()).unwrap_or(0)
 }
 
-/// What a client's input waits for, as errands in order, and why.
+/// The errands, in order, that go on with a client's input, and why they have to wait.
 fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, Progress) {
     match halt {
         None => (VecDeque::new(), Progress::Done),

@@ -1,11 +1,10 @@
-//! A publish on its way to all that it goes to: the search for them, the deliveries, the letters to
-//! other shards, and the answer to its publisher.
+//! A publish on its way to its receivers: the search for them, the deliveries, the letters to other shards, and the
+//! answer to its publisher.
 //!
-//! One publish may have as many receivers as all clients together subscribed to. So it is done in
-//! steps of a budget, which its publisher's session pays (`fair_queue`), and waits between them.
-//! What its session does next waits behind it; so do, on another shard, its next letters: the order
-//! of a publisher's messages is kept. What is to be written of it, on all shards, is one write at the
-//! end, as ever.
+//! One publish may have a receiver for each subscription that there is. So it is done in steps of a budget, which
+//! its publisher's session pays (`fair_queue`), and waits between them. The session's later work waits behind it,
+//! and so do the session's later letters on another shard: a publisher's messages keep their order. All its writes,
+//! on all shards, are one write at the end.
 
 use std::sync::Arc;
 
@@ -17,19 +16,20 @@ use crate::mqtt::OutboxFull;
 use crate::shard::agenda::Progress;
 use crate::shard::ports::Ports;
 use crate::shard::post::Mail;
-use crate::shard::publish::{Author, Fanout, Stage};
+use crate::shard::publish::{Author, Fanout, FanoutStage};
+use crate::shard::sessions::Entry;
 
-/// What a delivery costs beside the match: an outbox, and a session that is read from memory.
+/// Units that a delivery costs beside the match: an outbox, and a session that is read from memory.
 const DELIVERY_UNITS: u32 = 6;
 
-/// What a letter costs the sender.
+/// Units that a letter costs the sender.
 const LETTER_UNITS: u32 = 6;
 
-/// What a group costs: a member is picked, and gets it.
+/// Units that a group costs: a member is picked, and gets the message.
 pub(super) const GROUP_UNITS: u32 = 12;
 
 impl<P: Ports> Shard<P> {
-    /// Begins a publish. Returns what is left of it when the budget is spent.
+    /// Begins a publish. Returns it if it is not done when the budget is spent.
     pub(super) fn begin_fanout(
         &mut self,
         mut fanout: Fanout,
@@ -65,37 +65,37 @@ impl<P: Ports> Shard<P> {
         if self.waits_for_store() && fanout.has_draft() {
             return Progress::StoreBehind;
         }
-        if fanout.stage() == Stage::Shards {
+        if fanout.stage() == FanoutStage::Shards {
             let all = self.post.all_shards();
             if !fanout.find_shards(&self.here.shared().routing, all, budget) {
                 return Progress::Spent;
             }
         }
-        if fanout.stage() == Stage::FirstGroup {
+        if fanout.stage() == FanoutStage::FirstGroup {
             if !fanout.find_groups(&self.here.shared().shares, budget) {
                 return Progress::Spent;
             }
             fanout.begin_part(self.here.index(), self.may_have_parts());
         }
-        if fanout.stage() == Stage::Letters {
+        if fanout.stage() == FanoutStage::Letters {
             if !self.send_letters(fanout, budget) {
                 return Progress::Blocked;
             }
             fanout.end_letters(self.here.index());
         }
-        if fanout.stage() == Stage::Matches {
+        if fanout.stage() == FanoutStage::Matches {
             let sender = fanout.from().and_then(|key| self.sessions.entry(key));
-            let sender = sender.map(|entry| entry.number);
+            let sender = sender.map(Entry::number);
             if !self.publishing.find_matches(fanout, sender, budget) {
                 return Progress::Spent;
             }
             let units = fanout.matches_len() as i64 * i64::from(DELIVERY_UNITS);
             if units > budget.left() {
-                // Who gets it first may acknowledge it before the write is filed.
+                // The first receivers may acknowledge it before its write is filed.
                 fanout.part().wait_for_more();
             }
         }
-        if fanout.stage() == Stage::Deliveries {
+        if fanout.stage() == FanoutStage::Deliveries {
             let progress = self.deliver_matches(fanout, budget);
             if progress != Progress::Done {
                 return progress;
@@ -109,13 +109,14 @@ impl<P: Ports> Shard<P> {
         progress
     }
 
-    /// Whether what needs the store has to wait. Not when the server stops, which no disk is to hold up.
+    /// Whether work that needs the store has to wait. Not when the server stops: the disk must not hold up the
+    /// stop.
     pub(super) fn waits_for_store(&self) -> bool {
         self.journal.is_behind() && !self.stop.has_begun()
     }
 
-    /// Whether other shards may have something to write with a publish: then all of it is one write. Or to say,
-    /// as long as the publisher can be refused.
+    /// Whether other shards may add to a publish's write, which then is one for all of them, or may have a refusal
+    /// to report.
     fn may_have_parts(&self) -> bool {
         self.here.shared().store.is_some()
             || self.here.shared().config.limits.outbox_full == OutboxFull::Refuse
@@ -134,28 +135,33 @@ impl<P: Ports> Shard<P> {
 
     /// Delivers to this shard's subscribers.
     fn deliver_matches(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
+        let (is_resumed, has_slips) = (fanout.is_resumed(), fanout.part().has_slips());
         while let Some((subscriber, qos)) = fanout.next_match() {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            if self.waits_for_store() && qos != QoS::AtMostOnce && self.is_durable(subscriber) {
+            if self.waits_for_store()
+                && qos != QoS::AtMostOnce
+                && self.sessions.is_durable(subscriber)
+            {
                 fanout.part().wait_for_more();
                 return Progress::StoreBehind;
             }
             budget.charge(DELIVERY_UNITS);
-            let Some(found) = fanout.take_match() else { break };
-            let number = self.sessions.entry(subscriber).map(|entry| entry.number);
-            if fanout.may_be_another(number) {
-                continue;
+            let Some(delivery) = fanout.take_delivery() else { break };
+            if is_resumed {
+                let number = self.sessions.entry(subscriber).map(Entry::number);
+                if fanout.may_be_another(number) {
+                    continue;
+                }
             }
-            let delivery = fanout.delivery(found);
-            let slip = fanout.part().slip();
+            let slip = if has_slips { fanout.part().slip() } else { None };
             self.deliver_to(subscriber, delivery, slip, fanout.part());
         }
         Progress::Done
     }
 
-    /// Gives it to one member of each group.
+    /// Delivers to one member of each group.
     fn place_groups(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
         loop {
             if fanout.has_groups() && fanout.is_shared() && self.waits_for_store() {

@@ -1,8 +1,8 @@
-//! Retained messages for new subscriptions: found and delivered as fast as the client takes them, a
-//! bounded step at a time. A wide filter may match more than an outbox holds, and may match nothing
-//! and yet pass by every topic there is.
+//! Retained messages for new subscriptions: found and delivered as fast as the client takes them, a bounded step at
+//! a time. A wide filter may match more than an outbox holds, or may match nothing and yet have to look at every
+//! topic.
 //!
-//! A session whose connection has ended is still owed them: its outbox takes what it has room for.
+//! A session whose connection has ended is still owed them: its outbox takes as many as it has room for.
 
 use super::Shard;
 use crate::broker::{QoS, SubscriptionOptions, TopicFilter};
@@ -10,9 +10,10 @@ use crate::mqtt::{Delivered, Delivery};
 use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
 use crate::shard::ports::Ports;
-use crate::shard::publish::{Backlog, Wanted};
+use crate::shard::publish::{Backlog, SubscriptionWalk};
+use crate::shard::sessions::Entry;
 
-/// Retained messages wait outside the outbox of a connected client while it holds this many.
+/// While the outbox of a connected client holds this many, retained messages wait outside it.
 const FEED_MESSAGES: usize = 64;
 
 /// Topics visited for one session before the next session's turn: about a millisecond.
@@ -27,15 +28,15 @@ struct FeedOutcome {
 }
 
 impl<P: Ports> Shard<P> {
-    /// Whether a session may ask for the retained messages of one more subscription: as many wait
-    /// as it may have subscriptions.
+    /// Whether a session may ask for the retained messages of one more subscription. It may wait for those of as
+    /// many subscriptions as it may have.
     pub(super) fn has_backlog_room(&self, key: u32) -> bool {
         let waiting = self.publishing.walks(key);
         waiting < self.here.shared().config.limits.subscriptions_max as usize
     }
 
-    /// Has the retained messages of a filter, which the session has subscribed to by now with
-    /// `subscribe`, sent as soon as `release_retained` says so.
+    /// Queues the retained messages of a filter that the session has subscribed to with `subscribe`. They wait for
+    /// `release_retained`.
     pub(super) fn queue_retained(
         &mut self,
         key: u32,
@@ -43,7 +44,7 @@ impl<P: Ports> Shard<P> {
         options: SubscriptionOptions,
         subscribe: u64,
     ) {
-        let Some(number) = self.sessions.entry_mut(key).map(|entry| entry.number) else { return };
+        let Some(number) = self.sessions.entry(key).map(Entry::number) else { return };
         let Some(mut walk) = self.here.shared().retained.begin_walk(filter) else { return };
         if options.no_local
             && let Some(session) = self.sessions.session_mut(key)
@@ -51,24 +52,24 @@ impl<P: Ports> Shard<P> {
             walk = walk.without(session.client_id());
         }
         let awaits = Some(subscribe);
-        let wanted = Wanted { filter: filter.clone(), options, walk, awaits };
-        self.publishing.push_wanted(key, number, wanted, &self.here.shared().retained);
+        let walk = SubscriptionWalk { filter: filter.clone(), options, walk, awaits };
+        self.publishing.push_walk(key, number, walk, &self.here.shared().retained);
     }
 
-    /// The SUBACK of `subscribe` is on its way to the client: what the subscriptions bring may follow, unless
-    /// they have `failed`.
+    /// The SUBACK of `subscribe` is on its way to the client: its retained messages may follow, unless it has
+    /// `failed`.
     pub(super) fn release_retained(&mut self, key: u32, subscribe: u64, failed: bool) {
         if failed {
-            self.publishing.fail_wanted(key, subscribe, &self.here.shared().retained);
+            self.publishing.fail_walks(key, subscribe, &self.here.shared().retained);
         } else {
-            self.publishing.release_wanted(key, subscribe);
+            self.publishing.release_walks(key, subscribe);
         }
     }
 
-    /// Moves retained messages on into a client's outbox while it is nearly empty and takes them.
-    /// Returns whether some were moved, or may be at once, and some are left.
+    /// Moves retained messages into a client's outbox while that is nearly empty. Returns whether some are left,
+    /// and more can be moved at once.
     pub(super) fn feed_backlog(&mut self, index: u32) -> bool {
-        let Phase::Serving { session: key, .. } = self.clients[index].phase else {
+        let &Phase::Serving { session: key, .. } = self.clients[index].phase() else {
             return false;
         };
         if !self.publishing.has_backlog(key) {
@@ -83,8 +84,8 @@ impl<P: Ports> Shard<P> {
         self.publishing.has_backlog(key)
     }
 
-    /// A connection has ended: what its session is still to be brought goes to its outbox, unless
-    /// the session `ends`, too.
+    /// A connection has ended: the rest of its session's backlog goes to the outbox, unless the session `ends`,
+    /// too.
     pub(super) fn leave_backlog(&mut self, key: u32, ends: bool) {
         if ends {
             let found = self.publishing.end_backlog(key, &self.here.shared().retained);
@@ -94,24 +95,23 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Whether sessions without connection are still to be brought something.
+    /// Whether sessions without a connection have a backlog.
     pub(super) fn has_absent_backlogs(&self) -> bool {
         self.publishing.absent_backlogs() > 0
     }
 
-    /// Feeds sessions without connection, each once, until the turn has lasted long enough; one at
-    /// least.
+    /// Feeds sessions without a connection, each once, until the turn has lasted long enough; one at least.
     pub(super) fn feed_absent(&mut self) {
         for _ in 0..self.publishing.absent_backlogs() {
             let Some(key) = self.publishing.take_absent() else { break };
             if !self.publishing.has_backlog(key) {
                 continue;
             }
-            match self.sessions.entry_mut(key).map(|entry| entry.presence.client()) {
+            match self.sessions.entry(key).map(Entry::client) {
                 None => {
                     self.publishing.end_backlog(key, &self.here.shared().retained);
                 }
-                // It is back, and fed like any other.
+                // It is back, and its flushes feed it.
                 Some(Some(index)) => self.mark_dirty(index),
                 Some(None) => {
                     self.feed(key, false);
@@ -129,7 +129,7 @@ impl<P: Ports> Shard<P> {
     fn feed(&mut self, key: u32, connected: bool) -> FeedOutcome {
         let mut fed = FeedOutcome { any: false, is_full: false };
         let Some(mut backlog) = self.publishing.take_backlog(key) else { return fed };
-        if self.sessions.entry_mut(key).is_none_or(|entry| entry.number != backlog.number) {
+        if !self.sessions.is_there(key, backlog.number) {
             backlog.end_walks(&self.here.shared().retained);
             return fed;
         }
@@ -170,7 +170,8 @@ impl<P: Ports> Shard<P> {
     fn find(&mut self, key: u32, backlog: &mut Backlog, nodes: &mut usize) {
         let retained = &self.here.shared().retained;
         while *nodes > 0
-            && let Some(Wanted { filter, options, walk, awaits: None }) = backlog.walks.front_mut()
+            && let Some(SubscriptionWalk { filter, options, walk, awaits: None }) =
+                backlog.walks.front_mut()
         {
             // After an UNSUBSCRIBE nothing more is delivered [MQTT-3.10.4-2].
             let is_wanted = self
@@ -204,9 +205,9 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Puts one message into the outbox. One that has been replaced meanwhile is left out: the
-    /// subscription has brought the new one already. It is given back where a connected client has
-    /// to take others first.
+    /// Puts one message into the outbox. A message that has been replaced meanwhile is left out, because the
+    /// subscription has delivered the new one already. Returns the message if a connected client has to take others
+    /// first.
     fn bring(
         &mut self,
         key: u32,
@@ -221,7 +222,7 @@ impl<P: Ports> Shard<P> {
             self.here.counters().dropped_session_ended.add(1);
             return Ok(());
         }
-        // A retained message is old: no other message is dropped for it.
+        // A retained message is old news: no other message is dropped for it.
         let (limits, memory) =
             (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let session = self.sessions.session_mut(key);
@@ -236,7 +237,7 @@ impl<P: Ports> Shard<P> {
             Delivered::QueuedDropping(others) => {
                 self.here.counters().dropped_outbox_full.add(u64::from(others));
             }
-            // Its turn comes when the client has taken what it is owed; nothing else would bring it.
+            // It waits until the client has taken messages; nothing else would deliver it.
             Delivered::Dropped | Delivered::Refused | Delivered::Overflow
                 if connected
                     && self.sessions.session(key).is_some_and(|session| session.owed() > 0) =>

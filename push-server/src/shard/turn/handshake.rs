@@ -1,6 +1,6 @@
-//! Before a client is served: CONNECT, authentication, and the hand-over to its session's shard. The
-//! hand-over comes before the server's first byte, because that byte is what the kernel's record of the
-//! connection begins with, and the record belongs to a shard.
+//! Before a client is served: CONNECT, authentication, and the hand-over to its session's shard. The hand-over
+//! comes before the server's first byte: the kernel's record of the connection begins with that byte, and belongs
+//! to a shard.
 
 use bytes::Bytes;
 
@@ -8,13 +8,12 @@ use super::Shard;
 use super::authenticate::RefusalText;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connect, ConnectRefusal, Connecting, HandshakeProgress};
-use crate::shard::clients::{Client, Phase};
-use crate::shard::notices::Kind;
+use crate::shard::clients::{DepartingClient, PendingClient, Phase};
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, SocketOf};
 use crate::shard::post::{Adoption, Arrival, Mail};
 
-/// How long a stopping server that names another one waits for the CONNECT of clients that have
-/// connected already.
+/// How long a stopping server that redirects clients waits for the CONNECT of those whose socket it has.
 const LAST_CONNECT_MILLIS: u64 = 500;
 
 impl<P: Ports> Shard<P> {
@@ -25,7 +24,7 @@ impl<P: Ports> Shard<P> {
             progress = self.ask(index);
         }
         match progress {
-            // Asked, it is told later.
+            // The answer to a question comes later.
             HandshakeProgress::More | HandshakeProgress::Asks => {}
             HandshakeProgress::Reply(frame) => self.on_reply(index, frame),
             HandshakeProgress::Connect(connecting) => {
@@ -36,12 +35,12 @@ impl<P: Ports> Shard<P> {
             HandshakeProgress::Refused(refusal) => {
                 let kind = if refusal.frame.is_empty() {
                     self.here.counters().connects_malformed.add(1);
-                    Kind::NotMqtt
+                    NoticeKind::NotMqtt
                 } else {
                     self.here.counters().connects_refused.add(1);
-                    Kind::Refused
+                    NoticeKind::Refused
                 };
-                // It may have said goodbye.
+                // A client that has said goodbye itself is not logged.
                 if refusal.reason.is_error() {
                     let client_id = refusal.client_id.as_deref();
                     self.tell_of(index, kind, client_id, &RefusalText::from(&refusal));
@@ -49,24 +48,21 @@ impl<P: Ports> Shard<P> {
                 if let Some(denial) = refusal.denial {
                     self.count_denial(denial);
                 }
-                let mut frames = match &mut self.clients[index].phase {
-                    Phase::Handshake(pending) => std::mem::take(&mut pending.frames),
-                    _ => Vec::new(),
-                };
+                let pending = self.clients[index].pending_mut();
+                let mut frames = pending.map(PendingClient::take_replies).unwrap_or_default();
                 frames.push(refusal.frame);
                 self.finish(index, frames);
             }
         }
     }
 
-    /// A client has to authenticate before it is served. Before the first reply it moves to its
-    /// session's shard, which then sends that.
+    /// A client has to authenticate before it is served. It moves to its session's shard first, which then sends
+    /// the reply.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
-        let Phase::Handshake(pending) = &mut self.clients[index].phase else {
+        let Some(pending) = self.clients[index].pending_mut() else {
             return;
         };
-        pending.frames.push(frame);
-        if pending.is_home {
+        if pending.push_reply(frame) {
             self.mark_dirty(index);
             return;
         }
@@ -76,22 +72,25 @@ impl<P: Ports> Shard<P> {
             self.question(index);
             return;
         }
-        let client = self.clients.remove(index);
-        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, phase, transport, connect_number, .. } = client;
-        self.here.counters().connections.sub(1);
-        if let Phase::Handshake(pending) = phase {
+        let DepartingClient { socket, transport, connect_number, pending } = self.depart(index);
+        if let Some(pending) = pending {
             let arrival = Arrival::Questioned(pending);
             let adoption = Adoption { socket, arrival, transport, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
     }
 
-    /// A client's CONNECT has been read whole, now or before: it has a place among all of them, and a name.
+    /// A client leaves for its session's shard.
+    fn depart(&mut self, index: u32) -> DepartingClient<SocketOf<P>> {
+        self.here.counters().connections.sub(1);
+        self.clients.remove(index).depart()
+    }
+
+    /// A client's CONNECT has been read whole, now or before: gives it a number, and a client id if it has none.
     fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.connect_number = self.here.shared().entrance.number(client.connect_number);
-        if let Phase::Handshake(pending) = &mut client.phase
+        client.set_connect_number(self.here.shared().entrance.number(client.connect_number()));
+        if let Some(pending) = client.pending_mut()
             && let Some(connect) = pending.handshake.pending_mut()
         {
             name(connect, self.here.randomness());
@@ -101,16 +100,16 @@ impl<P: Ports> Shard<P> {
     /// Begins to authenticate a client whose session belongs here.
     fn question(&mut self, index: u32) {
         let limits = &self.here.shared().config.limits;
-        let Phase::Handshake(pending) = &mut self.clients[index].phase else {
+        let Some(pending) = self.clients[index].pending_mut() else {
             return;
         };
-        pending.is_home = true;
+        pending.come_home();
         let keep_alive = pending.handshake.pending_mut().map(|connect| connect.keep_alive(limits));
         self.register_with_kernel(index, keep_alive.unwrap_or_default().0);
         self.mark_dirty(index);
     }
 
-    /// A client may connect: this shard serves it, or the shard of its session does.
+    /// A client is accepted: this shard serves it, or the shard of its session does.
     fn on_connecting(&mut self, index: u32, connecting: Connecting) {
         if self.stop.has_begun() {
             self.turn_away(index, &connecting);
@@ -131,24 +130,19 @@ impl<P: Ports> Shard<P> {
             self.serve(index, connecting);
             return;
         }
-        let client = self.clients.remove(index);
-        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, transport, connect_number, .. } = client;
-        self.here.counters().connections.sub(1);
+        let DepartingClient { socket, transport, connect_number, .. } = self.depart(index);
         let arrival = Arrival::Admitted(connecting);
         let adoption = Adoption { socket, arrival, transport, connect_number };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
-    /// A client that another shard accepted; its place is taken already.
+    /// Takes over a client that another shard has accepted. It has a place already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
         let Adoption { socket, arrival, transport, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.agenda.now() };
-                let index = self.add_client(socket, phase);
-                let client = &mut self.clients[index];
-                (client.transport, client.connect_number) = (transport, connect_number);
+                let index = self.add_client(socket, transport, connect_number, phase);
                 if self.stop.has_begun() {
                     self.turn_away(index, &connecting);
                 } else {
@@ -158,10 +152,9 @@ impl<P: Ports> Shard<P> {
                 self.after_receive(index);
             }
             Arrival::Questioned(pending) => {
-                let deadline = pending.deadline;
-                let index = self.add_client(socket, Phase::Handshake(pending));
-                let client = &mut self.clients[index];
-                (client.transport, client.connect_number) = (transport, connect_number);
+                let deadline = pending.deadline();
+                let phase = Phase::Handshake(pending);
+                let index = self.add_client(socket, transport, connect_number, phase);
                 self.arm_client_timer(index, deadline);
                 if self.stop.has_begun() {
                     self.close_for_stop(index);
@@ -174,19 +167,18 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client that has connected and not said so yet has little time left for it.
+    /// The server stops: a client that has not sent its CONNECT has little time left for it.
     pub(super) fn await_last_connect(&mut self, index: u32) {
         let last = self.agenda.now().after_millis(LAST_CONNECT_MILLIS);
         if let Some(client) = self.clients.get_mut(index)
-            && let Phase::Handshake(pending) = &mut client.phase
+            && let Some(pending) = client.pending_mut()
         {
-            let deadline = last.min(pending.deadline);
-            pending.deadline = deadline;
+            let deadline = pending.hasten(last);
             self.arm_client_timer(index, deadline);
         }
     }
 
-    /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
+    /// A valid CONNECT came while the server stops: redirects the client, if there is another server.
     fn turn_away(&mut self, index: u32, connecting: &Connecting) {
         let refusal = match &self.here.shared().config.redirect_to {
             Some(reference) => connecting.redirect(reference),
@@ -198,12 +190,12 @@ impl<P: Ports> Shard<P> {
     /// A client whose CONNECT was valid is refused.
     pub(super) fn refuse(&mut self, index: u32, refusal: ConnectRefusal) {
         self.here.counters().connects_refused.add(1);
-        self.tell_of(index, Kind::Refused, refusal.client_id.as_deref(), &refusal.reason);
+        self.tell_of(index, NoticeKind::Refused, refusal.client_id.as_deref(), &refusal.reason);
         self.finish(index, vec![refusal.frame]);
     }
 }
 
-/// Gives a client an id that has none.
+/// Gives a client without an id one.
 fn name(connect: &mut Connect, randomness: &mut impl Randomness) {
     if connect.client_id.is_empty() {
         connect.client_id = format!("auto-{:032x}", u128::from_ne_bytes(randomness.array()));

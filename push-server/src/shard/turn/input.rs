@@ -1,5 +1,5 @@
-//! What clients send: from the socket to the protocol state and on, until something blocks it. Input
-//! that waits is bounded, and what is beyond it waits in the socket.
+//! Input of clients: from the socket to the protocol state and on, until something blocks it. Waiting input is
+//! bounded; more waits in the socket.
 
 use push_common::clock::Monotonic;
 use push_common::ping_rate::PingPace;
@@ -12,31 +12,31 @@ use crate::mqtt::codec::Reason;
 use crate::shard::agenda::Progress;
 use crate::shard::clients::{PendingClient, Phase};
 use crate::shard::journal::Done;
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{PieceOf, Ports, Token, Wire};
 use crate::store::Outcome;
 
 /// Input that a stalled publisher may have waiting before the shard stops reading from it.
 const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
 
-/// How long a client's input waits for its answers to leave, while it takes nothing of what was sent
-/// before, until it is closed (`limit="answers"`).
+/// How long a client's input waits for its answers to leave. A client that takes no bytes for so long is closed
+/// (`limit="answers"`).
 pub(super) const ANSWERS_WAIT_MILLIS: u64 = 10_000;
 
-/// Why a client is closed whose packet finds no room.
+/// What the log says of a client that is closed for the budget of input.
 const INPUT_IS_FULL: &str = "unfinished packets of all clients have reached --input-bytes-max";
 
-/// What it costs to take a PUBLISH in, and to parse a filter of a SUBSCRIBE or UNSUBSCRIBE.
+/// Units that it costs to take a PUBLISH in, and to parse a filter of a SUBSCRIBE or UNSUBSCRIBE.
 const PUBLISH_UNITS: u32 = 8;
 const FILTER_PARSED_UNITS: u32 = 2;
 
-/// Bytes of packets that cost a unit to read: acknowledgements cost nothing else.
+/// So many bytes of packets cost a unit to read. Acknowledgements cost nothing else.
 const INPUT_BYTES_PER_UNIT: u64 = 64;
 
 /// What blocks a client's input.
 #[derive(Clone, Copy, Debug)]
 enum Obstacle {
-    /// The store does not keep up, and the session is one that it keeps.
+    /// The store is behind, and the session is durable.
     Store,
     /// Its answers have to leave first.
     Answers,
@@ -47,7 +47,7 @@ enum Obstacle {
 pub(super) enum Halt {
     /// The session has used up its share.
     Turn,
-    /// The same, or another shard or the store blocks it, in the middle of a packet.
+    /// A packet is not done: its errand waits for the session's turn, for another shard, or for the store.
     Packet(Errand, Progress),
 }
 
@@ -56,7 +56,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_bytes(&mut self, index: u32, piece: &PieceOf<P>) {
         let (client, scratch) = self.clients.with_scratch(index);
         let limits = &self.here.shared().config.limits;
-        let pace = match &client.phase {
+        let pace = match client.phase() {
             // No layer has pings of its own.
             _ if client.transport.is_plain() => PingPace::OFF,
             Phase::Serving { connection, .. } => connection.ping_pace(limits),
@@ -65,32 +65,28 @@ impl<P: Ports> Shard<P> {
         let received = self.wire.bytes(piece);
         let bytes = client.transport.take(received, pace, self.agenda.now(), scratch);
         if bytes.is_empty() {
-            // What came was the layers' own.
+            // All bytes were the layers' own.
             self.publish_rx(index);
             self.after_layers(index);
             return;
         }
-        match &mut client.phase {
-            Phase::Handshake(pending) => {
-                let limits = &self.here.shared().config.limits;
-                let progress = pending.handshake.handle_bytes(limits, bytes);
-                self.on_handshake(index, progress);
-                self.charge_input(index);
+        let pings = self.path.pings(client.slot.as_ref());
+        // What a peer says after the end is not read.
+        if let Some(connection) = client.connection_mut() {
+            if let Some(pings) = pings {
+                connection.pings_answered_elsewhere(pings, limits);
             }
-            Phase::Serving { connection, .. } => {
-                if let Some(pings) = self.path.pings(client.slot.as_ref()) {
-                    connection.pings_answered_elsewhere(pings, &self.here.shared().config.limits);
-                }
-                connection.handle_bytes(bytes, self.agenda.now());
-                self.take_input(index);
-            }
-            // Whatever a peer still says after the end is not read.
-            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+            connection.handle_bytes(bytes, self.agenda.now());
+            self.take_input(index);
+        } else if let Some(pending) = client.pending_mut() {
+            let progress = pending.handshake.handle_bytes(limits, bytes);
+            self.on_handshake(index, progress);
+            self.charge_input(index);
         }
         self.after_layers(index);
     }
 
-    /// Arms the next receive, or lets a client go that waits for nothing else.
+    /// Arms the next receive, or removes a client that waits for nothing else.
     pub(super) fn after_receive(&mut self, index: u32) {
         let is_moving = self.clients.is_moving(index);
         let Some(client) = self.clients.get_mut(index) else { return };
@@ -98,8 +94,8 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let token = client.token(index);
-        match &client.phase {
-            // It may leave for another shard, which no send may be under way for.
+        match client.phase() {
+            // It may leave for another shard, and must have no send under way then.
             Phase::Handshake(_) if client.output.is_sending() || client.transport.owes() => {}
             Phase::Handshake(_) => {
                 client.intake.begin_receive();
@@ -122,10 +118,10 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Parses and handles what a client has sent, until something blocks it. Returns why it has to go
-    /// on later, unless what blocks it will resume it.
+    /// Parses and handles a client's input until something blocks it. Returns why it has to be queued; `None`: it
+    /// is done, or the obstacle resumes it.
     pub(super) fn pump(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
-        let served = self.clients.get(index).map(|client| &client.phase);
+        let served = self.clients.get(index).map(|client| client.phase());
         let Some(&Phase::Serving { session: key, .. }) = served else { return None };
         let parsed_bytes = self.parsed_bytes(index);
         self.clients[index].intake.hold(0);
@@ -145,7 +141,7 @@ impl<P: Ports> Shard<P> {
                 break;
             }
             let client = self.clients.get_mut(index)?;
-            let Phase::Serving { connection, .. } = &mut client.phase else { return None };
+            let connection = client.connection_mut()?;
             let session = self.sessions.session_mut(key)?;
             let limits = &self.here.shared().config.limits;
             let Some(event) = connection.poll_event(session, limits, self.agenda.now()) else {
@@ -171,18 +167,17 @@ impl<P: Ports> Shard<P> {
         halt
     }
 
-    /// Holds input that waits to its limits.
+    /// Applies the limits of waiting input.
     pub(super) fn keep_input(&mut self, index: u32) {
         self.charge_input(index);
         self.limit_stalled_input(index);
     }
 
-    /// Counts what a client has waiting to become whole packets against the budget of all. When that
-    /// is used up, the client that has held the most for the longest is disconnected, on whichever
-    /// shard it is.
+    /// Counts a client's unfinished packet against the budget of all clients. When that is used up, the client that
+    /// has held the most for the longest is disconnected, on whichever shard it is.
     fn charge_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let (bytes, behind) = match &client.phase {
+        let (bytes, behind) = match client.phase() {
             Phase::Handshake(PendingClient { handshake, .. }) => {
                 (handshake.input_len(), handshake.parsed_bytes())
             }
@@ -206,7 +201,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Another client's input needs the room of this one's, unless that has become whole meanwhile.
+    /// Another client's input needs the room of this one's. It ends, unless its packet has become whole meanwhile.
     pub(super) fn on_end_input(&mut self, client: Token) {
         if let Some(index) = self.resolve(client)
             && self.clients[index].intake.is_condemned()
@@ -220,17 +215,17 @@ impl<P: Ports> Shard<P> {
         self.here.counters().limit_input_bytes.add(1);
         let client = &mut self.clients[index];
         client.intake.discharge();
-        match &client.phase {
-            // It is not known yet what it would understand.
+        match client.phase() {
+            // Its protocol version is not known yet.
             Phase::Handshake(_) => {
-                self.tell(index, Kind::Ended, &INPUT_IS_FULL);
+                self.tell(index, NoticeKind::Ended, &INPUT_IS_FULL);
                 self.finish(index, Vec::new());
             }
             _ => self.close_client_for(index, Reason::QuotaExceeded, INPUT_IS_FULL),
         }
     }
 
-    /// A large packet has begun: it is looked at from time to time.
+    /// A large packet has begun: its progress is measured from time to time.
     fn watch_progress(&mut self, index: u32) {
         if let Some(deadline) = self.progress_deadline(index)
             && !self.is_client_timer_before(index, deadline)
@@ -239,19 +234,18 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// When a served client's large packet is looked at next, while the server reads it.
+    /// When a served client's large packet is next measured, while the server reads it.
     pub(super) fn progress_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = self.clients.get(index)?;
-        let is_watched = matches!(client.phase, Phase::Serving { .. })
-            && self.here.shared().config.packet_rate_min > 0;
+        let is_watched = client.is_served() && self.here.shared().config.packet_rate_min > 0;
         client.intake.progress_deadline().filter(|_| is_watched)
     }
 
-    /// Looks at a served client's large packet. Ends the connection if it has hardly grown.
+    /// Measures a served client's large packet. Ends the connection if it comes too slowly.
     pub(super) fn on_progress_due(&mut self, index: u32) {
         let (now, rate_min) = (self.agenda.now(), self.here.shared().config.packet_rate_min);
         let client = &mut self.clients[index];
-        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let Some(connection) = client.connection() else { return };
         let bytes = connection.input_len();
         if client.intake.is_too_slow(bytes, rate_min, now) {
             self.here.counters().limit_packet_rate.add(1);
@@ -268,11 +262,11 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Bytes that a client has sent on the wire, up to the end of the last packet parsed; `None` while
-    /// that end is not known, or is not asked for any more.
+    /// Bytes that a client has sent on the wire, up to the end of the last packet parsed; `None` while the layers
+    /// do not know that, and after the connection has ended.
     pub(super) fn whole_wire_bytes(&self, index: u32) -> Option<u64> {
         let client = self.clients.get(index)?;
-        let (parsed, pending) = match &client.phase {
+        let (parsed, pending) = match client.phase() {
             Phase::Handshake(PendingClient { handshake, .. }) => {
                 (handshake.parsed_bytes(), handshake.input_len())
             }
@@ -286,7 +280,7 @@ impl<P: Ports> Shard<P> {
 
     /// Bytes of whole packets that a client has sent, while it is served.
     fn parsed_bytes(&self, index: u32) -> u64 {
-        match self.clients.get(index).map(|client| &client.phase) {
+        match self.clients.get(index).map(|client| client.phase()) {
             Some(Phase::Serving { connection, .. }) => connection.parsed_bytes(),
             _ => 0,
         }
@@ -295,16 +289,16 @@ impl<P: Ports> Shard<P> {
     /// What blocks a client's input.
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index)?;
-        let Phase::Serving { connection, session, .. } = &client.phase else { return None };
-        if self.journal.is_behind() && self.is_durable(*session) {
+        let Phase::Serving { connection, session, .. } = client.phase() else { return None };
+        if self.journal.is_behind() && self.sessions.is_durable(*session) {
             return Some(Obstacle::Store);
         }
         let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();
         (is_throttled && !client.output.has_failed()).then_some(Obstacle::Answers)
     }
 
-    /// From here on a client's input waits for its answers. The other half of the limit is for those
-    /// that take more than they were expected to, and for what is not an answer to input.
+    /// With so many bytes of answers due, a client's input waits. The other half of the limit is for answers that
+    /// are larger than expected, and for packets that answer no input.
     fn answers_due_bytes_max(&self) -> usize {
         self.here.shared().config.limits.answers_bytes_max as usize / 2
     }
@@ -323,10 +317,10 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Stops reading from a client whose input waits, where there is enough of it.
+    /// Stops reading from a client whose waiting input is large enough.
     fn limit_stalled_input(&mut self, index: u32) {
         if let Some(client) = self.clients.get(index)
-            && let Phase::Serving { connection, .. } = &client.phase
+            && let Phase::Serving { connection, .. } = client.phase()
             && client.intake.is_stalled()
             && client.intake.is_receiving()
             && connection.input_len() >= STALLED_INPUT_BYTES_MAX
@@ -336,12 +330,12 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client's answers were handed to the socket, or never will be: its input goes on in the next
-    /// turn, unless more is owed than is to wait.
+    /// A client's answers were handed to the socket, or never will be: its input goes on in the next turn, unless
+    /// too many answers are still due.
     pub(super) fn unthrottle(&mut self, index: u32) {
         let due_bytes_max = self.answers_due_bytes_max();
         let client = &mut self.clients[index];
-        if let Phase::Serving { connection, .. } = &client.phase
+        if let Phase::Serving { connection, .. } = client.phase()
             && client.intake.throttled_since().is_some()
             && (client.output.has_failed() || connection.answers_due_bytes() <= due_bytes_max)
         {
@@ -350,8 +344,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// It is a stalled client's turn: takes up what it has sent meanwhile. Returns why it has to wait
-    /// again.
+    /// It is a stalled client's turn: takes up its input. Returns why it has to wait again.
     pub(super) fn resume_stalled(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
         let client = self.clients.get_mut(index)?;
         if !client.intake.resume() {
@@ -368,11 +361,11 @@ impl<P: Ports> Shard<P> {
         halt
     }
 
-    /// A client's answers have waited long to leave. They may wait for the store; but a client that
-    /// has not taken what was sent before does not read.
+    /// A client's answers have waited long to leave. Answers may wait for the store; but if a send is still under
+    /// way, the client does not read, and is closed.
     pub(super) fn on_throttled_long(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let Some(connection) = client.connection() else { return };
         let waited = client.intake.throttled_since().map_or(Monotonic(0), |since| since);
         let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.agenda.now();
         if is_over && client.output.is_sending() && connection.has_answers() {
@@ -393,7 +386,7 @@ impl<P: Ports> Shard<P> {
     }
 }
 
-/// What an event costs, beside what becomes of a message.
+/// Units that an event costs, without the fan-out of a message.
 fn units(event: &Event) -> u32 {
     match event {
         Event::Subscribe(subscribe) => subscribe.entries.len() as u32 * FILTER_PARSED_UNITS,

@@ -1,14 +1,13 @@
-//! What the layers around MQTT bring besides its bytes: answers of their own, and ends.
+//! What the layers around MQTT cause besides its bytes: answers of their own, and ends.
 
 use super::Shard;
 use crate::shard::clients::Phase;
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::Ports;
 use crate::transport::{Ended, Limit};
 
 impl<P: Ports> Shard<P> {
-    /// A client's bytes were handled: sends what its layers owe, and closes where they take nothing
-    /// more.
+    /// A client's bytes were handled: sends what its layers owe, and closes it if they have ended.
     pub(super) fn after_layers(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
         let ended = client.transport.ended();
@@ -22,12 +21,12 @@ impl<P: Ports> Shard<P> {
 
     fn on_layers_ended(&mut self, index: u32, ended: Ended) {
         let client = &self.clients[index];
-        match &client.phase {
-            // What came before the end is still to be handled.
+        match client.phase() {
+            // Bytes from before the end still wait to be handled.
             Phase::Serving { .. } if client.intake.is_stalled() => return,
             Phase::Serving { .. } => {
                 if ended.is_fault() {
-                    self.tell(index, Kind::Fault, &ended.text());
+                    self.tell(index, NoticeKind::Fault, &ended.text());
                 } else {
                     self.tell_ordinary(index, ended.text());
                 }
@@ -36,7 +35,7 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake { .. } => {
                 if ended.is_fault() {
                     self.here.counters().connects_malformed.add(1);
-                    self.tell(index, Kind::NotMqtt, &ended.text());
+                    self.tell(index, NoticeKind::NotMqtt, &ended.text());
                 }
                 self.finish(index, Vec::new());
             }

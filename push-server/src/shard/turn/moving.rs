@@ -13,12 +13,11 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::Shard;
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::clients::{Phase, Unsent};
-use crate::shard::mutant::{Rule, is_left_out};
 #[cfg(any(test, feature = "simulation"))]
 use crate::shard::ports::Socket;
 use crate::shard::ports::{Ports, Token, Wire};
-use crate::shard::sessions::Presence;
 
 impl<P: Ports> Shard<P> {
     /// Has a served client move as soon as its operations have ended. Returns whether it will.
@@ -91,7 +90,7 @@ impl<P: Ports> Shard<P> {
 
     fn may_move(&self, index: u32) -> bool {
         self.clients.get(index).is_some_and(|client| {
-            let is_served = matches!(client.phase, Phase::Serving { .. });
+            let is_served = client.is_served();
             let is_open = !client.intake.is_peer_gone() && !client.output.has_failed();
             is_served && is_open && !client.output.is_overflowed()
         })
@@ -100,10 +99,10 @@ impl<P: Ports> Shard<P> {
     /// Returns its new place.
     fn move_now(&mut self, index: u32) -> u32 {
         let index = self.clients.move_to_new_place(index);
-        if let Phase::Serving { session, .. } = self.clients[index].phase
+        if let &Phase::Serving { session, .. } = self.clients[index].phase()
             && let Some(entry) = self.sessions.entry_mut(session)
         {
-            entry.presence = Presence::Connected(index);
+            entry.connect(index);
         }
         if let Some(deadline) = self.serving_deadline(index) {
             self.arm_client_timer(index, deadline);
@@ -118,7 +117,8 @@ impl<P: Ports> Shard<P> {
     fn send_unsent(&mut self, index: u32, unsent: Unsent) {
         let Unsent { chunks, weight } = unsent;
         let client = &mut self.clients[index];
-        let is_over = client.output.has_failed() || matches!(client.phase, Phase::Lingering { .. });
+        let is_over =
+            client.output.has_failed() || matches!(client.phase(), Phase::Lingering { .. });
         if is_over || chunks.iter().all(Bytes::is_empty) {
             self.clients.end_send(weight);
             return;

@@ -1,4 +1,4 @@
-//! Outboxes that are longer than what memory has of them: when a page of one is read, and what becomes of it.
+//! Outboxes of which a part is on disk alone: when a page is read, and what becomes of it.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ impl<P: Ports> Shard<P> {
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_page(memory)
         {
-            let number = entry.number;
-            // What is sent from now on must not look after a crash as though it had not been.
+            let number = entry.number();
+            // Without its record, a restart would take messages that are sent from now on for ones that were not.
             self.save_if_owed(key);
             let memory = &self.here.shared().memory.outboxes;
             let done = Done::Page { session: key, number };
@@ -34,28 +34,28 @@ impl<P: Ports> Shard<P> {
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_trim(limits)
         {
-            let number = entry.number;
+            let number = entry.number();
             let done = Done::Trim { session: key, number };
             self.journal.read_page(PageRead::oldest(number, from, done));
         }
     }
 
-    /// The oldest messages of an outbox are here, and as many are dropped as it is over its limits.
+    /// The oldest messages of an outbox are here: drops as many as the outbox is over its limits.
     pub(super) fn on_trim(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let shared = Arc::clone(self.here.shared());
-        let Some(client) = self.numbered(key, number).map(|entry| entry.presence.client()) else {
+        let Some(client) = self.sessions.numbered(key, number).map(|entry| entry.client()) else {
             return;
         };
         if let Outcome::Page(Page { entries, next }) = outcome {
-            let journal = &self.journal;
+            let retry_list = self.journal.retry_list();
             let sizes = entries.into_iter().filter_map(|(position, stored)| match stored {
-                _ if journal.is_unsettled(number, position.0) => None,
+                _ if retry_list.is_unsettled(number, position.0) => None,
                 Stored::Entry(entry) => Some((position.0, entry.weight_bytes())),
                 Stored::Released => None,
             });
             let (sizes, limits) = (sizes.collect::<Vec<_>>(), &shared.config.limits);
             let next = next.map(|next| next.0);
-            let Some(entry) = self.numbered(key, number) else { return };
+            let Some(entry) = self.sessions.numbered(key, number) else { return };
             let dropped = entry.session.trimmed(&sizes, next, limits, client.is_some());
             self.here.counters().dropped_outbox_full.add(u64::from(dropped));
             self.file_changes(key, None);
@@ -64,11 +64,11 @@ impl<P: Ports> Shard<P> {
                 self.mark_dirty(index);
             }
         } else {
-            // The next message for it tries again, or its client when the store is back.
-            if let Some(entry) = self.numbered(key, number) {
+            // The next message for it tries again, or the retry when the store is back.
+            if let Some(entry) = self.sessions.numbered(key, number) {
                 entry.session.page_failed(client.is_some());
             }
-            self.journal.push_unread(key, number);
+            self.journal.retry_list_mut().push_unread(key, number);
         }
     }
 
@@ -84,16 +84,17 @@ impl<P: Ports> Shard<P> {
             .0
             .saturating_sub(age_max_millis);
         let Outcome::Page(Page { entries, next }) = outcome else {
-            if let Some(entry) = self.numbered(key, number) {
-                entry.session.page_failed(entry.presence.client().is_some());
-                self.journal.push_unread(key, number);
+            if let Some(entry) = self.sessions.numbered(key, number) {
+                entry.session.page_failed(entry.client().is_some());
+                self.journal.retry_list_mut().push_unread(key, number);
             }
             return;
         };
         let mut stale = 0;
-        let journal = &self.journal;
-        let owed =
-            entries.into_iter().filter(|(position, _)| !journal.is_unsettled(number, position.0));
+        let retry_list = self.journal.retry_list();
+        let owed = entries
+            .into_iter()
+            .filter(|(position, _)| !retry_list.is_unsettled(number, position.0));
         let fetched = owed.map(|(position, stored)| {
             let shares = &self.here.shared().shares;
             let fetched = records::fetched(stored, WallMillis(oldest), shares);
@@ -102,8 +103,8 @@ impl<P: Ports> Shard<P> {
         });
         let fetched = fetched.collect();
         let shared = Arc::clone(self.here.shared());
-        let Some(entry) = self.numbered(key, number) else { return };
-        let client = entry.presence.client();
+        let Some(entry) = self.sessions.numbered(key, number) else { return };
+        let client = entry.client();
         let next = next.map(|next| next.0);
         let memory = &shared.memory.outboxes;
         let lost = entry.session.page_loaded(fetched, next, client.is_some(), memory);

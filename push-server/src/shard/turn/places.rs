@@ -7,7 +7,7 @@ use crate::shard::post::Mail;
 use crate::shard::sessions::NoPlace;
 
 impl<P: Ports> Shard<P> {
-    /// A session has no connection: it may have to give way if it was never used.
+    /// A session has no connection: notes it as unused, if it was never used.
     pub(super) fn note_unused(&mut self, key: u32) {
         if self.sessions.note_unused(key) {
             self.here
@@ -24,7 +24,7 @@ impl<P: Ports> Shard<P> {
             self.ask_to_give_way(None);
         }
         match self.here.shared().totals.session_shares().take(holder) {
-            // Of the network, link or user that is full: ending another's session would not help.
+            // A session of the network, link or user whose share is used up: ending another one would not help.
             Err(NoPlace::Share) if self.end_unused(Some(holder)) => {
                 self.here.shared().totals.session_shares().take_unasked(holder);
                 Ok(())
@@ -37,8 +37,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Asks another shard for the place of an unused session of its, or for the share of one: one shard for
-    /// each newcomer, so that newcomers cost others no more than themselves.
+    /// Asks another shard to end one of its unused sessions, for its place or its share. Each newcomer asks one
+    /// shard, so a newcomer costs the others one session at most.
     fn ask_to_give_way(&mut self, newcomer: Option<Holder>) {
         let asked_last = self.sessions.asked_last();
         if let Some(shard) =
@@ -49,7 +49,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Another shard has a newcomer, and no unused session.
+    /// Another shard has a newcomer and no unused session: ends one of this shard's.
     pub(super) fn on_give_way(&mut self, newcomer: Option<Holder>) {
         if !self.stop.has_begun() {
             self.end_unused(newcomer);
@@ -64,8 +64,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Ends the session that was left unused before the others; with a newcomer, of those that make room
-    /// in its shares. Returns whether there was one.
+    /// Ends the session that has been unused for longest; for a newcomer, of those that make room in its shares.
+    /// Returns whether there was one.
     fn end_unused(&mut self, newcomer: Option<Holder>) -> bool {
         let shared = self.here.shared();
         let found = self.sessions.take_unused(|session, network| {

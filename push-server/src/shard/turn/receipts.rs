@@ -1,19 +1,19 @@
-//! How publishes are acknowledged: in the order they came, and not before what an acknowledgement promises is
+//! How publishes are acknowledged: in the order they came, and not before the promise of an acknowledgement is
 //! safe.
 
 use super::Shard;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{PublishReceipt, Version};
-use crate::shard::clients::{Phase, Receipts};
+use crate::mutant::{Rule, is_left_out};
+use crate::shard::clients::Receipts;
 use crate::shard::journal::{Done, Part};
-use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::Ports;
 use crate::shard::publish::Publisher;
 use crate::store::{SessionNumber, Write};
 
 impl<P: Ports> Shard<P> {
-    /// A connection ends with publishes that are settled, and wait for earlier ones to be answered.
+    /// A connection has ended with settled publishes that waited for earlier ones to be answered.
     pub(super) fn settle_unanswered(&mut self, key: u32, receipts: Receipts) {
         let Some(session) = self.sessions.session_mut(key) else { return };
         for (receipt, reason) in receipts.into_settled() {
@@ -23,7 +23,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Answers a publish, at once or when its part of the store's work is done.
+    /// Answers a publish, at once or when its write is done.
     pub(super) fn answer_publisher(
         &mut self,
         publisher: &Publisher,
@@ -44,14 +44,14 @@ impl<P: Ports> Shard<P> {
                 self.settle_for_absent(session, receipt, reason);
                 return;
             }
-            // Nobody looks for it among those of its connection, which is gone.
+            // Its connection, with all receipts, is gone.
             None => 0,
         };
         let done = Done::Publish { client, number, reason, session, receipt };
-        part.draft.waiting.push((self.here.index(), done));
+        part.wait(self.here.index(), done);
     }
 
-    /// The receipt of a client's publish waits; returns what tells it from others.
+    /// The receipt of a client's publish waits. Returns the number by which it is settled.
     pub(super) fn wait_receipt(&mut self, index: u32, receipt: PublishReceipt) -> u64 {
         self.clients[index].wait_receipt(receipt)
     }
@@ -66,8 +66,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Answers a publish. A 3.1.1 client cannot be told that it failed: its connection ends, so that
-    /// it sends again.
+    /// Answers a publish. A 3.1.1 client cannot be told that it failed: its connection ends, so that it sends the
+    /// publish again.
     pub(super) fn acknowledge_publish(
         &mut self,
         index: u32,
@@ -75,11 +75,10 @@ impl<P: Ports> Shard<P> {
         reason: Reason,
     ) {
         let client = &mut self.clients[index];
-        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
-        let key = *key;
+        let Some((connection, key)) = client.served_mut() else { return };
         let Some(session) = self.sessions.session_mut(key) else { return };
-        // What a full outbox refuses, it would refuse again at once: an older client is not to be sent
-        // into a loop for what somebody else does not fetch.
+        // A full outbox would refuse it again at once: an older client must not send in a loop because another
+        // client does not fetch its messages.
         let is_heard = reason != Reason::QuotaExceeded || connection.version() == Version::V5;
         let reason = if is_heard { reason } else { Reason::Success };
         let told = !reason.is_error() || connection.version() == Version::V5;
@@ -94,15 +93,15 @@ impl<P: Ports> Shard<P> {
         } else {
             self.tell(
                 index,
-                Kind::Ended,
+                NoticeKind::Ended,
                 &"its message could not be taken, which 3.1.1 cannot say",
             );
             self.close_client(index, None);
         }
     }
 
-    /// The client has gone meanwhile. If it is back and has sent its publish again, PUBREC is owed
-    /// there; else its next one is answered.
+    /// The connection has ended meanwhile. If the client is back and has sent its publish again, that is answered
+    /// now; otherwise the session notes the outcome for when it does.
     pub(super) fn settle_for_absent(
         &mut self,
         (key, number): (u32, SessionNumber),
@@ -112,15 +111,15 @@ impl<P: Ports> Shard<P> {
         if !receipt.exactly_once {
             return;
         }
-        let Some(entry) = self.numbered(key, number) else {
-            // Its id may have come to the disk behind the session's end.
+        let Some(entry) = self.sessions.numbered(key, number) else {
+            // Its packet id may have been written behind the session's end.
             if self.here.shared().store.is_some() && is_recorded(reason) {
                 let packet_id = receipt.packet_id;
                 self.file(Write::RemoveExactlyOnce { number, packet_id }.into());
             }
             return;
         };
-        match entry.presence.client() {
+        match entry.client() {
             Some(index) if entry.session.has_asked_again(receipt.packet_id) => {
                 self.acknowledge_publish(index, receipt, reason);
             }
@@ -132,8 +131,8 @@ impl<P: Ports> Shard<P> {
     }
 }
 
-/// Whether the id of a QoS 2 publish may be on disk when this is its outcome. A full outbox refuses the
-/// message, and not the write that it is part of.
+/// Whether the packet id of a QoS 2 publish may be on disk after this outcome. A full outbox refuses the message
+/// alone; the rest of the write is made.
 fn is_recorded(reason: Reason) -> bool {
     !reason.is_error() || reason == Reason::QuotaExceeded
 }

@@ -1,5 +1,4 @@
-//! Sessions, and wills on their way, that a restart has found on disk: how they become this shard's
-//! again.
+//! Sessions and unfinished wills that a restart has found on disk: how they become this shard's again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,18 +9,18 @@ use push_common::clock::Monotonic;
 use super::Shard;
 use crate::broker::{Holder, PeerNetwork, will_weight_bytes};
 use crate::mqtt::{PendingWill, Session};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::journal::{Outgoing, records};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{Absence, EndedSession, Presence, RecoveredPart};
 use crate::store::{SessionNumber, SessionRecord, Write};
 
-/// A will that a start finds with its session waits at least so long: its client was connected when the
-/// server ended, or could not come back meanwhile, and is likely to be back at once.
+/// A will that a start finds with its session waits at least so long. Its client was connected when the server
+/// ended, or could not come back meanwhile, and is likely to be back soon.
 const WILL_GRACE_MILLIS: u64 = 5_000;
 
 impl<P: Ports> Shard<P> {
-    /// Takes up what a restart has found on disk and is this shard's.
+    /// Takes up this shard's part of what a restart has found on disk.
     pub(super) fn recover(&mut self, found: RecoveredPart) {
         let RecoveredPart { sessions, wills } = found;
         let mut keys: HashMap<SessionNumber, Option<u32>, FixedState> =
@@ -36,10 +35,10 @@ impl<P: Ports> Shard<P> {
             }
             let number = found.number;
             let (mut session, record) = records::found_session(found);
-            // Its network is not known before its client is back.
+            // Its network is known when its client is back.
             let holder = holders.holder(PeerNetwork::default(), record.user.as_deref());
             session.charge_inflight(&memory.inflight, |_| holder);
-            // It ended with its connection, or before, and was giving away what it owed to its groups.
+            // It has ended: with its connection, or earlier and while it handed on messages.
             if record.expiry_secs == 0 {
                 self.recover_ended(session, number, record);
                 continue;
@@ -80,7 +79,7 @@ impl<P: Ports> Shard<P> {
 }
 
 impl<P: Ports> Shard<P> {
-    /// Takes up a session that has ended: its will may have to wait.
+    /// Takes up an ended session. Its will may have to wait.
     fn recover_ended(
         &mut self,
         session: Session,
@@ -99,7 +98,7 @@ impl<P: Ports> Shard<P> {
             });
             return;
         };
-        // Nobody's: its session has ended.
+        // It counts for no holder: its session has ended.
         let memory = &self.here.shared().memory.wills;
         let charge = memory.adopt(Holder::NOBODY, will_weight_bytes(&stored.message));
         let will = after_grace(records::pending_will(stored, now, clocks, charge), now);
@@ -108,7 +107,7 @@ impl<P: Ports> Shard<P> {
         if let Some(will) = &mut record.will
             && will.due_at.is_none()
         {
-            // Another crash is not to put it off.
+            // So that another crash does not begin the delay anew.
             will.due_at = Some(clocks.to_wall(publish_at));
             self.file(Write::PutSession { number, record: Box::new(record) }.into());
         }
@@ -116,7 +115,7 @@ impl<P: Ports> Shard<P> {
     }
 }
 
-/// The will no sooner than its client has had time to come back.
+/// The same will, due when its client has had time to come back, or later.
 fn after_grace(mut will: Box<PendingWill>, now: Monotonic) -> Box<PendingWill> {
     will.publish_at = will.publish_at.max(now.after_millis(WILL_GRACE_MILLIS));
     will

@@ -1,14 +1,13 @@
-//! What sessions that have ended leave in the tables: filters, which go in turns.
+//! Filters of ended sessions that are still in the tables. They are removed in turns.
 //!
-//! A thousand filters take milliseconds to go, and clients end by the hundred when a network fails. So a
-//! session is forgotten at once, with all that it is owed and all that the store has of it, and its
-//! filters lead to nobody from then on. Its key stays its own until the last of them is gone, so none
-//! of them can ever lead to a session that comes after it. They count against
-//! `--subscription-bytes-total` as long as they take memory. Who subscribes and needs that memory gets it
-//! at once where a few filters of this shard's are enough; else its SUBSCRIBE waits, a turn at a time,
-//! until this shard and others have given back what is missing.
+//! It takes milliseconds to remove a thousand filters, and hundreds of clients end when a network fails. So a
+//! session is forgotten at once, and from then on its filters lead to no session. Its key is not given again before
+//! the last of them is removed, so none of them can lead to a later session. They count against
+//! `--subscription-bytes-total` as long as they take memory. A client that subscribes and needs that memory gets it
+//! at once if a few filters of this shard are enough; otherwise its SUBSCRIBE waits, a turn at a time, until this
+//! shard and others have given back what is missing.
 //!
-//! A group that chooses such a session loses it by that, and chooses another (`share`).
+//! A group that chooses such a session removes it, and chooses another (`share`).
 
 use std::sync::Arc;
 
@@ -20,24 +19,24 @@ use crate::shard::agenda::{Flow, Progress};
 use crate::shard::ports::Ports;
 use crate::shard::publish::filter_units;
 
-/// As many filters go with their session as this pays for: some ten, as nearly all sessions have.
+/// Units of filters that are removed with their session: some ten filters, and nearly all sessions have no more.
 const AT_ONCE_UNITS: u32 = 512;
 
-/// So many filters go at once to make room for a new one.
+/// How many filters are removed at once to make room for a new one.
 const FOR_ONE_MAX: usize = 16;
 
 /// Why a new subscription gets no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoSubscriptionMemory {
-    /// Filters that are about to go have it.
+    /// Filters that are about to be removed have it.
     Yet,
-    /// Others have.
+    /// Other sessions have it.
     Used(NoMemory),
 }
 
 impl<P: Ports> Shard<P> {
-    /// A session has ended, and is no longer one of the shard's: takes its filters out of the tables, the
-    /// first of them at once, the others in turns.
+    /// A session has ended and is out of the shard's table: removes its filters, the first of them at once, the
+    /// others in turns.
     pub(super) fn drop_subscriptions(&mut self, key: u32, filters: SubscriptionList) {
         if filters.is_empty() {
             self.sessions.release_key(key);
@@ -50,8 +49,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Takes filters of an ended session out of the tables until the budget is spent, or the server
-    /// stops.
+    /// Removes filters of an ended session until the budget is spent, or the server stops.
     pub(super) fn forget_remains(&mut self, key: u32, budget: &mut Budget) -> Progress {
         while !self.stop.has_begun() && self.publishing.has_remains(key) {
             if budget.is_spent() {
@@ -66,7 +64,7 @@ impl<P: Ports> Shard<P> {
     /// Takes memory for a new subscription, if need be from those of ended sessions.
     ///
     /// # Errors
-    /// It is not there, or not yet.
+    /// There is none, or not yet.
     pub(super) fn take_subscription_memory(
         &mut self,
         holder: Holder,
@@ -90,11 +88,11 @@ impl<P: Ports> Shard<P> {
         })
     }
 
-    /// Takes out one filter of an ended session, and lets go of its key with the last one.
+    /// Removes one filter of an ended session, and with the last one releases its key.
     fn forget_one(&mut self, key: u32) -> Option<TopicFilter> {
         let (filter, was_last) = self.publishing.pop_remains(key)?;
         self.drop_subscription(key, &filter);
-        // Not before: who looks in between would take it for somebody's that stays.
+        // Behind the removal: in between, the memory must not look as if a session that stays had it.
         self.here
             .shared()
             .totals

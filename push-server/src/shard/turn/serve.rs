@@ -11,11 +11,11 @@ use super::input::ANSWERS_WAIT_MILLIS;
 use crate::broker::{Charge, Holder, NoMemory, PeerNetwork, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
-use crate::shard::clients::{LINGER_MILLIS, Phase};
+use crate::mutant::{Rule, is_left_out};
+use crate::shard::clients::{EndedConnection, Phase};
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::liveness::Applicant;
-use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::sessions::{EndedSession, NoPlace, Presence};
 use crate::transport::{Goodbye, Heartbeat};
@@ -36,7 +36,12 @@ impl<P: Ports> Shard<P> {
         if self.is_overtaken(index, &connecting) {
             self.here.counters().connects_refused.add(1);
             let client_id = Some(&*connecting.connect.client_id);
-            self.tell_of(index, Kind::TakenOver, client_id, &"it has connected again meanwhile");
+            self.tell_of(
+                index,
+                NoticeKind::TakenOver,
+                client_id,
+                &"it has connected again meanwhile",
+            );
             self.finish(index, Vec::new());
             return;
         }
@@ -66,22 +71,22 @@ impl<P: Ports> Shard<P> {
         }
         self.here.counters().connects_bridge.add(u64::from(connection.is_bridge()));
         for found in strays {
-            // Its will may have been due before it was back, in this same turn.
+            // A will may have become due in this turn, before the client was back.
             let now = self.agenda.now();
             let will = found.will.filter(|will| will.publish_at <= now);
-            self.leave_behind(EndedSession { will, ..found });
+            self.end_on_disk(EndedSession { will, ..found });
         }
         let keep_alive = connection.keep_alive();
         let flow = self.sessions.number(key).into();
         let client = &mut self.clients[index];
-        client.phase = Phase::Serving { connection, session: key, flow };
+        client.serve(connection, key, flow);
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
         if let Some(deadline) = self.serving_deadline(index) {
             self.arm_client_timer(index, deadline);
         }
         if self.clients[index].slot.is_none() {
-            // Before CONNACK leaves, because CONNACK is what anchors the flow.
+            // Before CONNACK leaves, because CONNACK's first byte anchors the flow.
             self.register_with_kernel(index, keep_alive.0);
         }
         self.take_input(index);
@@ -94,16 +99,16 @@ impl<P: Ports> Shard<P> {
         if is_left_out(Rule::LaterConnect) {
             return false;
         }
-        let number = self.clients[index].connect_number;
+        let number = self.clients[index].connect_number();
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
-        let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
-        other
+        self.sessions
+            .client(key)
             .and_then(|other| self.clients.get(other))
-            .is_some_and(|other| number.is_overtaken_by(other.connect_number))
+            .is_some_and(|other| number.is_overtaken_by(other.connect_number()))
     }
 
-    /// What a CONNECT makes of the session with its client id. `None`: there is none that would
-    /// still be one.
+    /// Whether a CONNECT resumes or ends the session with its client id. `None`: there is none, or its time is
+    /// over.
     fn claim(&mut self, connecting: &Connecting) -> Option<Claim> {
         let key = self.sessions.find(&connecting.connect.client_id)?;
         if self.is_over(key) {
@@ -116,7 +121,7 @@ impl<P: Ports> Shard<P> {
     fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
         if self.here.shared().journal.has_left_out(&connect.client_id) {
-            // Without its session it would be told that it has none, and begin a second one.
+            // It would begin a second session, while its first one is on disk.
             return Some(|counters| &counters.limit_sessions_left_out);
         }
         connect.will.as_ref()?;
@@ -124,7 +129,7 @@ impl<P: Ports> Shard<P> {
         let will = connect.will.as_deref_mut()?;
         let bytes = will_weight_bytes(&will.message);
         let wills = Arc::clone(&self.here.shared().memory.wills);
-        // In the place of the one that goes with what this CONNECT takes over.
+        // The will takes the place of that of the session that this CONNECT takes over.
         let replaces = self.will_bytes(&connect.client_id) >= bytes;
         let charge = match replaces {
             true => Ok(wills.charge_anyway(holder, bytes)),
@@ -140,22 +145,21 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// What the will of the session with this client id counts against the total.
+    /// How many bytes the will of the session with this client id counts.
     fn will_bytes(&mut self, client_id: &str) -> u64 {
         let Some(key) = self.sessions.find(client_id) else { return 0 };
         let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
-        let will = match &entry.presence {
+        let will = match entry.presence() {
             Presence::Absent(absence) => absence.will().map(|pending| &pending.will),
-            Presence::Connected(index) => match &self.clients[*index].phase {
-                Phase::Serving { connection, .. } => connection.will(),
-                _ => None,
-            },
+            Presence::Connected(index) => {
+                self.clients[*index].connection().and_then(Connection::will)
+            }
         };
         will.and_then(|will| will.charge.as_ref()).map_or(0, Charge::bytes)
     }
 
-    /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
-    /// its key, whether it was there, and whether a durable one has ended for it.
+    /// Finds or makes the session that a CONNECT asks for, after ending the connection and the session that it
+    /// replaces. Returns its key, whether it was there, and whether a durable one has ended for it.
     ///
     /// # Errors
     /// There may be no more sessions.
@@ -168,8 +172,7 @@ impl<P: Ports> Shard<P> {
         let network = self.network_of(index);
         let replaced = self.sessions.find(&connect.client_id);
         if let Some(key) = replaced
-            && let Some(entry) = self.sessions.entry_mut(key)
-            && let Some(other) = entry.presence.client()
+            && let Some(other) = self.sessions.client(key)
         {
             self.close_client(other, Some(Reason::SessionTakenOver));
         }
@@ -189,15 +192,14 @@ impl<P: Ports> Shard<P> {
         if let Some(key) = found
             && let Some(entry) = self.sessions.entry_mut(key)
         {
-            // With the absence goes the will that still waited [MQTT-3.1.3-9].
-            entry.presence = Presence::Connected(index);
+            entry.connect(index);
             let before = self.sessions.set_network(key, network);
             self.hand_over(key, before);
             self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
         let holder = self.here.shared().holders.holder(network, connect.user());
-        // What has ended for this client leaves it its place, whoever else wants one meanwhile.
+        // The session that has ended for this client leaves it its place, even if all places are taken.
         if replaced.is_some() {
             self.here.shared().totals.session_shares().take_unasked(holder);
         } else {
@@ -214,13 +216,13 @@ impl<P: Ports> Shard<P> {
         Ok((key, false, ended))
     }
 
-    /// The network that a client comes from.
+    /// The network that a client has connected from.
     fn network_of(&self, index: u32) -> PeerNetwork {
         let peer = self.clients[index].socket.peer_address();
         peer.map(|peer| self.here.shared().holders.network(peer.ip())).unwrap_or_default()
     }
 
-    /// A session's client has come from another network, perhaps: what the session has counts there.
+    /// A session's client may have come from another network: what the session has counts there now.
     fn hand_over(&mut self, key: u32, before: PeerNetwork) {
         let holder = self.holder(key);
         let from = holder.at(before);
@@ -233,7 +235,7 @@ impl<P: Ports> Shard<P> {
         self.here.shared().totals.session_shares().hand_over(from, holder);
     }
 
-    /// Whose a session is, for what all share.
+    /// The holder that a session counts for.
     pub(super) fn holder(&self, key: u32) -> Holder {
         let user = self.sessions.session(key).and_then(Session::user);
         self.here.shared().holders.holder(self.sessions.network(key), user)
@@ -256,12 +258,11 @@ impl<P: Ports> Shard<P> {
         client.slot = self.path.register(&applicant, self.agenda.now(), self.here.counters());
     }
 
-    /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
+    /// Bytes were sent: tells the kernel path how many, and the first time lets it serve.
     fn publish_tx(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        // What was sent may be AUTH, with CONNACK still to come.
-        let is_served = matches!(&client.phase,
-            Phase::Serving { connection, .. } if !connection.has_answers());
+        // Before CONNACK, the bytes were AUTH.
+        let is_served = client.connection().is_some_and(|served| !served.has_answers());
         let sent = (client.sent_bytes(), is_served);
         let now = self.agenda.now();
         self.path.sent(&mut client.slot, &client.socket, sent, now, self.here.counters());
@@ -270,8 +271,8 @@ impl<P: Ports> Shard<P> {
     /// The timer of a client fired: what it means depends on the phase.
     pub(super) fn on_client_timer(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
-        let deadline = match &client.phase {
-            Phase::Handshake(pending) => pending.deadline,
+        let deadline = match client.phase() {
+            Phase::Handshake(pending) => pending.deadline(),
             Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => *deadline,
             Phase::Serving { .. } => return self.on_serving_timer(index),
         };
@@ -279,14 +280,14 @@ impl<P: Ports> Shard<P> {
             self.arm_client_timer(index, deadline);
             return;
         }
-        match &client.phase {
+        match client.phase() {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(pending) if pending.handshake.is_asking() => {
                 self.on_unanswered(index);
             }
             Phase::Handshake(_) => {
                 self.here.counters().connects_timeout.add(1);
-                self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
+                self.tell(index, NoticeKind::ConnectTimeout, &"no whole CONNECT in time");
                 self.abort(index);
             }
             _ => self.abort(index),
@@ -296,7 +297,7 @@ impl<P: Ports> Shard<P> {
     /// The timer of a served client fired: its connection says whether it has been silent for too long.
     fn on_serving_timer(&mut self, index: u32) {
         let (now, seen) = (self.agenda.now(), self.seen_by_kernel(index));
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         let timeout = connection.handle_timeout(now, seen);
         let Some(deadline) = self.serving_deadline(index) else { return };
         let is_slow = self.progress_deadline(index).is_some_and(|deadline| deadline <= now);
@@ -313,11 +314,11 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// When a served client is to be looked at: its connection asks for it, its input has waited too
-    /// long for its answers, or a large packet of its has had time to go on.
+    /// When a served client's timer has to fire: for its connection, for input that waits too long for its answers,
+    /// or to measure a large packet.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = &self.clients[index];
-        let Phase::Serving { connection, .. } = &client.phase else { return None };
+        let connection = client.connection()?;
         let silent = connection.poll_timeout();
         let deaf =
             client.intake.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
@@ -334,10 +335,10 @@ impl<P: Ports> Shard<P> {
         self.path.last_seen(client.slot.as_ref())
     }
 
-    /// Whether a client has truly been silent: a busy shard may not have read yet what it sent.
+    /// Whether a client has truly been silent. A busy shard may not have read its bytes yet.
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index];
-        // What it sent may be among the completions that the turn has left. A socket that cannot be asked has failed.
+        // Its bytes may be among the completions that the turn has left. A socket that cannot be asked has failed.
         !self.agenda.leaves_completions()
             && !client.intake.is_stalled()
             && client.socket.unread_bytes().unwrap_or(0) == 0
@@ -349,7 +350,7 @@ impl<P: Ports> Shard<P> {
         let blocked = self.clients[index].output.is_sending();
         self.close_client(index, Some(Reason::KeepAliveTimeout));
         if blocked {
-            // It has not taken what we sent before, so it will not take a goodbye.
+            // It has not taken earlier bytes, so it will not take a goodbye.
             self.abort(index);
         }
     }
@@ -358,7 +359,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_peer_gone(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         client.intake.end_peer();
-        match &client.phase {
+        match client.phase() {
             Phase::Serving { .. } if client.intake.is_stalled() => {}
             Phase::Serving { .. } => {
                 self.tell_ordinary(index, "client gone without a DISCONNECT");
@@ -375,7 +376,7 @@ impl<P: Ports> Shard<P> {
     /// Whether a served client is owed more that could be sent now.
     pub(super) fn has_more_for(&mut self, index: u32) -> bool {
         let client = &self.clients[index];
-        let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
+        let Phase::Serving { connection, session: key, .. } = client.phase() else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };
         client.transport.owes()
             || connection.has_transmit(session, &self.here.shared().config.limits)
@@ -391,7 +392,7 @@ impl<P: Ports> Shard<P> {
                 client.count_sent(*bytes);
                 self.publish_tx(index);
                 let has_more = self.has_more_for(index);
-                match &self.clients[index].phase {
+                match self.clients[index].phase() {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
                     Phase::Handshake(_) => {
                         self.after_receive(index);
@@ -403,9 +404,9 @@ impl<P: Ports> Shard<P> {
                     Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
                 }
             }
-            Err(_) if matches!(client.phase, Phase::Serving { .. }) => {
-                // What the client sent before it went (a DISCONNECT, say) may still be unread: the
-                // receive brings it, then the end.
+            Err(_) if client.is_served() => {
+                // The client's last bytes (a DISCONNECT, say) may still be unread: the receive brings them, then
+                // the end.
                 client.output.fail();
                 client.socket.end_both_ways();
                 self.unthrottle(index);
@@ -419,35 +420,39 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Ends a served connection for a reason of the server's, which is logged; without one, the client
-    /// has ended it, or who calls this has said why. See `end_client`.
+    /// Ends a served connection for a reason of the server's, which is logged. Without a reason, the client has
+    /// ended it, or the caller has logged why. See `end_client`.
     pub(super) fn close_client(&mut self, index: u32, reason: Option<Reason>) {
         match reason {
-            // All of them: the stop is logged once.
+            // The stop is logged once for all clients.
             None | Some(Reason::ServerShuttingDown) => {}
-            Some(reason @ Reason::KeepAliveTimeout) => self.tell(index, Kind::Expired, &reason),
-            Some(reason @ Reason::SessionTakenOver) => self.tell(index, Kind::TakenOver, &reason),
-            Some(reason) => self.tell(index, Kind::Ended, &reason),
+            Some(reason @ Reason::KeepAliveTimeout) => {
+                self.tell(index, NoticeKind::Expired, &reason);
+            }
+            Some(reason @ Reason::SessionTakenOver) => {
+                self.tell(index, NoticeKind::TakenOver, &reason);
+            }
+            Some(reason) => self.tell(index, NoticeKind::Ended, &reason),
         }
         self.end_client(index, reason);
     }
 
-    /// The same where the log can tell more than the protocol: `why`.
+    /// The same, where the log says more than the protocol: `why`.
     pub(super) fn close_client_for(&mut self, index: u32, reason: Reason, why: &str) {
-        self.tell(index, Kind::Ended, &why);
+        self.tell(index, NoticeKind::Ended, &why);
         self.end_client(index, Some(reason));
     }
 
-    /// The goodbye (MQTT 5) and answers that wait are sent, then FIN. The will is published unless the
-    /// client took it back.
+    /// Sends the goodbye (MQTT 5) and the answers that wait, then FIN. Publishes the will, unless the client took
+    /// it back.
     fn end_client(&mut self, index: u32, reason: Option<Reason>) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let Phase::Serving { connection, session, .. } = &mut client.phase else { return };
+        let Some((connection, key)) = client.served_mut() else { return };
         if let Some(reason) = reason {
             connection.close(reason);
         }
         let mut frames = Vec::new();
-        if let Some(session) = self.sessions.session_mut(*session) {
+        if let Some(session) = self.sessions.session_mut(key) {
             let limits = &self.here.shared().config.limits;
             let mut transmit = Transmit::default();
             // A connection that is over has nothing but answers to send.
@@ -458,9 +463,9 @@ impl<P: Ports> Shard<P> {
         self.finish(index, frames);
     }
 
-    /// The orderly stop: every client is told, wills stay with us.
+    /// The orderly stop: tells a client. Its will is not published.
     pub(super) fn close_for_stop(&mut self, index: u32) {
-        match &self.clients[index].phase {
+        match self.clients[index].phase() {
             Phase::Serving { .. } if self.here.shared().config.redirect_to.is_some() => {
                 self.redirect_client(index);
             }
@@ -475,7 +480,7 @@ impl<P: Ports> Shard<P> {
 
     fn redirect_client(&mut self, index: u32) {
         if let Some(client) = self.clients.get_mut(index)
-            && let Phase::Serving { connection, .. } = &mut client.phase
+            && let Some(connection) = client.connection_mut()
             && let Some(reference) = &self.here.shared().config.redirect_to
         {
             connection.redirect(reference);
@@ -486,12 +491,8 @@ impl<P: Ports> Shard<P> {
     /// Takes a served connection from its session, and its will with it.
     fn detach(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
-        let (key, will) = (*key, connection.take_will());
-        let (input, charge) = (connection.take_input(), client.intake.end());
-        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
-        client.phase = Phase::Lingering { deadline };
-        let receipts = client.take_receipts();
+        let Some(ended) = client.end_connection(self.agenda.now()) else { return };
+        let EndedConnection { session: key, will, input: (input, charge), receipts } = ended;
         self.path.closing(client.slot.as_ref(), self.here.counters());
         self.clients.discard(input, charge);
         if let Some(receipts) = receipts {
@@ -505,34 +506,27 @@ impl<P: Ports> Shard<P> {
     /// Sends the last frames, then FIN.
     pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
-        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
-        let client = &mut self.clients[index];
         let goodbye = if self.stop.has_begun() { Goodbye::Stopping } else { Goodbye::Done };
-        client.transport.close(goodbye);
-        client.phase = Phase::Flushing { deadline, frames };
+        let deadline = self.clients[index].finish(frames, goodbye, self.agenda.now());
         self.arm_client_timer(index, deadline);
         self.mark_dirty(index);
         // A stalled client may have no receive under way; its FIN has to be noticed.
         self.after_receive(index);
     }
 
-    /// All is sent: FIN, then wait for the peer's.
+    /// All frames are sent: sends FIN, and waits for the peer's.
     pub(super) fn send_fin(&mut self, index: u32) {
-        let client = &mut self.clients[index];
-        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
-        client.phase = Phase::Lingering { deadline };
-        client.socket.end_sending();
+        let deadline = self.clients[index].end_sending(self.agenda.now());
         self.arm_client_timer(index, deadline);
         if self.clients[index].intake.is_peer_gone() {
             self.abort(index);
         }
     }
 
-    /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
+    /// Cancels the ring's operations on the socket, and closes it as soon as they have ended.
     pub(super) fn abort(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.intake.end_peer();
-        client.phase = Phase::Lingering { deadline: self.agenda.now().after_millis(LINGER_MILLIS) };
+        client.give_up(self.agenda.now());
         let token = client.token(index);
         if client.intake.is_receiving() {
             self.wire.cancel_receive(token);
@@ -544,9 +538,7 @@ impl<P: Ports> Shard<P> {
     }
 
     pub(super) fn remove_if_quiet(&mut self, index: u32) {
-        let client = &self.clients[index];
-        let done = client.intake.is_peer_gone() && matches!(client.phase, Phase::Lingering { .. });
-        if !done || !client.is_quiet() {
+        if !self.clients[index].is_over() {
             return;
         }
         let mut client = self.clients.remove(index);
@@ -557,7 +549,7 @@ impl<P: Ports> Shard<P> {
         }
         self.here.counters().connections.sub(1);
         self.give_place_back();
-        // The descriptor is to be free before the next accept.
+        // The descriptor has to be free before the next accept.
         drop(client);
         self.resume_accepting();
     }

@@ -1,15 +1,14 @@
-//! Shared subscriptions, as a shard takes part in them: a message goes to one member of each group,
-//! and on to another when that one is gone, away, or cannot keep up.
+//! A shard's side of shared subscriptions: a message goes to one member of each group, and on to another member
+//! when that one is gone, away, or cannot keep up.
 //!
-//! What is owed to a member that leaves (it unsubscribes, or its session ends) goes to another
-//! [MQTT5 4.8.2]: messages never sent, and those of QoS 1 that were sent and not acknowledged. One
-//! of QoS 2 that was sent stays with its session, or ends with it [MQTT-4.8.2-4] [MQTT-4.8.2-5];
-//! one that was refused is over [MQTT-4.8.2-6]. A member that only lost its connection keeps what
-//! it is owed until it is back.
+//! A member that unsubscribes, or whose session ends, hands on what it is owed [MQTT5 4.8.2]: messages that were
+//! never sent, and those of QoS 1 that were sent and not acknowledged. A message of QoS 2 that was sent stays with
+//! its session, or ends with it [MQTT-4.8.2-4] [MQTT-4.8.2-5]; one that was refused is over [MQTT-4.8.2-6]. A
+//! member that only lost its connection keeps its messages until it is back.
 //!
-//! A session may be in a thousand groups. So its groups need not hear at once that it has gone: the one
-//! that chooses it next learns it then, and chooses another. That it is back they do hear before its
-//! client does: CONNACK waits for that, and so does what the client sends.
+//! A session may be in a thousand groups. So its groups are not all told at once that its client has gone: a group
+//! that chooses it learns it then, and chooses another. But all are told that the client is back before it gets its
+//! CONNACK, and its input waits for that, too.
 
 use std::sync::Arc;
 
@@ -18,7 +17,6 @@ use super::errand::Errand;
 use crate::broker::{Budget, Group, Member, Message, Slip, TopicFilter, Via};
 use crate::mqtt::{Delivery, LeftMessage, OutboxFull};
 use crate::shard::agenda::{Flow, Progress};
-use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
 use crate::shard::ports::Ports;
 use crate::shard::post::{Mail, SharedMail};
@@ -27,7 +25,8 @@ use crate::shard::publish::{Return, filter_units};
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// A member has it or will, or none could take it. So many members of this shard refused it.
+    /// It is dealt with: a member has it or will have it, or none could take it. So many members of this shard
+    /// refused it.
     Done { refusals: u16 },
     /// The next member's shard takes no letters now.
     Blocked,
@@ -36,32 +35,32 @@ pub(super) enum Placed {
 /// What a member does with a message that it was chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
-    /// The message is dealt with.
+    /// The member has taken it, or it was dropped.
     Taken,
-    /// Another member should rather have it.
+    /// Another member should have it.
     Refused,
-    /// The group did not know yet that this member has gone, and knows it now.
+    /// The group did not know that this member's client has gone, and knows it now.
     WasGone,
 }
 
-/// What a message for a group costs the shard of its member.
+/// Units that a message for a group costs the shard of its member.
 const SHARED_UNITS: u32 = 12;
 
-/// What a member costs that has no room.
+/// Units that a member without room costs.
 const REFUSAL_UNITS: u32 = 2;
 
-/// So many groups hear at once that a member has gone.
+/// How many groups are told at once that a member has gone.
 const TOLD_AT_ONCE_MAX: usize = 64;
 
-/// As many groups hear at once that a member is back as this pays for: some ten.
+/// Units of groups that are told at once that a member is back: some ten groups.
 const TOLD_AT_ONCE_UNITS: u32 = 512;
 
 /// The slip that goes along with a message that came in by a door.
 #[derive(Debug)]
 enum Along {
-    /// Whoever takes the message is a new receiver.
+    /// The member that takes the message is a new receiver, and gets a new slip.
     New,
-    /// It has come along, if there is one.
+    /// The slip has come with the message, if there is one.
     Carried(Option<Slip>),
 }
 
@@ -76,14 +75,14 @@ impl Along {
 
 /// Whether a message for a group may wait for another shard to take letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
+enum Urgency {
     MayWait,
-    /// It takes the place of a letter that has been taken, or is among the last before the stop.
+    /// It may not: it takes the place of a letter that was taken, or the server stops.
     MustGo,
 }
 
 impl Placed {
-    /// The cost of the members that refused it.
+    /// Units that the members cost which refused it.
     pub(super) fn refusal_units(self) -> u32 {
         match self {
             Self::Done { refusals } => u32::from(refusals) * REFUSAL_UNITS,
@@ -93,7 +92,7 @@ impl Placed {
 }
 
 impl<P: Ports> Shard<P> {
-    /// A message that another shard picked a member of this one for. Returns what that has cost.
+    /// A message has come for a member that another shard picked. Returns the units that it has cost.
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) -> u32 {
         self.agenda.begin_payment(mail.flow);
         let mut part = Part::of_receiver(mail.ticket.take());
@@ -105,7 +104,7 @@ impl<P: Ports> Shard<P> {
                 Choice::WasGone => mail.round.member_left(),
                 _ => mail.tries += 1,
             }
-            let placed = self.place_mail(mail, &mut along, &mut part, Patience::MustGo);
+            let placed = self.place_mail(mail, &mut along, &mut part, Urgency::MustGo);
             units += placed.refusal_units();
         }
         self.finish_part(part);
@@ -113,7 +112,7 @@ impl<P: Ports> Shard<P> {
         units
     }
 
-    /// A session's connection went: tells a few of its groups.
+    /// A session's connection has ended: tells a few of its groups.
     pub(super) fn leave_shares_waiting(&mut self, key: u32) {
         let member = self.member(key);
         let Some(session) = self.sessions.session(key) else { return };
@@ -122,8 +121,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A session's connection came, which takes packets of so many bytes: tells its groups, many of them
-    /// in turns.
+    /// A session's client is back, which takes packets of so many bytes: tells its groups, in turns if there are
+    /// many.
     pub(super) fn return_to_shares(&mut self, index: u32, key: u32, packet_bytes_max: Option<u32>) {
         let packet_bytes_max = packet_bytes_max.unwrap_or(u32::MAX);
         let client = self.token_of(index);
@@ -133,7 +132,7 @@ impl<P: Ports> Shard<P> {
             && self.publishing.hold_returning(key)
         {
             self.clients[index].output.hold();
-            // What the client sends comes behind it in the same flow.
+            // The client's input comes behind it in the same flow.
             self.agenda.push(self.flow_of_session(key), Errand::Return(key));
         }
     }
@@ -148,7 +147,7 @@ impl<P: Ports> Shard<P> {
         };
         let Some(index) = self.resolve(client) else { return Progress::Done };
         let Some(entry) = self.sessions.entry(key) else { return Progress::Done };
-        if entry.presence.client() != Some(index) {
+        if entry.client() != Some(index) {
             return Progress::Done;
         }
         let shares = &self.here.shared().shares;
@@ -171,13 +170,12 @@ impl<P: Ports> Shard<P> {
         Progress::Done
     }
 
-    /// One of the things has come to pass that CONNACK waits for. Its keep alive begins when it has all of
-    /// them.
+    /// One of the things that CONNACK waits for is done. The client's keep alive begins when all of them are.
     pub(super) fn let_send(&mut self, index: u32) {
         let now = self.agenda.now();
         let client = &mut self.clients[index];
         client.output.release();
-        if let Phase::Serving { connection, .. } = &mut client.phase {
+        if let Some(connection) = client.connection_mut() {
             connection.begin_keep_alive(now);
         }
         self.mark_dirty(index);
@@ -196,11 +194,11 @@ impl<P: Ports> Shard<P> {
         part: &mut Part,
     ) -> Placed {
         let mail = SharedMail::new(flow, message, group);
-        self.place_mail(mail, &mut Along::New, part, Patience::MayWait)
+        self.place_mail(mail, &mut Along::New, part, Urgency::MayWait)
     }
 
-    /// The same for a message that somebody who left was owed. Once the server stops, another shard may
-    /// be gone, and nothing is to wait for it. Its slip stays where it is blocked.
+    /// The same for a message that a member hands on. Once the server stops, another shard may be gone, so nothing
+    /// waits for it. If the message is blocked, it keeps its slip.
     pub(super) fn place_left(
         &mut self,
         flow: Flow,
@@ -210,9 +208,9 @@ impl<P: Ports> Shard<P> {
     ) -> Placed {
         let (message, group) = (Arc::clone(&left.delivery.message), Arc::clone(group));
         let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
-        let patience = if self.stop.has_begun() { Patience::MustGo } else { Patience::MayWait };
+        let urgency = if self.stop.has_begun() { Urgency::MustGo } else { Urgency::MayWait };
         let mut along = Along::Carried(left.slip.take());
-        let placed = self.place_mail(mail, &mut along, part, patience);
+        let placed = self.place_mail(mail, &mut along, part, urgency);
         if let Along::Carried(slip) = along {
             left.slip = slip;
         }
@@ -221,7 +219,7 @@ impl<P: Ports> Shard<P> {
 
     fn pick(&self, mail: &mut SharedMail) -> Option<Member> {
         let SharedMail { message, group, round, .. } = mail;
-        // No packet that brings it is shorter: fixed header, length of the topic.
+        // The packet has at least these bytes: fixed header, and the topic with its length.
         let packet_bytes = 4 + message.topic.as_str().len() + message.payload.len();
         self.here.shared().shares.pick(group, message.qos, packet_bytes, round)
     }
@@ -231,13 +229,13 @@ impl<P: Ports> Shard<P> {
         mut mail: SharedMail,
         along: &mut Along,
         part: &mut Part,
-        patience: Patience,
+        urgency: Urgency,
     ) -> Placed {
         let mut refusals = 0_u16;
         while let Some(member) = self.pick(&mut mail) {
             mail.session = member.session;
             if member.shard != self.here.index() {
-                if patience == Patience::MayWait {
+                if urgency == Urgency::MayWait {
                     mail.stamp = self.stamp(member.shard, mail.flow, &mail.message);
                     if mail.stamp.is_none() {
                         return Placed::Blocked;
@@ -259,14 +257,14 @@ impl<P: Ports> Shard<P> {
         Placed::Done { refusals }
     }
 
-    /// Delivers to a session of this shard, unless another member should rather have it.
+    /// Delivers to a session of this shard, unless another member should have it.
     fn take_shared(&mut self, mail: &SharedMail, along: &mut Along, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
         let may_refuse = *tries < self.here.shared().config.share_tries_max;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
-            // It has left while the message was on its way, or it has ended and its filters are still
-            // leaving.
+            // It has unsubscribed while the message was on its way, or it has ended and its filters are still being
+            // removed.
             if standing.is_none() || self.drop_subscription(*key, group.filter()) {
                 return Choice::WasGone;
             }
@@ -276,7 +274,7 @@ impl<P: Ports> Shard<P> {
             self.here.counters().dropped_no_member.add(1);
             return Choice::Taken;
         };
-        if standing.is_online && entry.presence.client().is_none() {
+        if standing.is_online && entry.client().is_none() {
             group.set_online(self.member(*key), false);
             return Choice::WasGone;
         }
@@ -287,20 +285,16 @@ impl<P: Ports> Shard<P> {
             retain: message.retain && options.retain_as_published,
             via: Via::Share(Arc::clone(group), options.id),
         };
-        let client = entry.presence.client();
+        let client = entry.client();
         let (limits, memory) =
             (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
-        let phase = client.and_then(|index| Some(&self.clients.get(index)?.phase));
-        let is_too_large = match phase {
-            Some(Phase::Serving { connection, .. }) => {
-                !connection.takes(&delivery, self.agenda.now())
-            }
-            _ => false,
-        };
+        let connection = client.and_then(|index| self.clients.get(index)?.connection());
+        let is_too_large =
+            connection.is_some_and(|connection| !connection.takes(&delivery, self.agenda.now()));
         let is_fit = !standing.is_passed_over && has_room && !is_too_large;
         if !is_fit && standing.others > 0 {
-            // A member that is passed over takes no turns, so its answer says nothing of those that do.
+            // A member that is passed over was not chosen by its turn, so its refusal says nothing of the others.
             let are_all_asked = !standing.is_passed_over && usize::from(*tries) >= standing.others;
             if !are_all_asked && may_refuse {
                 return Choice::Refused;
@@ -308,13 +302,12 @@ impl<P: Ports> Shard<P> {
             self.here.counters().limit_share_tries.add(u64::from(!are_all_asked));
         }
         if is_too_large && standing.others > 0 {
-            // Else it would come back from the outbox, and travel on for ever.
+            // In the outbox it would be handed on again, and travel for ever.
             self.here.counters().dropped_too_large.add(1);
             return Choice::Taken;
         }
         if !has_room && client.is_some() && (standing.others > 0 || mail.is_left) {
-            // The whole group does not keep up, not just the member that is asked last or is left
-            // over.
+            // The whole group does not keep up, not just the member that was asked last.
             self.here.counters().dropped_outbox_full.add(1);
             if self.here.shared().config.limits.outbox_full == OutboxFull::Refuse {
                 self.here.counters().limit_outbox_refused.add(1);

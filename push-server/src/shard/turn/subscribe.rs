@@ -1,10 +1,10 @@
-//! What a client subscribes to and unsubscribes from: its list, the tables, the disk, and the answer.
+//! SUBSCRIBE and UNSUBSCRIBE: the session's list, the tables, the disk, and the answer.
 //!
 //! A packet may have thousands of filters. So it is done in steps of a budget, which its session pays
-//! (`fair_queue`), and what the client sends next waits behind it. What is to be written of it is one
-//! write at the end, and the answer waits for that. If the client goes meanwhile, what was done by then
-//! is written, and the rest is not done; if the session ends, nothing is left of it. What a member that
-//! unsubscribes leaves to its group goes within the same steps (`leaving`).
+//! (`fair_queue`), and the client's next packets wait behind it. Its writes are one write at the end, and the
+//! answer waits for that. If the client goes meanwhile, the filters that were dealt with are written, and the
+//! others are not; if the session ends, nothing of it remains. A member that unsubscribes from a group hands on its
+//! messages within the same steps (`hand_on`).
 
 use super::Shard;
 use super::remains::NoSubscriptionMemory;
@@ -13,10 +13,9 @@ use crate::broker::{
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::Progress;
-use crate::shard::clients::Phase;
 use crate::shard::journal::{Done, Draft, Giver};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::{Subscribing, Unsubscribing, filter_units};
 
@@ -45,7 +44,7 @@ impl<P: Ports> Shard<P> {
     ) -> Box<Subscribing> {
         self.here.counters().unauthorized_subscribe.add(subscribe.denied.into());
         let session = (key, self.sessions.number(key));
-        let number = self.journal.begin_subscribe();
+        let number = self.journal.unconfirmed_mut().begin();
         Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))
     }
 
@@ -57,10 +56,10 @@ impl<P: Ports> Shard<P> {
     ) -> Progress {
         let (client, (key, number)) = (subscribing.client(), subscribing.session());
         let subscribe = subscribing.number();
-        let Some(entry) = self.numbered(key, number) else {
-            // What it had subscribed to by now has gone with the session.
+        let Some(entry) = self.sessions.numbered(key, number) else {
+            // Filters that it had subscribed to are gone with the session.
             for filter in subscribing.take_unconfirmed() {
-                self.journal.subscribe_failed(subscribe, number, &filter);
+                self.journal.unconfirmed_mut().failed(subscribe, number, &filter);
             }
             return Progress::Done;
         };
@@ -88,7 +87,7 @@ impl<P: Ports> Shard<P> {
             let entry = subscribing.answer(result);
             if is_durable && let (Ok((_, is_new)), Some(entry)) = (subscribed, entry) {
                 let is_unconfirmed =
-                    self.journal.touch_filter(subscribe, number, &entry.filter, is_new);
+                    self.journal.unconfirmed_mut().touch(subscribe, number, &entry.filter, is_new);
                 subscribing.write(entry, is_unconfirmed);
             }
         }
@@ -96,19 +95,18 @@ impl<P: Ports> Shard<P> {
         Progress::Done
     }
 
-    /// All is done that a SUBSCRIBE asks for, or its client has gone, and the rest is as if it had never
-    /// come.
+    /// A SUBSCRIBE is done, or its client has gone: files its writes and its answer.
     fn end_subscribing(&mut self, subscribing: &mut Subscribing) {
         let (key, _) = subscribing.session();
         let mut draft = self.owed_record(key);
-        let (mut writes, subscribed) = subscribing.end();
-        draft.writes.append(&mut writes);
-        draft.waiting.push((self.here.index(), Done::Subscribe(Box::new(subscribed))));
+        let (writes, subscribed) = subscribing.end();
+        draft.extend(writes);
+        draft.wait(self.here.index(), Done::Subscribe(Box::new(subscribed)));
         self.file(draft);
     }
 
-    /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK.
-    /// Returns the QoS granted, and whether the filter is new to the session.
+    /// Subscribes to a filter, and queues its retained messages, which leave behind SUBACK. Returns the QoS
+    /// granted, and whether the filter is new to the session.
     ///
     /// # Errors
     /// The filter is refused, or, where the SUBSCRIBE `may_wait`, is to be tried again in another turn.
@@ -127,7 +125,7 @@ impl<P: Ports> Shard<P> {
             return Ok((options.qos, is_new));
         }
         if !self.has_backlog_room(key) {
-            // It asks again and again without taking what it is owed.
+            // It subscribes again and again without taking its messages.
             self.here.counters().limit_backlog.add(1);
             return Err(Reason::QuotaExceeded.into());
         }
@@ -138,7 +136,7 @@ impl<P: Ports> Shard<P> {
         Ok((options.qos, is_new))
     }
 
-    /// Returns whether the session did not have the filter before.
+    /// Adds a filter to a session's list and to the tables. Returns whether the session did not have it before.
     fn add_subscription(
         &mut self,
         key: u32,
@@ -187,8 +185,7 @@ impl<P: Ports> Shard<P> {
         options: SubscriptionOptions,
     ) -> bool {
         let replaced = if filter.is_shared() {
-            let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
-            let is_online = presence.is_some_and(|presence| presence.client().is_some());
+            let is_online = self.sessions.client(key).is_some();
             let replaced =
                 self.here.shared().shares.join(filter, self.member(key), options, is_online);
             if let Some(bytes) = self.packet_bytes_max(key) {
@@ -207,13 +204,10 @@ impl<P: Ports> Shard<P> {
         !replaced
     }
 
-    /// The largest packet that a session's client takes, if it is here and said so.
+    /// The largest packet that a session's client takes, if it is connected and has said so.
     fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
-        let index = self.sessions.entry_mut(key)?.presence.client()?;
-        match &self.clients.get(index)?.phase {
-            Phase::Serving { connection, .. } => connection.packet_bytes_max(),
-            _ => None,
-        }
+        let index = self.sessions.client(key)?;
+        self.clients.get(index)?.connection()?.packet_bytes_max()
     }
 
     /// Begins what an UNSUBSCRIBE asks for.
@@ -234,12 +228,13 @@ impl<P: Ports> Shard<P> {
         budget: &mut Budget,
     ) -> Progress {
         let (client, (key, number)) = (unsubscribing.client(), unsubscribing.session());
-        let Some(entry) = self.numbered(key, number) else { return Progress::Done };
+        let Some(entry) = self.sessions.numbered(key, number) else { return Progress::Done };
         let is_durable = entry.session.is_durable();
         let giver = Giver { key: Some(key), number };
         loop {
-            // What it leaves by a filter goes before the next one, and UNSUBACK comes behind all of it.
-            let progress = self.pass_on(giver, budget);
+            // Messages of one filter are handed on before the next filter's turn, and UNSUBACK comes behind all of
+            // them.
+            let progress = self.hand_on(giver, budget);
             if progress != Progress::Done {
                 return progress;
             }
@@ -258,11 +253,11 @@ impl<P: Ports> Shard<P> {
                     let existed = self.forget_subscription(key, &filter);
                     if existed && filter.is_shared() {
                         budget.charge(self.owed_units(key));
-                        self.leave_unsent(key, &filter);
+                        self.hand_on_unsent(key, &filter);
                     }
                     if is_durable && !is_left_out(Rule::FilterRemoved) {
-                        self.journal.end_filter(number, &filter);
-                        // Also of one that memory does not know: an earlier removal may have failed.
+                        self.journal.unconfirmed_mut().end(number, &filter);
+                        // Even if the session does not have it: an earlier removal may have failed.
                         unsubscribing.remove(filter);
                     }
                     if existed { Reason::Success } else { Reason::NoSubscriptionExisted }
@@ -273,16 +268,16 @@ impl<P: Ports> Shard<P> {
         }
         let (writes, unsubscribed) = unsubscribing.end();
         let done = Done::Unsubscribe(Box::new(unsubscribed));
-        self.file(Draft { writes, waiting: vec![(self.here.index(), done)] });
+        self.file(Draft::from_iter(writes).then(self.here.index(), done));
         Progress::Done
     }
 
-    /// What it costs to change a session's list of filters.
+    /// Units that it costs to change a session's list of filters.
     fn list_units(&self, key: u32) -> u32 {
         self.sessions.session(key).map_or(0, |session| session.subscriptions.change_units())
     }
 
-    /// What it costs to look at all that a session is owed.
+    /// Units that it costs to look at all messages of an outbox.
     fn owed_units(&self, key: u32) -> u32 {
         let owed = self.sessions.session(key).map_or(0, Session::owed);
         u32::try_from(owed).unwrap_or(u32::MAX)

@@ -4,12 +4,12 @@ use std::fmt;
 
 use super::Shard;
 use crate::shard::clients::Phase;
-use crate::shard::notices::{ClientId, Kind};
+use crate::shard::notices::{ClientId, NoticeKind};
 use crate::shard::ports::{Ports, Socket};
 
 impl<P: Ports> Shard<P> {
     /// Logs an event of a client whose connection is known.
-    pub(super) fn tell(&self, index: u32, kind: Kind, reason: &dyn fmt::Display) {
+    pub(super) fn tell(&self, index: u32, kind: NoticeKind, reason: &dyn fmt::Display) {
         self.tell_of(index, kind, self.client_id_of(index), reason);
     }
 
@@ -17,7 +17,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn tell_of(
         &self,
         index: u32,
-        kind: Kind,
+        kind: NoticeKind,
         client_id: Option<&str>,
         reason: &dyn fmt::Display,
     ) {
@@ -38,7 +38,7 @@ impl<P: Ports> Shard<P> {
     }
 
     fn client_id_of(&self, index: u32) -> Option<&str> {
-        match &self.clients.get(index)?.phase {
+        match self.clients.get(index)?.phase() {
             Phase::Handshake(pending) => pending.handshake.client_id(),
             Phase::Serving { session, .. } => Some(self.sessions.session(*session)?.client_id()),
             Phase::Flushing { .. } | Phase::Lingering { .. } => None,

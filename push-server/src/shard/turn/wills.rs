@@ -1,19 +1,18 @@
 //! Wills on their way out of the records of their sessions.
 //!
-//! A will waits in its session's record. Records have an order, which only the shard's own requests
-//! keep, and the next connection replaces them; the will's publication is a write of several shards,
-//! filed when the last of them is done with it. So the will is moved first: in one request of the
-//! shard's own the session's record is written without it, and the will as a record by itself. Its
-//! publication removes that, in one write with all that it puts into outboxes. Whenever a crash
-//! comes, it finds the will in one of these places: in the session's record or by itself, and then
-//! the start publishes it, or in every outbox. So it is not lost, whatever has become of its session
-//! meanwhile, and at QoS 2, where nobody is sent what is not safe, nobody gets it twice. (Should the
-//! move fail and the disk be back for the publication, the session's record still has the will: then
-//! the store fails the publication, too, as a promise in a session whose record has failed.)
+//! A will waits in its session's record. The session's next connection writes that record anew, and only requests
+//! of the session's own shard keep the order of its records; but the will's publication is a write of several
+//! shards, filed when the last of them has added its part. So the will is moved first: one request of the session's
+//! shard writes the session's record without it, and the will as a record of its own. The publication removes that
+//! record in the same write that puts the message into outboxes. After a crash the will is in one of three places:
+//! in the session's record or in its own, and then the start publishes it, or in every outbox. So it is not lost,
+//! even if its session has ended meanwhile, and at QoS 2, where messages leave only when they are safe, no receiver
+//! gets it twice. (If the move fails and the disk is back for the publication, the session's record still has the
+//! will. The store then fails the publication, too, as a promise in a session whose record has failed.)
 //!
-//! A publisher sends again when its publish fails. A will has no publisher any more, so the shard
-//! publishes it again, once a second, unless it has QoS 0. It is not retained again: memory has
-//! retained it already, and a later message may have replaced it.
+//! A client sends a publish again when it fails. A will's client is gone, so the shard publishes it again, once a
+//! second, unless it has QoS 0. It is not retained again: memory has retained it already, and a later message may
+//! have replaced it.
 
 use std::sync::Arc;
 
@@ -27,8 +26,8 @@ use crate::shard::publish::{Author, Fanout};
 use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Shard<P> {
-    /// Publishes the will of a session that has it on disk. `record` is that of the session, without it;
-    /// `key` is the session's, or was.
+    /// Publishes a will that is on disk. `record`: the session's record without it. `key`: the session's, now or
+    /// before its end.
     pub(super) fn publish_will(
         &mut self,
         (session, key): (SessionNumber, Option<u32>),
@@ -43,8 +42,8 @@ impl<P: Ports> Shard<P> {
         self.send_will(will);
     }
 
-    /// Publishes a will that is not on disk, for the session with this number. `from`: its key, if it
-    /// has not ended.
+    /// Publishes a will that is not on disk, of the session with this number. `from`: the session's key, if it has
+    /// not ended.
     pub(super) fn publish_unwritten_will(
         &mut self,
         session: SessionNumber,
@@ -58,16 +57,16 @@ impl<P: Ports> Shard<P> {
         self.publish(flow, message, author, Draft::default());
     }
 
-    /// Has a will written by itself, ahead of all that other shards write for it.
+    /// Has a will written as a record of its own, before other shards file its publication.
     fn move_will(&mut self, will: &Outgoing, mut record: Draft) {
         let Outgoing { session, number, key: _, message, charge: _ } = will;
         let (session, number, message) = (*session, *number, Arc::clone(message));
-        record.writes.push(Write::PutWill { session, number, message });
+        record.write(Write::PutWill { session, number, message });
         self.file(record);
         self.submit_draft();
     }
 
-    /// Publishes a will that is written by itself.
+    /// Publishes a will that has a record of its own.
     pub(super) fn send_will(&mut self, mut will: Outgoing) {
         let _charge = will.charge.take();
         let flow = self.flow_of_will(&will);
@@ -75,7 +74,7 @@ impl<P: Ports> Shard<P> {
         self.publish(flow, message, Author::Will { key, _charge }, draft);
     }
 
-    /// Its session's, even when that has ended, so that nobody else waits behind it.
+    /// The session's flow, even after its end, so that no other session waits behind the will.
     fn flow_of_will(&self, will: &Outgoing) -> Flow {
         match will.key {
             Some(_) => Flow::session(self.here.index(), will.session.into()),
@@ -83,28 +82,26 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// The message, who published it, and what is to be written with it.
+    /// A will's message, its session's key, and the draft that goes with it.
     fn sent_out(&mut self, will: Outgoing) -> (Arc<Message>, Option<u32>, Draft) {
-        let key = will.key.filter(|&key| self.numbered(key, will.session).is_some());
+        let key = will.key.filter(|&key| self.sessions.is_there(key, will.session));
         (Arc::clone(&will.message), key, self.will_draft(will))
     }
 
     fn will_draft(&self, will: Outgoing) -> Draft {
-        let mut draft = Draft::from(will.removal());
-        draft.waiting.push((self.here.index(), Done::Will(will)));
-        draft
+        Draft::from(will.removal()).then(self.here.index(), Done::Will(will))
     }
 
-    /// A will is in every outbox, or is not.
+    /// A will is safe in every outbox, or its write has failed.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
-        if failed && !self.journal.push_will(will) {
+        if failed && !self.journal.retry_list_mut().push_will(will) {
             self.here.counters().limit_wills.add(1);
         }
     }
 
-    /// Publishes again the first of those that could not be published safely.
+    /// Publishes again the first will whose write has failed.
     pub(super) fn retry_will(&mut self) {
-        let Some(will) = self.journal.pop_will() else { return };
+        let Some(will) = self.journal.retry_list_mut().pop_will() else { return };
         if will.message.qos == QoS::AtMostOnce {
             let draft = self.will_draft(will);
             self.file(draft);

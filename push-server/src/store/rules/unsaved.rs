@@ -1,18 +1,20 @@
-//! Sessions whose own record was to be written and was not. Nothing is promised in them until it is:
-//! a start takes what belongs to no session for leftovers, and a record that is older than it should
-//! be may say that the session has long expired.
+//! Sessions whose own record was to be written, and was not. Until it is, nothing is promised in them: a start
+//! takes what belongs to no session for leftovers, and a record that is older than it should be may say that
+//! the session has long expired.
 //!
-//! A caller hears of a failure some time after it, and the disk may be back by then: what the caller
-//! asks for meanwhile must not be promised, however many callers, queues and shared writes it came
-//! through. So it is the store that remembers, which sees all requests in their order: *a request
-//! that puts something into a session is committed only if the last record of it that was asked for
-//! before, or with it, is written*. For a record is put down here when its request fails, for
-//! whatever reason, and every later request, being behind it in the queue, is looked at after that.
-//! It is crossed out when a later record joins a group, and put down again if that group fails, with
-//! which everything behind it in the group fails, too. When the session is removed, there is nothing
-//! in it left to promise.
+//! A caller hears of a failure some time after it, and the disk may be back by then: what the caller asks for
+//! meanwhile must not be promised, however many callers, queues and shared writes it came through. Only the
+//! store sees all requests in their order, so it remembers: *a request that puts something into a session is
+//! committed only if the last record of it that was asked for before, or with it, is written*. A session is put
+//! down here when a request with its record fails, for whatever reason, and every later request, being behind
+//! that one in the queue, is looked at after that. It is crossed out when a later record joins a group, and put
+//! down again if that group fails, with which everything behind it in the group fails, too. When the session is
+//! removed, there is nothing in it left to promise.
 //!
-//! At most one number a session that there is; usually none.
+//! The store refuses; it cannot write the record again, because it does not have it. The caller has, and keeps a
+//! list of what to write again (in `shard`, `journal/retry_list.rs`), which it learns of too late to refuse by.
+//!
+//! At most one number for each session that there is; usually none.
 
 use hashbrown::HashSet;
 

@@ -82,6 +82,22 @@ fn what_a_session_that_ended_was_sent_is_lost_at_qos_2_alone() {
 }
 
 #[test]
+fn what_was_owed_to_a_session_in_no_store_is_lost_with_the_server_and_later_messages_are_not() {
+    for is_before in [true, false] {
+        let mut one = ledger();
+        if is_before {
+            publish(&mut one, "s/0", 1);
+            one.group_lost_sessions(0);
+            assert_good(&mut one);
+        } else {
+            one.group_lost_sessions(0);
+            publish(&mut one, "s/0", 1);
+            assert_fault(&mut one, "came to no member");
+        }
+    }
+}
+
+#[test]
 fn a_message_that_has_expired_is_not_owed() {
     let mut one = ledger();
     publish(&mut one, "s/0", 1);

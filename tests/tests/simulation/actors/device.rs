@@ -376,8 +376,10 @@ impl Device {
         self.leaving.push(Leaving { peer, taken_back, is_last: true });
     }
 
-    /// Its connection has ended, at the earliest then, and certainly by then.
+    /// Its connection has ended, at the earliest then, and certainly by then. A server that had waited long enough may
+    /// have ended it before, unheard.
     fn ended(&mut self, connection: &Connection, from: Monotonic, by: Option<Monotonic>) {
+        let from = from.min(connection.silent_until());
         for leaving in &mut self.leaving {
             leaving.is_last = false;
         }
@@ -439,12 +441,13 @@ impl Device {
         }
     }
 
-    /// The server has ended, in order or not. What it knew and had not written it knows no more.
-    pub(crate) fn server_ended(&mut self, now: Monotonic) {
+    /// The server has ended, in order or not. What it knew and had not written it knows no more. `from`: when it began
+    /// to end connections.
+    pub(crate) fn server_ended(&mut self, from: Monotonic, now: Monotonic) {
         self.note_closed(now);
         if let Some(connection) = self.connection.take() {
             if connection.link.is_accepted {
-                self.ended(&connection, now, Some(now));
+                self.ended(&connection, from, Some(now));
             } else {
                 self.ended_unaccepted(&connection);
             }

@@ -41,10 +41,9 @@ pub(crate) struct Member {
 pub(crate) enum Stay {
     /// Always.
     Always,
-    /// Its session may end whenever it likes, but not with its connection: what such a session was owed is in no
-    /// store, and a crash loses it.
+    /// Its session may end whenever it likes, but not with its connection.
     Durable,
-    /// It may end with its connection.
+    /// It may end with its connection: what such a session was owed is in no store, and a crash loses it.
     Brief,
 }
 

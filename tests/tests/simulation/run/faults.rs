@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use push_common::clock::Monotonic;
 use push_server::shard::simulation::{Peer, Written};
 use push_tests::wire;
 use rand::RngExt as _;
@@ -40,7 +41,7 @@ impl Faults {
         matches!(self, Self::Disk | Self::Both)
     }
 
-    fn has_endings(self) -> bool {
+    pub(super) fn has_endings(self) -> bool {
         matches!(self, Self::Endings | Self::Both)
     }
 }
@@ -91,7 +92,6 @@ impl Run {
             self.heal_disk();
         } else {
             self.tally.disk_failures += 1;
-            self.ledger.disk_failed();
             self.world.fail_disk(rng.random_range(0..20), rng.random_bool(0.5));
         }
         self.devices.iter_mut().for_each(Device::disk_failed);
@@ -149,7 +149,8 @@ impl Run {
             self.world.set_wall_clock(wall_set_millis(rng), false);
             self.is_clock_wrong = true;
         }
-        self.begin_life(written, machine, rng.random_bool(0.5));
+        let now = self.world.now();
+        self.begin_life(now, written, machine, rng.random_bool(0.5));
     }
 
     /// The process stops in order, and begins again.
@@ -158,6 +159,7 @@ impl Run {
             return;
         }
         self.tally.stops += 1;
+        let begun = self.world.now();
         self.world.stop();
         self.end_all_sockets();
         for _ in 0..STOP_STEPS_MAX {
@@ -172,7 +174,7 @@ impl Run {
         if !self.world.has_stopped() {
             self.ledger.fault("the shards do not stop");
         }
-        self.begin_life(Written::Requests(ALL), None, false);
+        self.begin_life(begun, Written::Requests(ALL), None, false);
     }
 
     /// Has every client's FIN sent, which a stop waits for.
@@ -183,7 +185,14 @@ impl Run {
         self.strangers.links().for_each(|link| link.peer.end());
     }
 
-    fn begin_life(&mut self, written: Written, machine: Option<Duration>, hears: bool) {
+    /// `ended_from`: when the process before began to end connections.
+    fn begin_life(
+        &mut self,
+        ended_from: Monotonic,
+        written: Written,
+        machine: Option<Duration>,
+        hears: bool,
+    ) {
         self.count_turns();
         match machine {
             Some(uptime) => self.world.crash_machine(written, uptime),
@@ -195,9 +204,12 @@ impl Run {
         self.strangers.server_ended();
         self.life += 1;
         self.ledger.begin_round(self.life);
+        if let Some(group) = self.brief_group {
+            self.ledger.group_lost_sessions(group);
+        }
         let now = self.world.now();
         for device in &mut self.devices {
-            device.server_ended(now);
+            device.server_ended(ended_from, now);
         }
         if self.is_clock_wrong {
             self.ledger.all_may_have_expired();

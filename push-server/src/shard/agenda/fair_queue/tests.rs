@@ -12,7 +12,7 @@ fn flow(key: u32) -> Flow {
 
 /// Does the next piece of work, which costs what it says, as far as it may.
 fn step(queue: &mut FairQueue<u32>) -> Option<(Flow, u32)> {
-    let Due { flow, work: cost, allowance } = queue.next()?;
+    let NextWork { flow, work: cost, allowance } = queue.next()?;
     let spent = cost.min(allowance);
     if spent == cost {
         queue.done(flow, spent);
@@ -169,7 +169,7 @@ proptest! {
         let mut served = BTreeMap::<u32, u64>::new();
         let units = u64::from(rounds * QUANTUM) * pieces.len() as u64;
         while served.values().sum::<u64>() < units {
-            let Due { flow: Flow { number, .. }, work, .. } = queue.next().expect("work");
+            let NextWork { flow: Flow { number, .. }, work, .. } = queue.next().expect("work");
             queue.done(flow(number), work);
             *served.entry(number).or_default() += u64::from(work);
         }
@@ -191,7 +191,7 @@ proptest! {
         let mut found = BTreeMap::<u32, Vec<usize>>::new();
         let mut time = 0;
         let step = |queue: &mut FairQueue<(usize, u32)>, found: &mut BTreeMap<u32, Vec<usize>>| {
-            let Some(Due { flow, work: (serial, cost), allowance }) = queue.next() else {
+            let Some(NextWork { flow, work: (serial, cost), allowance }) = queue.next() else {
                 return false;
             };
             let spent = cost.min(allowance);

@@ -18,7 +18,7 @@ fn session(number: u64) -> Done {
 
 fn part(number: u64) -> Draft {
     let mut draft = Draft::from(Write::RemoveSession { number: SessionNumber(number) });
-    draft.waiting.push((number as u16, session(number)));
+    draft.wait(number as u16, session(number));
     draft
 }
 

@@ -1,6 +1,6 @@
-//! Rules of a shard that the simulator may leave out, one at a time, to see that it notices: a test that
-//! cannot fail proves nothing. Exists for tests only (feature `simulation`); without the feature every rule
-//! holds, and the compiler sees a constant.
+//! Rules of `shard` and `mqtt` that the simulator may leave out, one at a time, to see that it notices: a test that
+//! cannot fail proves nothing. It is no room's, so that a rule stands where it is kept. Exists for tests only
+//! (feature `simulation`); without the feature every rule holds, and the compiler sees a constant.
 
 /// A rule that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,22 @@ pub enum Rule {
     SlipOfAbsent,
     /// An answer about who a client is counts for the question that it answers, and for no later one.
     AnswerToItsQuestion,
+    /// A client that has been silent for one and a half keep alives is gone.
+    SilentExpires,
+    /// A client whose pings the kernel has answered was not silent.
+    KernelHears,
+    /// No more publishes are unacknowledged towards a client than it takes.
+    ReceiveMaximum,
+    /// A packet is no larger than its client takes.
+    PacketBytesMax,
+    /// What is sent again goes in the order in which it went first.
+    RetryOrder,
+    /// What is sent again says so.
+    RetryIsDup,
+    /// A QoS 2 publish is known by its packet id until PUBREL.
+    PacketIdKept,
+    /// A message whose interval has passed before it was sent is not sent.
+    ExpiredUnsent,
 }
 
 impl Rule {
@@ -54,7 +70,6 @@ impl Rule {
         Self::ExpiredSession,
         Self::LaterConnect,
         Self::PublishWaits,
-        Self::ConnackWaits,
         Self::AnswerWaits,
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
@@ -65,6 +80,15 @@ impl Rule {
         Self::DoorWaits,
         Self::SlipWaits,
         Self::SlipOfAbsent,
+        Self::SilentExpires,
+        Self::KernelHears,
+        Self::ReceiveMaximum,
+        Self::PacketBytesMax,
+        Self::RetryOrder,
+        Self::RetryIsDup,
+        Self::PacketIdKept,
+        Self::ExpiredUnsent,
+        Self::ConnackWaits,
         Self::TimeWithoutServer,
         Self::AnswerToItsQuestion,
     ];
@@ -82,12 +106,12 @@ pub fn leave_out(rule: Option<Rule>) {
 }
 
 #[cfg(feature = "simulation")]
-pub(super) fn is_left_out(rule: Rule) -> bool {
+pub(crate) fn is_left_out(rule: Rule) -> bool {
     LEFT_OUT.get() == Some(rule)
 }
 
 #[cfg(not(feature = "simulation"))]
 #[inline(always)]
-pub(super) const fn is_left_out(_rule: Rule) -> bool {
+pub(crate) const fn is_left_out(_rule: Rule) -> bool {
     false
 }
