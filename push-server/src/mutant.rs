@@ -1,11 +1,12 @@
-//! Rules of `shard` and `mqtt` that the simulator may leave out, one at a time, to see that it notices: a test that
-//! cannot fail proves nothing. It is no room's, so that a rule stands where it is kept. Exists for tests only
-//! (feature `simulation`); without the feature every rule holds, and the compiler sees a constant.
+//! Rules of `shard` and `mqtt` that the simulator may leave out, one at a time, to check that it
+//! notices: a test that cannot fail proves nothing. This file belongs to no room, so that each rule
+//! can stand in the file that keeps it. Only with feature `simulation`; without it every rule
+//! holds, and the compiler sees a constant.
 
 /// A rule that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// A start publishes a will that it finds on its way.
+    /// A start publishes a will that was being published.
     FoundWill,
     /// The will of a session that ends with its connection is on disk before CONNACK.
     WillOfBriefSession,
@@ -21,48 +22,48 @@ pub enum Rule {
     ConnackWaits,
     /// PUBREL and PUBCOMP wait until the flow's next state is safe.
     AnswerWaits,
-    /// Packet ids of QoS 2 publishes that were taken outlive the server.
+    /// Packet ids of a client's QoS 2 publishes outlive the server.
     ExactlyOnceFound,
     /// A filter that was unsubscribed from leaves the disk.
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
-    /// A session's time goes on while there is no server.
+    /// A session's time goes on while no server runs.
     TimeWithoutServer,
-    /// What a socket has not taken goes along with a client that moves.
+    /// Bytes that a socket has not taken move along with their client.
     UnsentMoves,
-    /// What a member leaves goes to others of its group.
+    /// Messages that a member hands on go to others of its group.
     HandedOn,
-    /// The kernel answers no pings of clients whose packets are in frames.
+    /// The kernel answers no pings of clients over WebSocket.
     FramedUnarmed,
-    /// A door is told that a message is taken when the message is safe.
+    /// A door learns that a message is accepted once the message is safe.
     DoorWaits,
-    /// A door is told of a receiver's acknowledgement when that has come.
+    /// A door learns of a receiver's acknowledgement once that has come.
     SlipWaits,
-    /// A receiver that is away when a message comes is followed as others are.
+    /// A receiver that is absent when a message comes is followed like others.
     SlipOfAbsent,
-    /// An answer about who a client is counts for the question that it answers, and for no later one.
+    /// An answer about a client counts for its own question, and for no later one.
     AnswerToItsQuestion,
-    /// A client that has been silent for one and a half keep alives is gone.
+    /// A client that has been silent for one and a half keep alives expires.
     SilentExpires,
     /// A client whose pings the kernel has answered was not silent.
     KernelHears,
-    /// No more publishes are unacknowledged towards a client than it takes.
+    /// A client never has more publishes unacknowledged than its Receive Maximum.
     ReceiveMaximum,
-    /// A packet is no larger than its client takes.
+    /// No packet exceeds its client's Maximum Packet Size.
     PacketBytesMax,
-    /// What is sent again goes in the order in which it went first.
+    /// Messages are sent again in their first order.
     RetryOrder,
-    /// What is sent again says so.
+    /// A message that is sent again has DUP.
     RetryIsDup,
-    /// A QoS 2 publish is known by its packet id until PUBREL.
+    /// The packet id of a QoS 2 publish is known until PUBREL.
     PacketIdKept,
-    /// A message whose interval has passed before it was sent is not sent.
+    /// A message that expired before it was sent is not sent.
     ExpiredUnsent,
 }
 
 impl Rule {
-    /// Every rule. The simulation's test of this list has each of them noticed.
+    /// Every rule. A test of the simulation checks that leaving out each is noticed.
     pub const ALL: &[Self] = &[
         Self::FoundWill,
         Self::WillOfBriefSession,

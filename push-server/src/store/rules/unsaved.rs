@@ -1,34 +1,35 @@
-//! Sessions whose own record was to be written, and was not. Until it is, nothing is promised in them: a start
-//! takes what belongs to no session for leftovers, and a record that is older than it should be may say that
-//! the session has long expired.
+//! Sessions whose own record could not be written. Until it is written, the store promises nothing in
+//! them: a start would remove records without a session, and an outdated record may say that the
+//! session has long expired.
 //!
-//! A caller hears of a failure some time after it, and the disk may be back by then: what the caller asks for
-//! meanwhile must not be promised, however many callers, queues and shared writes it came through. Only the
-//! store sees all requests in their order, so it remembers: *a request that puts something into a session is
-//! committed only if the last record of it that was asked for before, or with it, is written*. A session is put
-//! down here when a request with its record fails, for whatever reason, and every later request, being behind
-//! that one in the queue, is looked at after that. It is crossed out when a later record joins a group, and put
-//! down again if that group fails, with which everything behind it in the group fails, too. When the session is
-//! removed, there is nothing in it left to promise.
+//! A caller learns of a failure some time later, and the disk may be back by then. The caller's
+//! requests in between must not be promised, through however many callers, queues and shared writes
+//! they came. Only the store sees all requests in order, so it remembers: *a request that puts
+//! something into a session is committed only if the session's last record, requested before or with
+//! it, is written*. A session is noted here when a request with its record fails, for any reason;
+//! later requests are behind that one in the queue, so they are checked after it. The note goes when
+//! a later record joins a group. If that group fails, the session is noted again, and everything
+//! behind it in the group fails, too. When the session is removed, nothing in it is left to promise.
 //!
-//! The store refuses; it cannot write the record again, because it does not have it. The caller has, and keeps a
-//! list of what to write again (in `shard`, `journal/retry_list.rs`), which it learns of too late to refuse by.
+//! The store only refuses: it does not have the record, so it cannot write it again. The caller has
+//! it, and keeps a list of records to write again (in `shard`, `journal/retry_list.rs`); but it
+//! learns of a failure too late to refuse by that list.
 //!
-//! At most one number for each session that there is; usually none.
+//! At most one number for each session; usually none.
 
 use hashbrown::HashSet;
 
 use crate::store::{SessionNumber, Write};
 
-/// The sessions.
+/// Sessions whose own record could not be written.
 #[derive(Debug, Default)]
 pub(crate) struct Unsaved {
     numbers: HashSet<SessionNumber, foldhash::fast::RandomState>,
 }
 
 impl Unsaved {
-    /// These changes are to be made together. Returns whether they may be promised; if so, records
-    /// among them count as written.
+    /// Whether these changes, which take effect together, may be promised. If so, records among
+    /// them count as written.
     pub(crate) fn admits(&mut self, writes: &[Write]) -> bool {
         if self.numbers.is_empty() {
             return true;
@@ -58,7 +59,7 @@ impl Unsaved {
     }
 }
 
-/// The session whose own record a change is.
+/// The session whose own record this change writes.
 pub(in crate::store) fn saves(write: &Write) -> Option<SessionNumber> {
     match write {
         Write::PutSession { number, .. } => Some(*number),
@@ -66,7 +67,7 @@ pub(in crate::store) fn saves(write: &Write) -> Option<SessionNumber> {
     }
 }
 
-/// The session that a change removes.
+/// The session that this change removes.
 fn ends(write: &Write) -> Option<SessionNumber> {
     match write {
         Write::RemoveSession { number } | Write::RemoveRecord { number } => Some(*number),
@@ -74,8 +75,8 @@ fn ends(write: &Write) -> Option<SessionNumber> {
     }
 }
 
-/// The session that a change promises something in. What only takes away promises nothing that was
-/// not there before; but where a will is taken away, it is promised that the record has it no more.
+/// The session in which this change promises something. A removal promises nothing new; but the
+/// removal of a will promises that the session's record does not have it any more.
 fn promises_in(write: &Write) -> Option<SessionNumber> {
     match write {
         Write::PutSubscription { number, .. }
