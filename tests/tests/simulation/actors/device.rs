@@ -155,6 +155,10 @@ impl Device {
             self.leaving.push(Leaving { peer, taken_back: None, is_last: false });
             will
         });
+        for leaving in &mut self.leaving {
+            // The server may read this CONNECT first, and end that connection without having read its goodbye.
+            leaving.taken_back = None;
+        }
         let keep_alive_secs = KEEP_ALIVES_SECS[rng.random_range(0..KEEP_ALIVES_SECS.len())];
         let is_clean = rng.random_bool(0.3);
         let (version, expiry_secs, delay_secs) = match rng.random_bool(0.75) {
