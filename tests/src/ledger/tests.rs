@@ -316,6 +316,28 @@ fn one_copy_may_come_again_at_qos_1_and_the_next_once_at_qos_0() {
 }
 
 #[test]
+fn a_message_that_a_failing_disk_has_refused_may_come_behind_later_ones() {
+    for may_fail in [true, false] {
+        let mut one = ledger();
+        subscribe(&mut one, "t/+", 1);
+        if may_fail {
+            one.disk_may_fail();
+        }
+        one.publishing(ID, &live("t/0", 1));
+        one.refused(ID, 0x83);
+        publish(&mut one, id(1), &live("t/0", 1));
+        deliver(&mut one, id(1), "t/0", 1);
+        one.begin_round(2);
+        one.begin_connection(0, 2);
+        one.delivered(0, &Delivery { dup: true, packet_id: 8, ..came(ID, "t/0", 1) });
+        match may_fail {
+            true => assert_good(&mut one),
+            false => assert_fault(&mut one, "out of order"),
+        }
+    }
+}
+
+#[test]
 fn copies_of_a_message_are_repeated_each_for_itself() {
     let mut one = ledger();
     subscribe(&mut one, "t/+", 1);

@@ -314,14 +314,15 @@ impl Run {
     fn connect(&mut self, at: usize, rng: &mut SmallRng) {
         let seat = &mut self.seats[at];
         let version = seat.client.version();
-        let (begins_anew, properties) = seat.client.choose_connect(rng);
+        let (begins_anew, properties) = seat.client.choose_connect(seat.is_unheard, rng);
         // In 3.1.1 a clean session would end with its connection.
         let clean = begins_anew || (seat.is_clean && version == Version::V5);
         let connect = wire::connect(version, seat.client.name(), 0, clean, None, &properties);
+        trace(|| format!("{} connects, clean {clean}, {properties:?}", seat.client.name()));
         let mut link = Link::open(&mut self.world, self.shards, version, connect, rng);
         link.flush();
         seat.link = Some(link);
-        seat.connects_clean = clean;
+        (seat.connects_clean, seat.is_unheard) = (clean, true);
         seat.life = self.life;
     }
 

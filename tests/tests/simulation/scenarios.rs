@@ -121,12 +121,22 @@ impl Client {
 }
 
 fn world() -> World {
+    world_of(1)
+}
+
+fn world_of(shards: u16) -> World {
     World::with(Setup {
-        config: Arc::new(Config { shards: 1, ..Config::default() }),
+        config: Arc::new(Config { shards, ..Config::default() }),
         seed: SEED,
         is_durable: true,
         mailbox_messages_max: 16,
     })
+}
+
+/// A client id whose sessions live with this shard.
+fn id_at(world: &World, shard: u16, name: &str) -> String {
+    let mut ids = (0..).map(|number| format!("{name}-{number}"));
+    ids.find(|id| world.home_of(id) == shard).expect("ids spread")
 }
 
 /// Everything that can be done without time passing, by a disk that works.
@@ -418,6 +428,42 @@ fn what_a_brief_member_leaves_while_the_disk_fails_goes_to_another_when_it_works
         let mut heir = Client::connect(&mut world, "heir");
         // What it was sent is its own as long as its session lasts.
         assert_eq!(messages(&mut heir), if ends { 3 } else { 2 });
+    }
+}
+
+/// Its publisher is told so, or sends it again: nobody may have it.
+#[test]
+fn a_qos_2_message_that_a_member_leaves_before_it_is_safe_goes_to_another_only_if_it_becomes_safe()
+{
+    for (expiry_secs, fails) in [(0, false), (0, true), (3_600, false), (3_600, true)] {
+        let mut world = world_of(2);
+        let publisher_id = id_at(&world, 1, "publisher");
+        let mut publisher = Client::connect(&mut world, &publisher_id);
+        // Another shard's, which takes part in what is written for it.
+        let heir_id = id_at(&world, 0, "heir");
+        let heir = Client::subscriber(&mut world, &heir_id, "$share/g/t", 2);
+        heir.peer.reset();
+        settle(&mut world);
+        let leaver_id = id_at(&world, 1, "leaver");
+        let leaver = Client::begin(&mut world, &leaver_id, expiry_secs, None);
+        leaver.peer.send(&wire::subscribe(Version::V5, 1, &[("$share/g/t", 2)]));
+        settle(&mut world);
+        let (topic, payload) = ("t".into(), vec![1]);
+        let publish = Publish { topic, payload, qos: 2, packet_id: 1, ..Publish::default() };
+        publisher.say(&mut world, &wire::publish(Version::V5, &publish));
+        leaver.peer.send(&wire::unsubscribe(Version::V5, 2, &["$share/g/t"]));
+        world.turn(1);
+        if fails {
+            world.fail_disk(ALL, false);
+            world.turn(1);
+            settle(&mut world);
+            heal(&mut world);
+        }
+        settle(&mut world);
+        let is_told = |packet: &Packet| matches!(packet, Packet::Ack { kind: PUBREC, reason, .. } if (*reason >= 0x80) == fails);
+        publisher.expect("PUBREC", is_told);
+        let mut heir = Client::connect(&mut world, &heir_id);
+        assert_eq!(messages(&mut heir), usize::from(!fails), "{expiry_secs}, {fails}");
     }
 }
 

@@ -72,6 +72,9 @@ struct Standing {
     is_sure: bool,
     /// Whether the disk knows when its connection ended.
     is_written: bool,
+    /// The disk has failed since its CONNECT: the record there may be that of the connection before, whose session was
+    /// to last longer.
+    is_doubtful: bool,
 }
 
 #[derive(Debug)]
@@ -149,12 +152,17 @@ impl Device {
                 ended_by: None,
                 is_sure: !self.wills[will].is_doubtful,
                 is_written: false,
+                is_doubtful: self.wills[will].is_doubtful,
             });
             // What it has still to hear it does not hear.
             let peer = before.link.peer;
             self.leaving.push(Leaving { peer, taken_back: None, is_last: false });
             will
         });
+        for leaving in &mut self.leaving {
+            // The server may read this CONNECT first, and end that connection without having read its goodbye.
+            leaving.taken_back = None;
+        }
         let keep_alive_secs = KEEP_ALIVES_SECS[rng.random_range(0..KEEP_ALIVES_SECS.len())];
         let is_clean = rng.random_bool(0.3);
         let (version, expiry_secs, delay_secs) = match rng.random_bool(0.75) {
@@ -383,12 +391,14 @@ impl Device {
         for leaving in &mut self.leaving {
             leaving.is_last = false;
         }
+        let is_doubtful = self.wills.last().is_some_and(|will| will.is_doubtful);
         self.session = Some(Standing {
             expiry_secs: connection.expiry_secs,
             ended_from: from,
             ended_by: by,
-            is_sure: self.wills.last().is_some_and(|will| !will.is_doubtful),
+            is_sure: !is_doubtful,
             is_written: false,
+            is_doubtful,
         });
         if let Some(will) = self.wills.last_mut() {
             will.verdict = if will.is_doubtful { Verdict::May } else { Verdict::Must };
@@ -408,12 +418,14 @@ impl Device {
             (leaving.is_last, leaving.taken_back) = (false, None);
         }
         let before = self.session.map_or(0, |session| session.expiry_secs);
+        let was_doubtful = self.session.is_some_and(|session| session.is_doubtful);
         self.session = Some(Standing {
             expiry_secs: connection.expiry_secs.max(before),
             ended_from: connection.connect_sent_at,
             ended_by: None,
             is_sure: false,
             is_written: false,
+            is_doubtful: was_doubtful || self.wills.last().is_some_and(|will| will.is_doubtful),
         });
     }
 
@@ -462,7 +474,7 @@ impl Device {
             }
         }
         if let Some(session) = self.session.as_mut().filter(|session| !session.is_written) {
-            session.ended_by = Some(now);
+            session.ended_by = (!session.is_doubtful).then_some(now);
         }
         // The disk has times in milliseconds.
         for will in &mut self.wills {
@@ -489,7 +501,7 @@ impl Device {
         }
         if let Some(session) = &mut self.session {
             (session.is_sure, session.ended_by) = (false, None);
-            session.is_written = false;
+            (session.is_written, session.is_doubtful) = (false, true);
         }
     }
 

@@ -74,7 +74,13 @@ impl Member {
     }
 
     /// Whether its next session begins anew, and how long that lasts; `None`: as long as others.
-    pub(crate) fn choose_session(&self, rng: &mut SmallRng) -> (bool, Option<u32>) {
+    /// It does begin anew where that CONNECT was `unheard` for which it should have learnt whether its session has ended:
+    /// what it would find now may be one that it knows nothing of.
+    pub(crate) fn choose_session(
+        &self,
+        is_unheard: bool,
+        rng: &mut SmallRng,
+    ) -> (bool, Option<u32>) {
         let expiries = match self.stay {
             Stay::Always => return (false, None),
             Stay::Durable => &EXPIRIES_SECS[1..],
@@ -83,7 +89,7 @@ impl Member {
         let expiry_secs = expiries[rng.random_range(0..expiries.len())];
         // In 3.1.1 a clean session ends with its connection.
         let may_begin_anew = self.version == Version::V5 || self.stay == Stay::Brief;
-        (may_begin_anew && rng.random_bool(0.3), Some(expiry_secs))
+        (may_begin_anew && (rng.random_bool(0.3) || is_unheard), Some(expiry_secs))
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {

@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 
 use super::{ALL, DRAIN_STEP, Run};
 use crate::actors::device::Device;
+use crate::trace::trace;
 
 /// How long a disk that has failed is not tried again, in steps of the clock.
 const REOPEN_STEPS: u32 = 4;
@@ -52,6 +53,7 @@ impl Run {
         let at = rng.random_range(0..self.seats.len());
         let seat = &mut self.seats[at];
         let Some(mut link) = seat.link.take() else { return };
+        trace(|| format!("{} is disturbed", seat.client.name()));
         match rng.random_range(0..10) {
             0..2 => {
                 link.peer.reset();

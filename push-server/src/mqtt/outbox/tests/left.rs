@@ -93,6 +93,28 @@ fn what_could_not_be_written_is_left_to_nobody() {
 }
 
 #[test]
+fn a_message_published_with_qos_2_is_not_offered_to_others_before_it_is_safe() {
+    let exactly_once =
+        || Delivery { via: shared().via, ..delivery(QoS::ExactlyOnce, QoS::ExactlyOnce) };
+    for filing in [Filing::Pending, Filing::Queued, Filing::Held] {
+        let mut rig = Rig::new();
+        let [first, second] = [(); 2].map(|()| rig.deliver(exactly_once(), filing));
+        rig.session.leave_shared(false, |_| true);
+        assert!(left(&mut rig).take().is_none() && !left(&mut rig).is_empty(), "{filing:?}");
+        rig.session.written(second, filing, true);
+        assert!(
+            left(&mut rig).take_held() && left(&mut rig).take().is_none(),
+            "it is the next one"
+        );
+        assert!(rig.session.not_written(first), "its publisher sends it again");
+        assert!(left(&mut rig).take_held());
+        let message = left(&mut rig).take().expect("it is safe");
+        assert_eq!(message.change().is_some(), filing != Filing::Held);
+        assert!(!left(&mut rig).take_held() && left(&mut rig).is_empty());
+    }
+}
+
+#[test]
 fn a_write_that_fails_is_remembered_beyond_the_session() {
     let mut rig = Rig::new();
     leave_one(&mut rig, Filing::Written);
