@@ -1,9 +1,11 @@
 //! The flow: the kernel's record of one connection's sequence numbers, and the key it is found by.
 //! Layout and naming only; what the numbers decide is in [`splice`](crate::splice).
 //!
-//! *C-space*: numbers as the client sees them. *S-space*: as the server's stack sees them. They
-//! differ by [`Flow::delta`], in both directions. All arithmetic is modulo 2^32.
+//! *C-space*: numbers as the client sees them. *S-space*: as the server's stack sees them. The client's
+//! stream differs by [`Flow::delta_in`], the server's by [`Flow::delta_out`]. All arithmetic is modulo
+//! 2^32.
 
+use crate::heartbeat::Heartbeat;
 use crate::mac::Mac;
 
 /// The key of a flow: the server's end, then the client's. IPv4 addresses are mapped into IPv6
@@ -23,7 +25,7 @@ pub struct FlowKey {
 
 /// Bits of [`Flow::bits`].
 pub mod bits {
-    /// CONNACK has been seen: `rx_base` and `tx_base` are known.
+    /// The first byte after the flow was made has left: `rx_base` and `tx_base` are known.
     pub const ANCHORED: u16 = 1;
     /// A PINGRESP is on its way and not acknowledged.
     pub const PENDING: u16 = 1 << 1;
@@ -47,7 +49,7 @@ pub mod bits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
-    /// Pings answered in the kernel so far; the streams differ by twice this.
+    /// Pings answered in the kernel so far.
     pub n: u32,
     /// S-space position of the client's stream byte 0.
     pub rx_base: u32,
@@ -92,12 +94,17 @@ pub struct Flow {
     /// The neighbour whose ping was last left to user space so that the flow learns its way (rule
     /// 5).
     pub sender: Mac,
+    /// Bytes that the socket had been given, all of them, when the flow was made: low half.
+    pub tx_before: u32,
+    /// What a ping and its answer look like on the wire. Never changes.
+    pub heartbeat: Heartbeat,
 }
 
 impl Flow {
-    /// A flow as user space inserts it: not anchored, nothing seen.
+    /// A flow as user space inserts it: not anchored, nothing seen. `tx_before`: bytes that the socket has
+    /// been given so far, a WebSocket handshake say; none of them may still be on its way to the socket.
     #[must_use]
-    pub const fn new(slot: u32, generation: u32) -> Self {
+    pub const fn new(slot: u32, generation: u32, heartbeat: Heartbeat, tx_before: u32) -> Self {
         Self {
             n: 0,
             rx_base: 0,
@@ -121,14 +128,23 @@ impl Flow {
             bits: 0,
             next_hop: Mac::NONE,
             sender: Mac::NONE,
+            tx_before,
+            heartbeat,
         }
     }
 
-    /// How far C-space is ahead of S-space: two bytes for each ping, in each direction.
+    /// How far C-space runs ahead of S-space in the client's stream, in bytes: by each PINGREQ answered.
     #[inline(always)]
     #[must_use]
-    pub const fn delta(&self) -> u32 {
-        self.n.wrapping_mul(2)
+    pub const fn delta_in(&self) -> u32 {
+        self.n.wrapping_mul(self.heartbeat.request_bytes())
+    }
+
+    /// The same in the server's stream: by each PINGRESP.
+    #[inline(always)]
+    #[must_use]
+    pub const fn delta_out(&self) -> u32 {
+        self.n.wrapping_mul(self.heartbeat.response_bytes())
     }
 
     /// Whether a bit of [`bits`] is set.
@@ -164,8 +180,8 @@ pub struct LockedFlow<L> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36);
-const _: () = assert!(size_of::<Flow>() == 84);
-const _: () = assert!(size_of::<LockedFlow<u32>>() == 88);
+const _: () = assert!(size_of::<Flow>() == 92);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 96);
 
 // SAFETY: bytes only, no padding (the size is asserted above).
 #[cfg(feature = "user")]

@@ -7,14 +7,15 @@
 //!
 //! A connection is *quiescent* when every byte that either side sent has been received, acknowledged
 //! and parsed, up to a packet boundary. Only then may the ingress program turn an incoming PINGREQ
-//! around into its PINGRESP. TCP on the server never learns of those 2 + 2 bytes, so from then on the
-//! client's numbers (*C-space*) run ahead of the server's (*S-space*) by two a ping, in both
-//! directions, and both programs translate every later segment.
+//! around into its PINGRESP. TCP on the server never learns of their bytes, so from then on the client's
+//! numbers (*C-space*) run ahead of the server's (*S-space*), in its own stream by the length of a PINGREQ
+//! a ping and in the server's by that of a PINGRESP, and both programs translate every later segment. In
+//! clear MQTT these are 2 and 2 bytes, in WebSocket frames 8 and 4 ([`heartbeat`]).
 //!
 //! The rules, by the numbers that code and tests use:
 //!
 //! 1. A PINGREQ is answered only if its checksum is right (the IP header's too), its flags are ACK or
-//!    ACK and PSH, its payload is `C0 00`, there are no IP options, extension headers, fragments or
+//!    ACK and PSH, its payload is a PINGREQ and nothing else, there are no IP options, extension headers, fragments or
 //!    congestion mark, TCP options are timestamps at most, the window has room for the answer, and its
 //!    timestamp is there if others of the client have one, and not older than what was taken before it
 //!    (PAWS, RFC 7323, section 5).
@@ -82,6 +83,7 @@ pub mod clock;
 pub mod counter;
 pub mod early_fragment;
 pub mod flow;
+pub mod heartbeat;
 pub mod mac;
 pub mod mutant;
 pub mod ping_rate;

@@ -46,9 +46,10 @@ pub struct Segment {
     pub flags: u8,
     /// It has the timestamps option.
     pub timestamped: bool,
-    /// The payload is exactly `C0 00`.
+    /// The payload is exactly a PINGREQ, as the flow's heartbeat has it.
     pub pingreq: bool,
-    /// At most two payload bytes, and the checksum is right. Meaningless at egress.
+    /// No more payload than a PINGREQ of the flow has, and its checksum was found right. At egress of no
+    /// meaning.
     pub verified: bool,
     /// All its TCP options were readable: none, timestamps, SACK blocks, padding.
     pub options_known: bool,

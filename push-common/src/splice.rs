@@ -5,7 +5,7 @@
 //! The rules, by whose numbers comments refer to them, are in the docs of this crate. In short: a
 //! PINGREQ is turned around into its PINGRESP only while every byte that either side has sent was
 //! received, acknowledged and parsed up to a packet boundary. The server's TCP never learns of
-//! those two bytes each way, so every later segment is translated by [`Flow::delta`].
+//! their bytes, so every later segment is translated by [`Flow::delta_in`] and [`Flow::delta_out`].
 //!
 //! The caller holds the flow's lock over a call. The functions are inlined everywhere, because the
 //! verifier allows no calls under a spin lock. What it guards is one run of these functions, some
@@ -22,12 +22,6 @@ use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
 
 use numbers::is_before;
 
-/// The fixed header of the packet a client sends as heartbeat: PINGREQ [MQTT-3.12].
-pub const PINGREQ: [u8; 2] = [0xC0, 0x00];
-
-/// Its answer: PINGRESP [MQTT-3.13].
-pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
-
 /// Pings that are answered in a row before one is left to user space (rule 12: every 256th).
 pub const IN_A_ROW_MAX: u16 = 255;
 
@@ -42,16 +36,13 @@ pub const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 /// ahead.
 const WINDOW_BYTES_MAX: u32 = 1 << 30;
 
-/// Bytes of each of both packets in sequence space.
-const PING_BYTES: u32 = 2;
-
 /// What the program does with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Passes it unchanged.
     Pass,
-    /// Shifts its numbers by `delta` and passes it: ingress subtracts `delta` from the sequence
-    /// number, the acknowledgement and SACK blocks, egress adds it.
+    /// Shifts its numbers and passes it: the sequence number by `seq_delta`, the acknowledgement and
+    /// SACK blocks by `ack_delta`. Ingress subtracts, egress adds.
     Translate,
     /// Ingress: sends it back by the interface it came from, as a PINGRESP with `seq`, `ack`
     /// (C-space), `window` and `ts_val`. SACK blocks become NOPs, and the client's TSval is echoed.
@@ -59,7 +50,7 @@ pub enum Verdict {
     /// Ingress: swallows it, since the stack need not see it.
     Absorb,
     /// Egress: sends it as the pending PINGRESP, whatever its payload was: with `seq` (C-space),
-    /// without FIN, its acknowledgement and SACK blocks shifted by `delta`.
+    /// without FIN, its acknowledgement and SACK blocks shifted by `ack_delta`.
     Resend,
     /// Egress: passes it unchanged and deletes the flow; a new connection begins.
     Forget,
@@ -83,8 +74,10 @@ pub struct Decision {
     pub seq: u32,
     /// The acknowledgement number to set; 0 if the verdict needs none.
     pub ack: u32,
-    /// How far to shift; 0 if the verdict needs none.
-    pub delta: u32,
+    /// How far to shift the sequence number; 0 if the verdict needs none.
+    pub seq_delta: u32,
+    /// How far to shift the acknowledgement; 0 if the verdict needs none.
+    pub ack_delta: u32,
     /// The TSval to set if the segment has timestamps; 0 if the verdict needs none.
     pub ts_val: u32,
     /// The window field to set; 0 if the verdict needs none.
@@ -101,7 +94,8 @@ impl Decision {
             counter,
             seq: 0,
             ack: 0,
-            delta: 0,
+            seq_delta: 0,
+            ack_delta: 0,
             ts_val: 0,
             window: 0,
             next_hop: Mac::NONE,
@@ -126,7 +120,7 @@ impl Decision {
         Self {
             ts_val: if flow.has(bits::STACK_TS_KNOWN) { flow.stack_ts } else { segment.ts_ecr },
             seq: flow.resp_pos,
-            ack: flow.req_pos.wrapping_add(PING_BYTES),
+            ack: flow.req_pos.wrapping_add(flow.heartbeat.request_bytes()),
             window: flow.stack_window,
             next_hop: if is_left_out(Part::NextHop) { segment.neighbour } else { flow.next_hop },
             ..Self::counted(Verdict::TurnAround, counter)
@@ -136,16 +130,28 @@ impl Decision {
     /// The pending PINGRESP of a flow, in place of a segment of the stack.
     #[inline(always)]
     const fn resent(flow: &Flow, counter: Counter) -> Self {
-        Self { seq: flow.resp_pos, delta: flow.delta(), ..Self::counted(Verdict::Resend, counter) }
+        let shift = Self::counted(Verdict::Resend, counter);
+        Self { seq: flow.resp_pos, ack_delta: flow.delta_in(), ..shift }
     }
 
-    /// Passes a segment, shifted if any ping has been answered.
+    /// Passes a segment of the client, shifted if any ping has been answered.
     #[inline(always)]
-    const fn shifted(flow: &Flow, counter: Option<Counter>) -> Self {
-        match flow.delta() {
-            0 => Self::new(Verdict::Pass, counter),
-            delta => Self { delta, ..Self::new(Verdict::Translate, counter) },
+    const fn shifted_in(flow: &Flow, counter: Option<Counter>) -> Self {
+        Self::shifted(flow.delta_in(), flow.delta_out(), counter)
+    }
+
+    /// The same with a segment of the stack.
+    #[inline(always)]
+    const fn shifted_out(flow: &Flow, counter: Option<Counter>) -> Self {
+        Self::shifted(flow.delta_out(), flow.delta_in(), counter)
+    }
+
+    #[inline(always)]
+    const fn shifted(seq_delta: u32, ack_delta: u32, counter: Option<Counter>) -> Self {
+        if seq_delta == 0 && ack_delta == 0 {
+            return Self::new(Verdict::Pass, counter);
         }
+        Self { seq_delta, ack_delta, ..Self::new(Verdict::Translate, counter) }
     }
 }
 
@@ -209,7 +215,7 @@ pub fn on_ingress(
     }
 
     note_passed_ingress(flow, slot, segment, believed);
-    Decision::shifted(flow, counter)
+    Decision::shifted_in(flow, counter)
 }
 
 /// Decides about a segment of the server's stack (S-space). `socket`: the sending socket's numbers;
@@ -245,21 +251,21 @@ pub fn on_egress(
     }
     let counter = fragment(flow, segment);
     note_asked_again(flow, segment);
-    let delta = flow.delta();
     if segment.span() == 0 {
         // Rule 6: every segment that tells the client that its PINGREQ arrived brings the answer
         // too.
         if flow.has(bits::PENDING) && !segment.any(flags::RST) && !is_left_out(Part::Resend) {
             return Decision::resent(flow, Counter::Resent);
         }
-        return Decision::shifted(flow, None);
+        return Decision::shifted_out(flow, None);
     }
-    // Rule 8. In S-space new bytes begin at `resp_pos + 2 - delta`. A segment that begins before is
+    // Rule 8. In S-space new bytes begin behind the PINGRESP, less `delta_out`. A segment that begins before is
     // a retransmission of acknowledged bytes, and would land on the PINGRESP's place. Dropping it
     // is not enough: if the acknowledgement of the PINGRESP was lost, no segment would say anything
     // new, and the stack would repeat itself in vain until the next ping. The PINGRESP makes the
     // client acknowledge.
-    let new_bytes = flow.resp_pos.wrapping_add(PING_BYTES).wrapping_sub(delta);
+    let behind = flow.resp_pos.wrapping_add(flow.heartbeat.response_bytes());
+    let new_bytes = behind.wrapping_sub(flow.delta_out());
     let stale = flow.has(bits::PENDING) && is_before(segment.seq, new_bytes);
     if stale && !is_left_out(Part::StaleBytes) {
         // The rest of its datagram would be appended. TCP has to repeat this one.
@@ -272,7 +278,7 @@ pub fn on_egress(
     if is_before(flow.egress_nxt, end) {
         flow.egress_nxt = end;
     }
-    Decision::shifted(flow, counter)
+    Decision::shifted_out(flow, counter)
 }
 
 /// Decides about a segment, in either direction, that belongs to the flow but cannot be followed: a
@@ -312,7 +318,7 @@ fn declines(
     if !believed || timestamps::is_missing(flow, segment) {
         return Some(Counter::Timestamp);
     }
-    if u32::from(segment.window) < PING_BYTES {
+    if u32::from(segment.window) < flow.heartbeat.response_bytes() {
         return Some(Counter::Window);
     }
     // Rule 2.
@@ -330,9 +336,8 @@ fn declines(
         return Some(Counter::ShardSilent);
     }
     // Rule 3.
-    let delta = flow.delta();
     let parsed = flow.rx_base.wrapping_add(slot.rx);
-    let in_order = segment.seq.wrapping_sub(delta) == flow.ingress_nxt;
+    let in_order = segment.seq.wrapping_sub(flow.delta_in()) == flow.ingress_nxt;
     if !holds(Part::ClientInOrder, in_order)
         || !holds(Part::ClientParsed, flow.ingress_nxt == parsed)
     {
@@ -342,7 +347,7 @@ fn declines(
     // 40 ms) after an answer of user space acknowledges that answer with the ping itself, and stays
     // with user space until it pauses.
     let accepted = flow.tx_base.wrapping_add(slot.tx);
-    let acknowledged = segment.ack.wrapping_sub(delta) == flow.egress_nxt;
+    let acknowledged = segment.ack.wrapping_sub(flow.delta_out()) == flow.egress_nxt;
     if !holds(Part::ServerAcknowledged, acknowledged)
         || !holds(Part::ServerWhole, flow.egress_nxt == accepted)
         || !holds(Part::ServerShown, flow.acked_nxt == flow.egress_nxt)
@@ -447,9 +452,9 @@ fn note_asked_again(flow: &mut Flow, segment: &Segment) {
 fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
         && segment.any(flags::ACK)
-        && !is_before(segment.ack, flow.resp_pos.wrapping_add(PING_BYTES))
-        && !is_before(flow.egress_nxt, segment.ack.wrapping_sub(flow.delta()))
-        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
+        && !is_before(segment.ack, flow.resp_pos.wrapping_add(flow.heartbeat.response_bytes()))
+        && !is_before(flow.egress_nxt, segment.ack.wrapping_sub(flow.delta_out()))
+        && is_near(segment.seq.wrapping_sub(flow.delta_in()), flow.ingress_nxt)
 }
 
 /// Rule 7. A client without room for the answer drops it and says so again at once: it waits for
@@ -461,9 +466,9 @@ fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
         && segment.plain_or_sack
         && segment.payload_bytes == 0
         && segment.flags & !(flags::ECE | flags::CWR) == flags::ACK
-        && u32::from(segment.window) >= PING_BYTES
+        && u32::from(segment.window) >= flow.heartbeat.response_bytes()
         && segment.ack == flow.resp_pos
-        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
+        && is_near(segment.seq.wrapping_sub(flow.delta_in()), flow.ingress_nxt)
         && !is_left_out(Part::Refill)
 }
 
@@ -472,15 +477,14 @@ fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
 /// served: if its socket is gone, an ACK must reach the stack, which resets it.
 #[inline(always)]
 fn tells_nothing_new(flow: &Flow, slot: &SlotView, segment: &Segment) -> bool {
-    let delta = flow.delta();
     flow.n > 0
         && slot.state == state::ARMED
         && slot.generation == flow.generation
         && !flow.has(bits::PENDING)
         && segment.plain
         && segment.is_bare_ack()
-        && segment.seq.wrapping_sub(delta) == flow.ingress_nxt
-        && segment.ack.wrapping_sub(delta) == flow.egress_nxt
+        && segment.seq.wrapping_sub(flow.delta_in()) == flow.ingress_nxt
+        && segment.ack.wrapping_sub(flow.delta_out()) == flow.egress_nxt
         && flow.acked_nxt == flow.egress_nxt
         && flow.has(bits::PEER_WINDOW_KNOWN)
         && segment.window == flow.peer_window
@@ -490,12 +494,11 @@ fn tells_nothing_new(flow: &Flow, slot: &SlotView, segment: &Segment) -> bool {
 /// not next in order, can only make the rules more cautious.
 #[inline(always)]
 fn note_passed_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment, believed: bool) {
-    let delta = flow.delta();
-    let seq = segment.seq.wrapping_sub(delta);
+    let seq = segment.seq.wrapping_sub(flow.delta_in());
     if believed && segment.any(flags::ACK) && seq == flow.ingress_nxt {
         flow.peer_window = segment.window;
         flow.set(bits::PEER_WINDOW_KNOWN);
-        let ack = segment.ack.wrapping_sub(delta);
+        let ack = segment.ack.wrapping_sub(flow.delta_out());
         if is_before(flow.acked_nxt, ack) && !is_before(flow.egress_nxt, ack) {
             flow.acked_nxt = ack;
         }
@@ -532,8 +535,9 @@ fn raise_ingress_before_anchor(flow: &mut Flow, segment: &Segment) {
     }
 }
 
-/// The first egress payload anchors the flow if it is the server's first byte by the socket's own
-/// count. Anything else bars the flow, because bytes left that it has not followed.
+/// The first byte that leaves after the flow was made anchors it, by the socket's own counts. What lies
+/// before that byte was sent before there was a flow, and is only sent again. If the flow has missed a
+/// byte behind it, the flow is barred.
 #[inline(always)]
 fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> Decision {
     if segment.span() == 0 || flow.has(bits::BARRED) {
@@ -544,13 +548,18 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
         return Decision::pass();
     };
     let tx_base = socket.snd_una.wrapping_sub(socket.bytes_acked);
-    if segment.seq != tx_base {
+    let first = tx_base.wrapping_add(flow.tx_before);
+    let end = segment.seq.wrapping_add(segment.span());
+    if !is_before(first, end) && flow.tx_before > 0 {
+        return Decision::pass();
+    }
+    if is_before(first, segment.seq) || is_before(segment.seq, tx_base) {
         flow.set(bits::BARRED);
         return Decision::pass();
     }
     flow.tx_base = tx_base;
     flow.rx_base = socket.rcv_nxt.wrapping_sub(socket.bytes_received);
-    flow.egress_nxt = segment.seq.wrapping_add(segment.span());
+    flow.egress_nxt = end;
     flow.acked_nxt = tx_base;
     if !flow.has(bits::INGRESS_SEEN) || is_before(flow.ingress_nxt, socket.rcv_nxt) {
         flow.ingress_nxt = socket.rcv_nxt;

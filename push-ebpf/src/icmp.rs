@@ -181,17 +181,18 @@ pub(crate) fn translate(
     direction: Direction,
     decision: &Decision,
 ) -> Option<()> {
-    let shift = direction.shift(decision.delta);
+    let seq_shift = direction.shift(decision.seq_delta);
+    let ack_shift = direction.shift(decision.ack_delta);
     let at = quote.tcp + SEQ;
     let change = if at + 8 <= quote.end {
         let [a, b, c, d, e, f, g, h]: [u8; 8] = packet.load(at)?;
         let old = [[a, b, c, d], [e, f, g, h]];
-        let new = [shifted(old[0], shift), shifted(old[1], shift)];
+        let new = [shifted(old[0], seq_shift), shifted(old[1], ack_shift)];
         packet.store(at, &new)?;
         difference(&old, &new, 0)
     } else {
         let old: [u8; 4] = packet.load(at)?;
-        let new = shifted(old, shift);
+        let new = shifted(old, seq_shift);
         packet.store(at, &new)?;
         difference(&old, &new, 0)
     };

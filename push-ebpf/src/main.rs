@@ -32,6 +32,7 @@ use aya_log_ebpf::warn;
 use push_common::clock::Monotonic;
 use push_common::counter::Counter;
 use push_common::flow::bits;
+use push_common::heartbeat::Heartbeat;
 use push_common::ping_rate::PingPace;
 use push_common::segment::SocketFacts;
 use push_common::slot::{Slot, SlotView};
@@ -87,7 +88,8 @@ fn ingress(packet: Packet) -> i32 {
     }
     let Some(cell) = cell else { return NEXT };
     // Everything that needs a helper comes before the lock: the verifier allows none under it.
-    let tcp = parse::tcp(packet, &headers, Direction::Ingress, scratch);
+    let heartbeat = heartbeat_of(cell);
+    let tcp = parse::tcp(packet, &headers, Direction::Ingress, heartbeat, scratch);
     let slot = slot_of(cell);
     let view = match slot {
         Some(slot) => view_of(slot),
@@ -111,7 +113,7 @@ fn ingress(packet: Packet) -> i32 {
     unlock(cell);
 
     counted(&decision);
-    apply_ingress(packet, &headers, &tcp, scratch, &decision)
+    apply_ingress(packet, &headers, &tcp, scratch, heartbeat, &decision)
 }
 
 #[inline(always)]
@@ -120,16 +122,17 @@ fn apply_ingress(
     headers: &Headers,
     tcp: &Tcp,
     scratch: &mut Scratch,
+    heartbeat: Heartbeat,
     decision: &Decision,
 ) -> i32 {
     match decision.verdict {
         Verdict::Pass => NEXT,
         Verdict::Translate => {
             let way = Direction::Ingress;
-            written(packet, rewrite::translate(packet, headers, tcp, scratch, way, decision.delta))
+            written(packet, rewrite::translate(packet, headers, tcp, scratch, way, decision))
         }
         Verdict::TurnAround => {
-            let turned = rewrite::turn_around(packet, headers, tcp, scratch, decision);
+            let turned = rewrite::turn_around(packet, headers, tcp, scratch, heartbeat, decision);
             if written(packet, turned) == DROP {
                 return DROP;
             }
@@ -158,7 +161,8 @@ fn egress(packet: Packet) -> i32 {
         return icmp_error(packet, scratch, Direction::Egress);
     };
     let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
-    let tcp = parse::tcp(packet, &headers, Direction::Egress, scratch);
+    let heartbeat = heartbeat_of(cell);
+    let tcp = parse::tcp(packet, &headers, Direction::Egress, heartbeat, scratch);
     // A flow never loses its anchor, so a stale look at the bit costs a question at most.
     // SAFETY: the element lives as long as the program; an aligned word is read whole.
     let seen = unsafe { ptr::read_volatile(&raw const (*cell).flow.bits) };
@@ -179,7 +183,7 @@ fn egress(packet: Packet) -> i32 {
     unlock(cell);
 
     counted(&decision);
-    apply_egress(packet, &headers, &tcp, scratch, &decision)
+    apply_egress(packet, &headers, &tcp, scratch, heartbeat, &decision)
 }
 
 #[inline(always)]
@@ -188,16 +192,17 @@ fn apply_egress(
     headers: &Headers,
     tcp: &Tcp,
     scratch: &mut Scratch,
+    heartbeat: Heartbeat,
     decision: &Decision,
 ) -> i32 {
     match decision.verdict {
         Verdict::Pass => NEXT,
         Verdict::Translate => {
             let way = Direction::Egress;
-            written(packet, rewrite::translate(packet, headers, tcp, scratch, way, decision.delta))
+            written(packet, rewrite::translate(packet, headers, tcp, scratch, way, decision))
         }
         Verdict::Resend => {
-            written(packet, rewrite::resend(packet, headers, tcp, scratch, decision))
+            written(packet, rewrite::resend(packet, headers, tcp, scratch, heartbeat, decision))
         }
         Verdict::Forget => {
             // It may be gone already, which is as good.
@@ -215,7 +220,8 @@ fn icmp_error(packet: Packet, scratch: &mut Scratch, direction: Direction) -> i3
     let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.
-    let decision = splice::on_icmp_error(unsafe { &(*cell).flow });
+    let flow = unsafe { &(*cell).flow };
+    let decision = splice::on_icmp_error(flow, direction == Direction::Ingress);
     unlock(cell);
     if decision.verdict != Verdict::Translate {
         return NEXT;
@@ -266,6 +272,12 @@ fn slot_of(cell: *mut FlowCell) -> Option<*mut Slot> {
     // SAFETY: the element lives as long as the program; the field never changes.
     let index = unsafe { ptr::read_volatile(&raw const (*cell).flow.slot) };
     SLOTS.get_ptr_mut(index)
+}
+
+#[inline(always)]
+fn heartbeat_of(cell: *mut FlowCell) -> Heartbeat {
+    // SAFETY: the element lives as long as the program; the field never changes.
+    unsafe { ptr::read_volatile(&raw const (*cell).flow.heartbeat) }
 }
 
 /// Copies the words of a slot that the splice needs. User space changes the generation before it

@@ -6,9 +6,9 @@ use core::ptr;
 
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_load_bytes};
 use push_common::flow::FlowKey;
+use push_common::heartbeat::{Heartbeat, REQUEST_BYTES_MAX};
 use push_common::mac::Mac;
 use push_common::segment::Segment;
-use push_common::splice::PINGREQ;
 
 use crate::packet::{L2_BYTES, Packet};
 
@@ -98,6 +98,8 @@ pub(crate) struct Scratch {
     pub(crate) header: [u8; TCP_BYTES_MAX],
     /// The header after the rewrite.
     pub(crate) changed: [u8; TCP_BYTES_MAX],
+    /// The payload at ingress, where it is no longer than a PINGREQ of the flow; zeros behind it.
+    pub(crate) payload: [u8; REQUEST_BYTES_MAX],
     /// Both addresses of the Ethernet header: whom it goes to, and whom it comes from.
     pub(crate) link: [Mac; 2],
     /// The flow's key.
@@ -257,17 +259,18 @@ pub(crate) const fn mapped(address: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, a, b, c, d]
 }
 
-/// Reads the TCP header, its options and a payload of up to two bytes, and checks the sum of such
-/// a small segment at ingress.
+/// Reads the TCP header and its options, and at ingress a payload that is no longer than a PINGREQ of the
+/// flow; of such a small segment it checks the sum.
 #[inline(always)]
 pub(crate) fn tcp(
     packet: Packet,
     headers: &Headers,
     direction: Direction,
+    heartbeat: Heartbeat,
     scratch: &mut Scratch,
 ) -> Tcp {
     let mut tcp = Tcp::default();
-    tcp.followed = fill(&mut tcp, packet, headers, direction, scratch).is_some();
+    tcp.followed = fill(&mut tcp, packet, headers, direction, heartbeat, scratch).is_some();
     forgotten(tcp, &mut scratch.tcp)
 }
 
@@ -288,6 +291,7 @@ fn fill(
     packet: Packet,
     headers: &Headers,
     direction: Direction,
+    heartbeat: Heartbeat,
     scratch: &mut Scratch,
 ) -> Option<()> {
     let [offset]: [u8; 1] = packet.load(headers.l4 + 12)?;
@@ -326,19 +330,33 @@ fn fill(
         Direction::Ingress => scratch.link[1],
         Direction::Egress => scratch.link[0],
     };
-    if direction == Direction::Ingress && !headers.fragment && payload_bytes <= 2 {
-        let mut payload = [0; 4];
-        if payload_bytes == 2 {
-            let [first, second] = packet.load(headers.l4 + header_bytes)?;
-            payload = [first, second, 0, 0];
-            segment.pingreq = [first, second] == PINGREQ;
-        } else if payload_bytes == 1 {
-            let [first] = packet.load(headers.l4 + header_bytes)?;
-            payload = [first, 0, 0, 0];
+    if direction == Direction::Ingress
+        && !headers.fragment
+        && payload_bytes <= heartbeat.request_bytes()
+    {
+        scratch.payload = [0; REQUEST_BYTES_MAX];
+        if payload_bytes > 0 {
+            load_payload(packet, headers.l4 + header_bytes, payload_bytes, &mut scratch.payload)?;
+            segment.pingreq = heartbeat.is_request(&scratch.payload, payload_bytes);
         }
-        segment.verified = headers.checked && sum_is_right(headers.tcp_bytes, scratch, payload);
+        segment.verified = headers.checked && sum_is_right(headers.tcp_bytes, scratch);
     }
     Some(())
+}
+
+/// Reads `bytes`, at least one and at most all that the buffer holds.
+#[inline(always)]
+fn load_payload(
+    packet: Packet,
+    at: u32,
+    bytes: u32,
+    payload: &mut [u8; REQUEST_BYTES_MAX],
+) -> Option<()> {
+    let to = payload.as_mut_ptr().cast::<c_void>();
+    let bytes = bounded_by::<REQUEST_BYTES_MAX>(bytes);
+    // SAFETY: the buffer holds `REQUEST_BYTES_MAX` bytes.
+    let failed = unsafe { bpf_skb_load_bytes(packet.skb.cast(), at, to, bytes) };
+    if failed == 0 { Some(()) } else { None }
 }
 
 /// Four bytes of the header; the mask is for the verifier.
@@ -362,12 +380,20 @@ fn load_header(
 }
 
 /// The same number of header bytes, in a form that proves to the verifier that it lies in
-/// `1..=TCP_BYTES_MAX`. The volatile read keeps the compiler from optimising the mask away.
+/// `1..=TCP_BYTES_MAX`.
 #[inline(always)]
 pub(crate) fn bounded(header_bytes: u32) -> u32 {
+    bounded_by::<TCP_BYTES_MAX>(header_bytes)
+}
+
+/// The same number, which lies in `1..=MAX`, shown to the verifier to do so; `MAX` is a power of two. The
+/// volatile read hides from the compiler that it does so anyway, lest the mask be optimised away.
+#[inline(always)]
+pub(crate) fn bounded_by<const MAX: usize>(number: u32) -> u32 {
+    const { assert!(MAX.is_power_of_two()) };
     // SAFETY: a local variable.
-    let bytes = unsafe { ptr::read_volatile(&raw const header_bytes) };
-    (bytes.wrapping_sub(1) & (TCP_BYTES_MAX as u32 - 1)) + 1
+    let number = unsafe { ptr::read_volatile(&raw const number) };
+    (number.wrapping_sub(1) & (MAX as u32 - 1)) + 1
 }
 
 /// Finds timestamps and SACK blocks among the options (RFC 7323, RFC 2018), and tells whether it
@@ -418,7 +444,7 @@ fn options(tcp: &mut Tcp, header: &[u8; TCP_BYTES_MAX]) -> bool {
 /// to complete it (`CHECKSUM_PARTIAL`). The mapped form of IPv4 addresses adds `FFFF` twice, which
 /// is zero in this arithmetic.
 #[inline(always)]
-fn sum_is_right(tcp_bytes: u32, scratch: &Scratch, payload: [u8; 4]) -> bool {
+fn sum_is_right(tcp_bytes: u32, scratch: &Scratch) -> bool {
     let header = &scratch.header;
     let length = (tcp_bytes as u16).to_be();
     let protocol = u16::from(IPPROTO_TCP).to_be();
@@ -427,7 +453,7 @@ fn sum_is_right(tcp_bytes: u32, scratch: &Scratch, payload: [u8; 4]) -> bool {
     if fold(pseudo) == u16::from_ne_bytes([header[16], header[17]]) {
         return true;
     }
-    fold(sum(header, sum(&payload, pseudo))) == 0xFFFF
+    fold(sum(header, sum(&scratch.payload, pseudo))) == 0xFFFF
 }
 
 /// Adds the bytes of `value`, whose size is a multiple of four, to a checksum.

@@ -14,8 +14,9 @@ use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes,
 };
 use push_common::flow::FlowKey;
+use push_common::heartbeat::{Heartbeat, REQUEST_BYTES_MAX, form};
 use push_common::segment::flags;
-use push_common::splice::{Decision, PINGRESP};
+use push_common::splice::Decision;
 
 use crate::packet::{L2_BYTES, Packet, done};
 use crate::parse::{
@@ -35,8 +36,7 @@ const SACK_BLOCKS_MAX: u32 = 4;
 /// Hop limit of a PINGRESP.
 const TTL: u8 = 64;
 
-/// Shifts sequence number, acknowledgement and SACK blocks by `delta`: down at ingress, up at
-/// egress.
+/// Shifts sequence number, acknowledgement and SACK blocks as was decided: down at ingress, up at egress.
 #[inline(always)]
 pub(crate) fn translate(
     packet: Packet,
@@ -44,11 +44,11 @@ pub(crate) fn translate(
     tcp: &Tcp,
     scratch: &mut Scratch,
     direction: Direction,
-    delta: u32,
+    decision: &Decision,
 ) -> Option<()> {
-    let shift = direction.shift(delta);
-    let seq = tcp.segment.seq.wrapping_add(shift);
-    let ack = shifted_ack(tcp, shift);
+    let seq = tcp.segment.seq.wrapping_add(direction.shift(decision.seq_delta));
+    let ack_shift = direction.shift(decision.ack_delta);
+    let ack = shifted_ack(tcp, ack_shift);
     if tcp.sack == 0 {
         let old = [tcp.segment.seq.to_be(), tcp.segment.ack.to_be()];
         let new = [seq.to_be(), ack.to_be()];
@@ -58,7 +58,7 @@ pub(crate) fn translate(
     scratch.changed = scratch.header;
     put_u32(&mut scratch.changed, SEQ, seq);
     put_u32(&mut scratch.changed, ACK, ack);
-    shift_sack(scratch, tcp, shift);
+    shift_sack(scratch, tcp, ack_shift);
     store_tcp_header(packet, headers, tcp, scratch, 0)
 }
 
@@ -69,6 +69,7 @@ pub(crate) fn turn_around(
     headers: &Headers,
     tcp: &Tcp,
     scratch: &mut Scratch,
+    heartbeat: Heartbeat,
     decision: &Decision,
 ) -> Option<()> {
     scratch.changed = scratch.header;
@@ -82,13 +83,12 @@ pub(crate) fn turn_around(
     answer_timestamps(scratch, tcp, decision.ts_val);
     blank_sack(scratch, tcp);
 
-    let grown = 2 - tcp.segment.payload_bytes;
-    let payload = if grown == 0 { [0xC0, 0, 0, 0] } else { [0; 4] };
+    let grown = heartbeat.response_bytes().wrapping_sub(tcp.segment.payload_bytes);
     // Also cuts off padding of the link layer.
-    packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
+    packet.set_len(headers.l4 + tcp.header_bytes + heartbeat.response_bytes())?;
     turn_link(packet, scratch, decision)?;
     turn_network(packet, headers, &scratch.key, grown)?;
-    put_pingresp(packet, headers, tcp, scratch, payload)?;
+    put_pingresp(packet, headers, tcp, scratch, heartbeat)?;
     lengthen_pseudo_header(packet, headers, grown)
 }
 
@@ -100,32 +100,41 @@ pub(crate) fn resend(
     headers: &Headers,
     tcp: &Tcp,
     scratch: &mut Scratch,
+    heartbeat: Heartbeat,
     decision: &Decision,
 ) -> Option<()> {
     scratch.changed = scratch.header;
     put_u32(&mut scratch.changed, SEQ, decision.seq);
-    put_u32(&mut scratch.changed, ACK, shifted_ack(tcp, decision.delta));
+    put_u32(&mut scratch.changed, ACK, shifted_ack(tcp, decision.ack_delta));
     scratch.changed[13] = (scratch.changed[13] & !flags::FIN) | flags::PSH;
-    shift_sack(scratch, tcp, decision.delta);
+    shift_sack(scratch, tcp, decision.ack_delta);
 
-    packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
-    let grown = 2_u32.wrapping_sub(tcp.segment.payload_bytes);
+    packet.set_len(headers.l4 + tcp.header_bytes + heartbeat.response_bytes())?;
+    let grown = heartbeat.response_bytes().wrapping_sub(tcp.segment.payload_bytes);
     lengthen_network(packet, headers, grown)?;
-    put_pingresp(packet, headers, tcp, scratch, [0; 4])?;
+    scratch.payload = [0; REQUEST_BYTES_MAX];
+    put_pingresp(packet, headers, tcp, scratch, heartbeat)?;
     lengthen_pseudo_header(packet, headers, grown)
 }
 
+/// The payload was that of `scratch`.
 #[inline(always)]
 fn put_pingresp(
     packet: Packet,
     headers: &Headers,
     tcp: &Tcp,
     scratch: &Scratch,
-    old_payload: [u8; 4],
+    heartbeat: Heartbeat,
 ) -> Option<()> {
-    let payload = [PINGRESP[0], PINGRESP[1], 0, 0];
-    packet.store(headers.l4 + tcp.header_bytes, &PINGRESP)?;
-    store_tcp_header(packet, headers, tcp, scratch, difference(&old_payload, &payload, 0))
+    let at = headers.l4 + tcp.header_bytes;
+    let [a, b, c, d] = heartbeat.response();
+    if heartbeat.form() == form::WEBSOCKET {
+        packet.store(at, &[a, b, c, d])?;
+    } else {
+        packet.store(at, &[a, b])?;
+    }
+    let payload = [a, b, c, d, 0, 0, 0, 0];
+    store_tcp_header(packet, headers, tcp, scratch, difference(&scratch.payload, &payload, 0))
 }
 
 /// Replaces the TCP header and its options, and corrects the checksum by the difference and by

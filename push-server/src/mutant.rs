@@ -34,8 +34,6 @@ pub enum Rule {
     UnsentMoves,
     /// Messages that a member hands on go to others of its group.
     HandedOn,
-    /// The kernel answers no pings of clients over WebSocket.
-    FramedUnarmed,
     /// A door learns that a message is accepted once the message is safe.
     DoorWaits,
     /// A door learns of a receiver's acknowledgement once that has come.
@@ -77,7 +75,6 @@ impl Rule {
         Self::SessionRemoved,
         Self::UnsentMoves,
         Self::HandedOn,
-        Self::FramedUnarmed,
         Self::DoorWaits,
         Self::SlipWaits,
         Self::SlipOfAbsent,

@@ -10,19 +10,18 @@ use crate::kernel;
 
 /// Logs a line for each listener.
 pub(super) fn log(facts: &Facts) {
-    for address in &facts.listening {
-        let heartbeats = heartbeats(&facts.path, kernel::interfaces_for(&[*address]));
-        info!(%address, protocol = "MQTT", heartbeats, "listening");
-    }
-    for address in &facts.websocket_listening {
-        info!(%address, protocol = "MQTT over WebSocket", heartbeats = IN_FRAMES, "listening");
+    let listeners =
+        [("MQTT", &facts.listening), ("MQTT over WebSocket", &facts.websocket_listening)];
+    for (protocol, addresses) in listeners {
+        for address in addresses {
+            let heartbeats = heartbeats(&facts.path, kernel::interfaces_for(&[*address]));
+            info!(%address, protocol, heartbeats, "listening");
+        }
     }
     if let Some(address) = facts.http {
         info!(%address, protocol = "HTTP", "listening");
     }
 }
-
-const IN_FRAMES: &str = "user space: the kernel's programs do not read WebSocket's frames";
 
 /// Names what answers the heartbeats of clients that connect over `interfaces`.
 fn heartbeats(path: &PingPath, interfaces: io::Result<Vec<String>>) -> String {

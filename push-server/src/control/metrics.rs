@@ -241,7 +241,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("fine_timestamps", |shard| &shard.unarmed_fine_timestamps),
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
-    ("websocket", |shard| &shard.unarmed_websocket),
+    ("layers", |shard| &shard.unarmed_layers),
 ];
 
 /// All metrics of the server.

@@ -44,7 +44,7 @@ pub use generations::EarlierGenerations;
 pub use interfaces::{interfaces_for, missing_interfaces};
 pub use load::KernelPathOptions;
 pub use pins::{Pins, detach};
-pub use shard_path::{ShardPath, SlotRef};
+pub use shard_path::{Registration, ShardPath, SlotRef};
 pub use unarmed::Unarmed;
 pub use wall_clock::is_wall_clock_kept;
 

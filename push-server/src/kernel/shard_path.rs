@@ -11,6 +11,7 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{Flow, FlowKey, bits};
+use push_common::heartbeat::Heartbeat;
 use push_common::slot::{ShardLine, Slot, state};
 
 use super::flows::{FLOW_LINGER, Flows, key_of};
@@ -102,6 +103,30 @@ pub(super) struct Parts {
     pub(super) resets_in_crash: bool,
 }
 
+/// A connection that is to have a slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Registration {
+    /// The socket's own address (`getsockname`).
+    pub local: SocketAddr,
+    /// Its peer's (`getpeername`).
+    pub peer: SocketAddr,
+    /// What its heartbeats are on the wire.
+    pub heartbeat: Heartbeat,
+    /// Nanoseconds between two pings in the long run, at least; 0: no limit.
+    pub ping_interval_ns: u32,
+    /// Bytes that came on the wire up to the end of the last whole packet.
+    pub rx: u64,
+    /// Bytes that the socket was given, all of which it has accepted.
+    pub tx: u64,
+}
+
+impl Registration {
+    /// Of MQTT in clear, with nothing sent or received, and pings as often as the client likes.
+    pub fn new(local: SocketAddr, peer: SocketAddr) -> Self {
+        Self { local, peer, heartbeat: Heartbeat::PLAIN, ping_interval_ns: 0, rx: 0, tx: 0 }
+    }
+}
+
 impl ShardPath {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
@@ -129,20 +154,16 @@ impl ShardPath {
         self.heartbeats.heartbeat(self.shard).store(now.0, Ordering::Release);
     }
 
-    /// Takes a slot and inserts the flow. Call it before sending the first byte (CONNACK), which
-    /// anchors the flow. `local` and `peer`: the socket's addresses (`getsockname`, `getpeername`);
-    /// `ping_interval_ns`: the least time between two pings in the long run, 0 for no limit; `rx`:
-    /// bytes of whole packets parsed so far. On an error nothing is left behind, and user space
-    /// alone serves the connection.
+    /// Takes a slot and inserts the flow; to be called while no send is under way, because the next byte
+    /// (of CONNACK, mostly) anchors the flow. On an error nothing is left behind, and the connection is
+    /// served by user space alone.
     pub fn register(
         &mut self,
         socket: BorrowedFd<'_>,
-        local: SocketAddr,
-        peer: SocketAddr,
-        ping_interval_ns: u32,
-        rx: u64,
+        registration: &Registration,
         now: Monotonic,
     ) -> Result<SlotRef, Unarmed> {
+        let Registration { local, peer, heartbeat, .. } = *registration;
         let iface = super::socket::arrival_interface(socket, local.is_ipv6())
             .map_err(|_| Unarmed::Socket)?;
         if !self.covered.contains(&iface) {
@@ -153,9 +174,11 @@ impl ShardPath {
         }
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
         let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
-        let generation = self.hold(index, ping_interval_ns, rx, now);
+        let generation = self.hold(index, registration, now);
         let slot = SlotRef { index, generation, key, iface, armed: false };
-        match self.flows.insert(&slot.key, Flow::new(index, generation)) {
+        // The low half: sequence numbers are modulo 2^32.
+        let tx_before = registration.tx as u32;
+        match self.flows.insert(&slot.key, Flow::new(index, generation, heartbeat, tx_before)) {
             Ok(()) => Ok(slot),
             Err(unarmed) => {
                 self.vacate(&slot);
@@ -323,15 +346,15 @@ impl ShardPath {
         self.closed.len() + self.lingering.len()
     }
 
-    /// Fills a slot. Returns its generation.
-    fn hold(&self, index: u32, ping_interval_ns: u32, rx: u64, now: Monotonic) -> u32 {
+    /// Fills a slot; its generation.
+    fn hold(&self, index: u32, registration: &Registration, now: Monotonic) -> u32 {
         let words = self.slots.slot(index);
         words.last_seen.store(now.0, Ordering::Relaxed);
         words.pings.store(0, Ordering::Relaxed);
         words.ping_due.store(now.0, Ordering::Relaxed);
-        words.rx.store(rx, Ordering::Relaxed);
-        words.tx.store(0, Ordering::Relaxed);
-        words.ping_interval_ns.store(ping_interval_ns, Ordering::Relaxed);
+        words.rx.store(registration.rx, Ordering::Relaxed);
+        words.tx.store(registration.tx, Ordering::Relaxed);
+        words.ping_interval_ns.store(registration.ping_interval_ns, Ordering::Relaxed);
         words.shard.store(self.shard, Ordering::Relaxed);
         words.state.store(state::HELD, Ordering::Release);
         words.generation.load(Ordering::Relaxed)

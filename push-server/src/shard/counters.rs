@@ -282,8 +282,8 @@ counters! {
     unarmed_interface,
     /// `push_kernel_path_declined_total{reason="socket"}`.
     unarmed_socket,
-    /// `push_kernel_path_declined_total{reason="websocket"}`.
-    unarmed_websocket,
+    /// `push_kernel_path_declined_total{reason="layers"}`.
+    unarmed_layers,
     /// Completions of operations whose connection is gone.
     stale_completions,
     /// `push_ring_faults_total{kind="stale"}`, from `WireFaults`, like the next three.

@@ -3,10 +3,10 @@
 //! argument here.
 
 use push_common::clock::Monotonic;
+use push_common::heartbeat::Heartbeat;
 
 use super::counters::ShardCounters;
-use super::ports::{Liveness, Socket, Unarmed};
-use crate::transport::Heartbeat;
+use super::ports::{Liveness, Registration, Socket, Unarmed};
 
 /// The kernel path, where the shard has one.
 #[derive(Debug)]
@@ -18,12 +18,14 @@ pub(super) struct HeartbeatPath<L> {
 #[derive(Debug)]
 pub(super) struct Applicant<'a, S> {
     pub(super) socket: &'a S,
-    /// How long its heartbeats are on the wire.
+    /// What its heartbeats are on the wire; `None`: none can come yet.
     pub(super) heartbeat: Option<Heartbeat>,
     /// The least time between two pings in the long run; 0: no limit.
     pub(super) ping_interval_ns: u32,
     /// Bytes that came on the wire up to the end of the last whole packet.
     pub(super) rx: u64,
+    /// Bytes that the socket has accepted; `None`: some are on their way to it.
+    pub(super) tx: Option<u64>,
 }
 
 impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
@@ -51,8 +53,8 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// Takes a slot for a connection, if it can have one. To be called before CONNACK leaves, because CONNACK's
-    /// first byte anchors the flow.
+    /// Takes a slot for a connection, if it can have one. Before CONNACK leaves, because CONNACK anchors the
+    /// flow.
     pub(super) fn register(
         &mut self,
         applicant: &Applicant<'_, L::Socket>,
@@ -60,17 +62,18 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         counters: &ShardCounters,
     ) -> Option<L::Slot> {
         let port = self.port.as_mut()?;
-        let Applicant { socket, heartbeat, ping_interval_ns, rx } = *applicant;
-        if heartbeat != Some(Heartbeat::PLAIN) {
-            // The programs know no layers: neither a header around a ping nor its mask.
-            counters.unarmed_websocket.add(1);
+        let Applicant { socket, heartbeat, ping_interval_ns, rx, tx } = *applicant;
+        let known = heartbeat.filter(|heartbeat| heartbeat.is_known());
+        let (Some(heartbeat), Some(tx)) = (known, tx) else {
+            counters.unarmed_layers.add(1);
             return None;
-        }
+        };
         let (Ok(local), Ok(peer)) = (socket.local_address(), socket.peer_address()) else {
             counters.unarmed_socket.add(1);
             return None;
         };
-        match port.register(socket, local, peer, ping_interval_ns, rx, now) {
+        let registration = Registration { local, peer, heartbeat, ping_interval_ns, rx, tx };
+        match port.register(socket, &registration, now) {
             Ok(slot) => Some(slot),
             Err(unarmed) => {
                 count_unarmed(unarmed, counters);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
+use push_common::heartbeat::Heartbeat;
 
 /// One world, by its parts.
 pub(crate) trait Ports: Debug + Sized {
@@ -180,19 +181,14 @@ pub(crate) trait Liveness: Debug {
     /// connections when the last stamp is older than 5 s.
     fn stamp_heartbeat(&self, now: Monotonic);
 
-    /// Takes a slot; to be called before the first byte is sent. `ping_interval_ns` is the least time
-    /// between two pings in the long run, 0 for no limit; `rx` is the number of bytes of whole packets
-    /// parsed so far.
+    /// Takes a slot; to be called while no send is under way.
     ///
     /// # Errors
     /// Nothing is left behind, and the connection is served by user space alone.
     fn register(
         &mut self,
         socket: &Self::Socket,
-        local: SocketAddr,
-        peer: SocketAddr,
-        ping_interval_ns: u32,
-        rx: u64,
+        registration: &Registration,
         now: Monotonic,
     ) -> Result<Self::Slot, Unarmed>;
 
@@ -238,6 +234,21 @@ pub(crate) trait Liveness: Debug {
     /// Forgets connections that have been closed for long; call about once a second. A bounded number
     /// per call; returns whether there may be more.
     fn sweep(&mut self, now: Monotonic) -> bool;
+}
+
+/// A connection that is to have a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registration {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
+    /// What its heartbeats are on the wire.
+    pub(crate) heartbeat: Heartbeat,
+    /// Nanoseconds between two pings in the long run, at least; 0: no limit.
+    pub(crate) ping_interval_ns: u32,
+    /// Bytes that came on the wire up to the end of the last whole packet.
+    pub(crate) rx: u64,
+    /// Bytes that the socket was given, all of which it has accepted.
+    pub(crate) tx: u64,
 }
 
 /// Why one connection is not served by the kernel; a metric label each.

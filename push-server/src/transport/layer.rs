@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
+use push_common::heartbeat::Heartbeat;
 use push_common::ping_rate::PingPace;
 
 use super::end::{Ended, Goodbye};
-use super::heartbeat::Heartbeat;
 #[cfg(test)]
 use super::tests::records::Records;
 use super::websocket::WebSocket;
@@ -72,7 +72,7 @@ impl Layer {
         }
     }
 
-    /// The length of a heartbeat with this layer around it; `None` while the layer carries nothing.
+    /// What a heartbeat is with this layer around it; `None` while the layer carries nothing.
     pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
         match self {
             Self::WebSocket(websocket) => websocket.around(inside),
@@ -81,7 +81,7 @@ impl Layer {
         }
     }
 
-    /// Whether no frame is incomplete.
+    /// Whether nothing has come in part whose rest is still to come.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::WebSocket(websocket) => websocket.is_whole(),

@@ -42,7 +42,6 @@
 
 mod end;
 mod frozen;
-mod heartbeat;
 mod layer;
 mod websocket;
 
@@ -51,6 +50,7 @@ mod tests;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
+use push_common::heartbeat::Heartbeat;
 use push_common::ping_rate::PingPace;
 
 use layer::Layer;
@@ -58,7 +58,6 @@ use websocket::WebSocket;
 
 pub(crate) use end::{Ended, Goodbye, Limit};
 pub(crate) use frozen::FrozenTransport;
-pub(crate) use heartbeat::Heartbeat;
 pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// Which layers a listener's connections have.
@@ -154,7 +153,7 @@ impl Transport {
         layers.inside.ended().or_else(|| layers.outer.ended())
     }
 
-    /// The length of a heartbeat on the wire. `None`: none can come yet, or any more.
+    /// What a heartbeat is on the wire. `None`: no heartbeat can come yet, or any more.
     pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
         match &self.0 {
             None => Some(Heartbeat::PLAIN),
@@ -162,9 +161,9 @@ impl Transport {
         }
     }
 
-    /// Bytes on the wire up to the end of the last whole packet. `parsed_bytes` is that end in
-    /// bytes of MQTT; `pending_bytes` is how much of the next packet MQTT has. `None`: a packet or
-    /// a frame is incomplete, so the position of that end in the frames is not known.
+    /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is that
+    /// end in bytes of MQTT, `pending_bytes` what MQTT has of the packet after it. `None`: a packet, a
+    /// frame or a message of frames has come in part, and where the last whole packet ended is not known.
     pub(crate) fn whole_wire_bytes(&self, parsed_bytes: u64, pending_bytes: usize) -> Option<u64> {
         let Some(layers) = &self.0 else { return Some(parsed_bytes) };
         (pending_bytes == 0 && self.is_whole()).then_some(layers.received_bytes)

@@ -194,21 +194,18 @@ fn a_heartbeat_has_the_length_that_it_is_said_to_have() {
         let begin = client_says(stack, &[], 0);
         transport.take(&begin, PingPace::OFF, START, &mut scratch);
         send(&mut transport, &[], &mut wire);
-        let Some(Heartbeat { ping_bytes, pong_bytes }) = transport.heartbeat() else {
-            panic!("{stack:?} carries MQTT now")
-        };
+        let Some(heartbeat) = transport.heartbeat() else { panic!("{stack:?} carries MQTT now") };
         wire.clear();
         send(&mut transport, &[PONG], &mut wire);
-        assert_eq!(wire.len(), usize::from(pong_bytes), "{stack:?}");
+        assert_eq!(wire.len() as u32, heartbeat.response_bytes(), "{stack:?}");
         if !stack.has_records() {
             let ping = client_says(stack, &[PING.to_vec()], 0).len() - begin.len();
-            assert_eq!(ping, usize::from(ping_bytes), "{stack:?}");
+            assert_eq!(ping as u32, heartbeat.request_bytes(), "{stack:?}");
         }
     }
-    let lengths = |heartbeat: Option<Heartbeat>| heartbeat.map(|h| (h.ping_bytes, h.pong_bytes));
     let mut websocket = Stack::WebSocket.transport();
     websocket.take(REQUEST.as_bytes(), PingPace::OFF, START, &mut Scratch::default());
-    assert_eq!(lengths(websocket.heartbeat()), Some((8, 4)));
+    assert_eq!(websocket.heartbeat(), Some(Heartbeat::WEBSOCKET));
     websocket.close(Goodbye::Done);
     assert_eq!(websocket.heartbeat(), None, "none can come any more");
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use push_server::kernel::{KernelPath, KernelPathOptions, Unarmed};
+use push_server::kernel::{KernelPath, KernelPathOptions, Registration, Unarmed};
 use push_tests::server::server_binary;
 use push_tests::skip::{Skip, TestResult, need_kernel_path_kernel, need_root, report};
 
@@ -220,7 +220,7 @@ fn is_left_to_user_space(interface: &str, client: &str) {
     let address = listener.local_addr().expect("address");
     let client = Veth::inside(client, move || TcpStream::connect(address)).expect("connect");
     let (socket, peer) = listener.accept().expect("accept");
-    let refused = shard.register(socket.as_fd(), address, peer, 0, 0, now());
+    let refused = shard.register(socket.as_fd(), &Registration::new(address, peer), now());
     assert_eq!(refused.err(), Some(Unarmed::Interface));
     drop(client);
 }

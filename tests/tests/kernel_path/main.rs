@@ -17,7 +17,8 @@ use std::time::Duration;
 use namespace::{Veth, ip, private_lo};
 use push_common::clock::Monotonic;
 use push_server::kernel::{
-    KernelPath, KernelPathError, KernelPathOptions, ShardPath, SlotRef, Unarmed, interfaces_for,
+    KernelPath, KernelPathError, KernelPathOptions, Registration, ShardPath, SlotRef, Unarmed,
+    interfaces_for,
 };
 use push_tests::skip::{Skip, need_kernel_path_kernel, need_root, report};
 use socket2::SockRef;
@@ -91,7 +92,11 @@ impl Served {
         let local = socket.local_addr().expect("local address");
         shard.stamp_heartbeat(now());
         let rx = CONNECT.len() as u64;
-        let slot = shard.register(socket.as_fd(), local, peer, 0, rx, now());
+        let slot = shard.register(
+            socket.as_fd(),
+            &Registration { rx, ..Registration::new(local, peer) },
+            now(),
+        );
         let mut slot = slot.expect("registered");
         socket.write_all(&CONNACK).expect("CONNACK");
         shard.set_tx(&slot, CONNACK.len() as u64);
@@ -469,7 +474,8 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
     let local = socket.local_addr().expect("address");
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     let mut shard = shard;
-    let mut slot = shard.register(socket.as_fd(), local, peer, 0, 0, now()).expect("registered");
+    let mut slot =
+        shard.register(socket.as_fd(), &Registration::new(local, peer), now()).expect("registered");
     socket.write_all(&CONNACK).expect("CONNACK");
     shard.set_tx(&slot, 4);
     shard.arm(socket.as_fd(), &mut slot, now()).expect("armed");
@@ -510,7 +516,7 @@ fn slots_run_out_and_come_back_with_a_new_generation() {
     let mut register = |at: usize| {
         let (_, (socket, peer)) = &connected[at];
         let local = socket.local_addr().expect("address");
-        shard.register(socket.as_fd(), local, *peer, 0, 0, now())
+        shard.register(socket.as_fd(), &Registration::new(local, *peer), now())
     };
     let mut slots: Vec<_> = (0..64).map(|at| register(at).expect("a slot")).collect();
     assert_eq!(register(64).err(), Some(Unarmed::NoSlot));
@@ -519,7 +525,8 @@ fn slots_run_out_and_come_back_with_a_new_generation() {
     shard.release(freed, false, now());
     let (_, (socket, peer)) = &connected[64];
     let local = socket.local_addr().expect("address");
-    let slot = shard.register(socket.as_fd(), local, *peer, 0, 0, now()).expect("a slot");
+    let slot =
+        shard.register(socket.as_fd(), &Registration::new(local, *peer), now()).expect("a slot");
     assert_eq!(slot.index, index);
     assert_ne!(slot.generation, generation);
 }

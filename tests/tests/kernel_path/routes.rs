@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use push_server::kernel::{KernelPath, ShardPath, SlotRef, Unarmed};
+use push_server::kernel::{KernelPath, Registration, ShardPath, SlotRef, Unarmed};
 use push_tests::skip::{Skip, report};
 
 use super::namespace::{Veth, ip};
@@ -24,7 +24,7 @@ fn connection_over_an_interface_without_programs_is_left_to_user_space() {
     two_links("u", |path, links| {
         let (mut shard, socket, peer, _client) = accepted(path.shard(0), links, UNCOVERED);
         let local = socket.local_addr().expect("address");
-        let refused = shard.register(socket.as_fd(), local, peer, 0, 0, now());
+        let refused = shard.register(socket.as_fd(), &Registration::new(local, peer), now());
         assert_eq!(refused.err(), Some(Unarmed::Interface));
     });
 }
@@ -119,7 +119,8 @@ fn said_connack(
     peer: SocketAddr,
 ) -> (ShardPath, SlotRef) {
     let local = socket.local_addr().expect("address");
-    let slot = shard.register(socket.as_fd(), local, peer, 0, 0, now()).expect("registered");
+    let slot =
+        shard.register(socket.as_fd(), &Registration::new(local, peer), now()).expect("registered");
     (&*socket).write_all(&CONNACK).expect("CONNACK");
     shard.set_tx(&slot, CONNACK.len() as u64);
     (shard, slot)

@@ -3,10 +3,8 @@
 
 use std::collections::VecDeque;
 
-use push_common::splice::PINGREQ;
-
 use crate::scenario::Act;
-use crate::streams::{CONNECT, FRAME, frame};
+use crate::streams::{CONNECT, FRAME, PING, Pings, frame};
 
 /// Bytes that a step wants written, the boundary behind which a whole frame ends, and a pause.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,17 +16,17 @@ pub(crate) enum Todo {
 }
 
 /// A plan, cut into what is done at once.
-pub(crate) fn todos(acts: &[Act], mut pause: impl FnMut() -> u64) -> VecDeque<Todo> {
+pub(crate) fn todos(acts: &[Act], pings: Pings, mut pause: impl FnMut() -> u64) -> VecDeque<Todo> {
     let mut todos = VecDeque::new();
     for (number, act) in acts.iter().enumerate() {
         match *act {
             Act::Idle { micros } => todos.push_back(Todo::Wait { micros }),
             Act::Probe => todos.push_back(Todo::Probe),
             Act::Deaf { micros } => todos.push_back(Todo::Deaf { micros }),
-            Act::Ping => todos.push_back(ping()),
-            Act::Beats { pings, micros } => {
-                for _ in 0..pings {
-                    todos.extend([Todo::Wait { micros }, ping()]);
+            Act::Ping => todos.push_back(ping(pings)),
+            Act::Beats { pings: beats, micros } => {
+                for _ in 0..beats {
+                    todos.extend([Todo::Wait { micros }, ping(pings)]);
                 }
             }
             Act::Publish { bytes, pieces } => {
@@ -49,8 +47,8 @@ pub(crate) fn todos(acts: &[Act], mut pause: impl FnMut() -> u64) -> VecDeque<To
     todos
 }
 
-fn ping() -> Todo {
-    Todo::Write { bytes: PINGREQ.to_vec(), ends_frame: true, is_ping: true }
+fn ping(pings: Pings) -> Todo {
+    Todo::Write { bytes: pings.request(), ends_frame: true, is_ping: true }
 }
 
 /// What the server's parser has found.
@@ -62,14 +60,19 @@ pub(crate) enum Packet {
 }
 
 /// The server's parser: whole packets only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parser {
+    pings: Pings,
     unparsed: VecDeque<u8>,
     /// Bytes of whole packets so far: the slot's `rx`.
     pub(crate) parsed: u64,
 }
 
 impl Parser {
+    pub(crate) fn new(pings: Pings) -> Self {
+        Self { pings, unparsed: VecDeque::new(), parsed: 0 }
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.unparsed.extend(bytes);
     }
@@ -77,11 +80,11 @@ impl Parser {
     /// The next whole packet; an error where no packet can begin.
     pub(crate) fn next(&mut self) -> Result<Option<Packet>, String> {
         let byte = |at: usize| self.unparsed.get(at).copied();
-        let (bytes, packet) = match (byte(0), byte(1)) {
-            (Some(0x10), _) => (CONNECT.len(), Packet::Connect),
-            (Some(0xC0), Some(0)) => (2, Packet::Ping),
-            (Some(0xC0), None) | (None, _) => return Ok(None),
-            (Some(FRAME), _) => {
+        let (bytes, packet) = match byte(0) {
+            Some(0x10) => (CONNECT.len(), Packet::Connect),
+            Some(PING) => (self.pings.request_bytes(), Packet::Ping),
+            None => return Ok(None),
+            Some(FRAME) => {
                 let mut bytes = 0_usize;
                 for at in 1..5 {
                     let Some(byte) = byte(at) else { return Ok(None) };
@@ -89,12 +92,15 @@ impl Parser {
                 }
                 (5 + bytes, Packet::Frame)
             }
-            (Some(other), _) => return Err(format!("the server parsed {other:#04x}")),
+            Some(other) => return Err(format!("the server parsed {other:#04x}")),
         };
         if self.unparsed.len() < bytes {
             return Ok(None);
         }
-        self.unparsed.drain(..bytes);
+        let taken: Vec<u8> = self.unparsed.drain(..bytes).collect();
+        if packet == Packet::Ping && taken != self.pings.request() {
+            return Err(format!("the server parsed {taken:02x?} as a ping"));
+        }
         self.parsed += bytes as u64;
         Ok(Some(packet))
     }

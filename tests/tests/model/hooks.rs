@@ -10,9 +10,10 @@ use push_common::mac::Mac;
 use push_common::ping_rate::PingPace;
 use push_common::segment::{Segment, SocketFacts};
 use push_common::slot::{SlotView, state};
-use push_common::splice::{self, Decision, PINGRESP, Verdict};
+use push_common::splice::{self, Decision, Verdict};
 
 use crate::segment::Seg;
+use crate::streams::Pings;
 
 const GENERATION: u32 = 1;
 
@@ -70,6 +71,7 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
     flow: Option<Flow>,
+    pings: Pings,
     pub(crate) rx: u64,
     pub(crate) tx: u64,
     silence_secs_max: u32,
@@ -81,13 +83,14 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    pub(crate) fn new(silence_secs_max: u32) -> Self {
-        Self { silence_secs_max, ..Self::default() }
+    pub(crate) fn new(silence_secs_max: u32, pings: Pings) -> Self {
+        Self { silence_secs_max, pings, ..Self::default() }
     }
 
-    /// User space has parsed CONNECT and is about to send CONNACK.
-    pub(crate) fn register(&mut self, rx: u64) {
-        self.flow = Some(Flow::new(0, GENERATION));
+    /// User space has parsed CONNECT and is about to send CONNACK. `tx_before`: what it has sent before, of
+    /// a handshake.
+    pub(crate) fn register(&mut self, rx: u64, tx_before: u64) {
+        self.flow = Some(Flow::new(0, GENERATION, self.pings.heartbeat(), tx_before as u32));
         (self.rx, self.state) = (rx, state::HELD);
     }
 
@@ -133,22 +136,25 @@ impl Hooks {
     ) -> (Ingress, Option<Answer>) {
         let now = Monotonic(now_us * 1_000);
         let Some(flow) = &mut self.flow else {
-            if segment.facts().fragment {
+            if segment.facts(self.pings).fragment {
                 self.early_fragment = now.0;
                 self.tally.early_fragments += 1;
             }
             return (Ingress::ToStack(segment), None);
         };
-        let facts = Segment { neighbour, ..segment.facts() };
+        let facts = Segment { neighbour, ..segment.facts(self.pings) };
         let decision = splice::on_ingress(flow, view, &facts, PingPace::OFF, now);
         let answered = decision.counter == Some(Counter::Answered);
         let answer = answered.then_some(Answer { request: flow.req_pos, response: flow.resp_pos });
         self.count(&decision);
         let to = match decision.verdict {
             Verdict::Pass => Ingress::ToStack(segment),
-            Verdict::Translate => Ingress::ToStack(segment.shifted(decision.delta.wrapping_neg())),
+            Verdict::Translate => Ingress::ToStack(
+                segment
+                    .shifted(decision.seq_delta.wrapping_neg(), decision.ack_delta.wrapping_neg()),
+            ),
             Verdict::TurnAround => {
-                Ingress::ToClient(turned(&segment, &decision), decision.next_hop)
+                Ingress::ToClient(turned(&segment, &decision, self.pings), decision.next_hop)
             }
             Verdict::Absorb | Verdict::Drop => Ingress::Gone,
             Verdict::Resend | Verdict::Forget => unreachable!("{decision:?} at ingress"),
@@ -165,16 +171,16 @@ impl Hooks {
         neighbour: Mac,
     ) -> Option<Seg> {
         let Some(flow) = &mut self.flow else { return Some(segment) };
-        let facts = Segment { neighbour, ..segment.facts() };
+        let facts = Segment { neighbour, ..segment.facts(self.pings) };
         let decision = splice::on_egress(flow, &facts, Some(socket), Monotonic(now_us * 1_000));
         self.count(&decision);
         match decision.verdict {
             Verdict::Pass => Some(segment),
-            Verdict::Translate => Some(segment.shifted(decision.delta)),
+            Verdict::Translate => Some(segment.shifted(decision.seq_delta, decision.ack_delta)),
             Verdict::Resend => {
-                let mut resent = segment.shifted(decision.delta);
+                let mut resent = segment.shifted(0, decision.ack_delta);
                 resent.seq = decision.seq;
-                resent.payload = PINGRESP.to_vec();
+                resent.payload = self.pings.response();
                 resent.flags &= !push_common::segment::flags::FIN;
                 Some(resent)
             }
@@ -188,11 +194,11 @@ impl Hooks {
     /// The number that an ICMP error to the stack quotes, as the stack gets it.
     pub(crate) fn quoted(&mut self, seq: u32) -> u32 {
         let Some(flow) = &self.flow else { return seq };
-        let decision = splice::on_icmp_error(flow);
+        let decision = splice::on_icmp_error(flow, true);
         self.count(&decision);
         match decision.verdict {
             Verdict::Pass => seq,
-            Verdict::Translate => seq.wrapping_sub(decision.delta),
+            Verdict::Translate => seq.wrapping_sub(decision.seq_delta),
             other => unreachable!("{other:?} of an ICMP error"),
         }
     }
@@ -237,7 +243,7 @@ impl Hooks {
 }
 
 /// The segment turned around into the PINGRESP: its timestamp is echoed, SACK blocks go.
-fn turned(segment: &Seg, decision: &Decision) -> Seg {
+fn turned(segment: &Seg, decision: &Decision, pings: Pings) -> Seg {
     Seg {
         seq: decision.seq,
         ack: decision.ack,
@@ -247,7 +253,7 @@ fn turned(segment: &Seg, decision: &Decision) -> Seg {
         timestamped: segment.timestamped,
         ts_val: decision.ts_val,
         ts_ecr: segment.ts_val,
-        payload: PINGRESP.to_vec(),
+        payload: pings.response(),
         corrupt: segment.corrupt,
         fragment: None,
     }

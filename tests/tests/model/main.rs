@@ -170,7 +170,7 @@ noticed! {
     rule_3_left_out_parsed_is_noticed: ClientParsed by 0,
     rule_4_left_out_acknowledged_is_noticed: ServerAcknowledged by 0,
     rule_4_left_out_whole_frames_is_noticed: ServerWhole by 0,
-    rule_4_left_out_shown_to_the_stack_is_noticed: ServerShown by 2,
+    rule_4_left_out_shown_to_the_stack_is_noticed: ServerShown by 13,
     rule_5_left_out_next_hop_is_noticed: NextHop by 0,
     rule_6_left_out_is_noticed: Resend by 0,
     rule_7_left_out_is_noticed: Refill by 0,

@@ -8,6 +8,7 @@ use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 use crate::segment::Seg;
+use crate::streams::Pings;
 use crate::tcp::before;
 
 /// Segments that are kept.
@@ -16,6 +17,7 @@ const KEPT: usize = 16;
 /// Has an ear on the wire.
 #[derive(Debug, Default)]
 pub(crate) struct Replayer {
+    pings: Pings,
     kept: VecDeque<Seg>,
     /// Behind the client's furthest byte, and its latest acknowledgement.
     next: u32,
@@ -26,8 +28,8 @@ pub(crate) struct Replayer {
 }
 
 impl Replayer {
-    pub(crate) fn new(iss: u32) -> Self {
-        Self { next: iss, ..Self::default() }
+    pub(crate) fn new(iss: u32, pings: Pings) -> Self {
+        Self { pings, next: iss, ..Self::default() }
     }
 
     /// The client sends.
@@ -38,7 +40,7 @@ impl Replayer {
         }
         self.ack = segment.ack;
         // A RST counts whatever its age.
-        if segment.payload.len() <= 2 && !segment.has(flags::RST) {
+        if segment.payload.len() <= self.pings.request_bytes() && !segment.has(flags::RST) {
             self.kept.truncate(KEPT - 1);
             self.kept.push_front(segment.clone());
         }

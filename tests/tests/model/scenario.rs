@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 
+use crate::streams::Pings;
+
 /// One step of an application's plan; the next begins when it is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
@@ -80,6 +82,10 @@ pub(crate) struct Scenario {
     pub(crate) silence_secs_max: u32,
     /// Whether segments have timestamps. Without, nothing is old but by its numbers.
     pub(crate) timestamps: bool,
+    /// How long heartbeats are.
+    pub(crate) pings: Pings,
+    /// Bytes that the server sends before CONNACK; 0: none.
+    pub(crate) handshake_bytes: usize,
     /// How far before 2^32 each stream begins.
     pub(crate) before_wrap: [u32; 2],
 }
@@ -103,6 +109,8 @@ pub(crate) fn scenarios(acts_max: usize) -> impl Strategy<Value = Scenario> {
                 path_mtu,
                 silence_secs_max,
                 timestamps: has_timestamps(seed),
+                pings: pings(seed),
+                handshake_bytes: handshake_bytes(seed),
                 before_wrap,
             })
         },
@@ -144,6 +152,22 @@ fn publish() -> impl Strategy<Value = Act> {
         1 => 900_000..1_048_577_usize,
     ];
     (bytes, 1..4_usize).prop_map(|(bytes, pieces)| Act::Publish { bytes, pieces })
+}
+
+/// Half of the runs have MQTT alone.
+fn pings(seed: u64) -> Pings {
+    let dice = (seed >> 40) as usize;
+    if dice.is_multiple_of(2) { Pings::PLAIN } else { Pings::ALL[dice / 2 % Pings::ALL.len()] }
+}
+
+/// A third of the runs begin with a handshake, of some segments now and then.
+fn handshake_bytes(seed: u64) -> usize {
+    let dice = (seed >> 20) as usize;
+    match dice % 9 {
+        0 | 1 => 1 + dice / 9 % 300,
+        2 => 1 + dice / 9 % 6_000,
+        _ => 0,
+    }
 }
 
 /// One path in four gets a small MTU. Taken from the seed, so that the runs by which other rules are

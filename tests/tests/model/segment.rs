@@ -5,6 +5,8 @@ use std::fmt;
 use push_common::mac::Mac;
 use push_common::segment::{self, flags};
 
+use crate::streams::Pings;
+
 /// Scale of every window field, as both ends have agreed on.
 pub(crate) const WINDOW_SHIFT: u32 = 6;
 
@@ -66,7 +68,7 @@ impl Seg {
     }
 
     /// What the splice is told of it.
-    pub(crate) fn facts(&self) -> segment::Segment {
+    pub(crate) fn facts(&self, pings: Pings) -> segment::Segment {
         let whole = self.fragment.is_none();
         segment::Segment {
             seq: self.seq,
@@ -74,8 +76,8 @@ impl Seg {
             payload_bytes: self.payload.len() as u32,
             window: self.window,
             flags: self.flags,
-            pingreq: whole && self.payload == push_common::splice::PINGREQ,
-            verified: whole && !self.corrupt && self.payload.len() <= 2,
+            pingreq: whole && self.payload == pings.request(),
+            verified: whole && !self.corrupt && self.payload.len() <= pings.request_bytes(),
             options_known: true,
             plain: whole && self.sack.is_empty(),
             plain_or_sack: whole,
@@ -88,12 +90,12 @@ impl Seg {
         }
     }
 
-    /// Shifts its numbers by `delta` as the rewrite does.
-    pub(crate) fn shifted(mut self, delta: u32) -> Self {
-        self.seq = self.seq.wrapping_add(delta);
-        self.ack = self.ack.wrapping_add(delta);
+    /// Shifts its numbers as the rewrite does: SACK blocks by as much as the acknowledgement.
+    pub(crate) fn shifted(mut self, seq_shift: u32, ack_shift: u32) -> Self {
+        self.seq = self.seq.wrapping_add(seq_shift);
+        self.ack = self.ack.wrapping_add(ack_shift);
         for (first, end) in &mut self.sack {
-            (*first, *end) = (first.wrapping_add(delta), end.wrapping_add(delta));
+            (*first, *end) = (first.wrapping_add(ack_shift), end.wrapping_add(ack_shift));
         }
         self
     }

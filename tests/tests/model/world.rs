@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use push_common::slot::SlotView;
-use push_common::splice::PINGRESP;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -19,7 +18,7 @@ use crate::reassembly::Reassembly;
 use crate::replay::Replayer;
 use crate::scenario::{Ending, Faults, Scenario};
 use crate::segment::{Fragment, Seg};
-use crate::streams::{CONNACK, CONNECT, Streams};
+use crate::streams::{CONNACK, CONNECT, Pings, Streams};
 use crate::tcp::Tcp;
 
 const WIRE_LATENCY_US: u64 = 5_000;
@@ -58,6 +57,8 @@ enum Later {
     Decide(Seg, SlotView),
     PublishRx(u64),
     PublishTx(u64),
+    /// The handshake is over.
+    Register,
     /// An ICMP error reaches the server's host: the number quoted, and the payload that fits.
     TooBig(u32, usize),
 }
@@ -89,6 +90,9 @@ struct World {
     now: u64,
     client: Side,
     server: Side,
+    pings: Pings,
+    /// What the server says before CONNACK, as a handshake of a layer around MQTT does.
+    handshake_bytes: usize,
     hooks: Hooks,
     hops: Hops,
     wire: [Link; 2],
@@ -156,7 +160,7 @@ impl World {
         let mut side = |iss, irs, acts: &[_]| Side {
             tcp: Tcp::new(iss, irs, room[rng.random_range(0..room.len())], scenario.timestamps),
             reassembly: Reassembly::default(),
-            todos: todos(acts, || rng.random_range(0..300_000)),
+            todos: todos(acts, scenario.pings, || rng.random_range(0..300_000)),
             next: 0,
             deaf_until: 0,
         };
@@ -170,7 +174,9 @@ impl World {
             now: 0,
             client,
             server,
-            hooks: Hooks::new(scenario.silence_secs_max),
+            pings: scenario.pings,
+            handshake_bytes: scenario.handshake_bytes,
+            hooks: Hooks::new(scenario.silence_secs_max, scenario.pings),
             hops: Hops::new(scenario.seed),
             wire: link(scenario.wire, WIRE_LATENCY_US),
             host: [
@@ -178,12 +184,12 @@ impl World {
                 Link::new(Faults { fragment: 0, ..host }, HOST_LATENCY_US),
                 Link::new(host, HOST_LATENCY_US),
             ],
-            replayer: Replayer::new(iss[0]),
+            replayer: Replayer::new(iss[0], scenario.pings),
             replay: scenario.wire.replay,
             later: BTreeMap::new(),
             serial: 0,
-            streams: Streams::default(),
-            parser: Parser::default(),
+            streams: Streams::new(scenario.pings),
+            parser: Parser::new(scenario.pings),
             answers: Vec::new(),
             in_frame: false,
             path_mtu: scenario.path_mtu,
@@ -240,6 +246,10 @@ impl World {
                 }
                 Some(Later::PublishTx(tx)) => {
                     self.hooks.tx = self.hooks.tx.max(tx);
+                    Ok(())
+                }
+                Some(Later::Register) => {
+                    self.register();
                     Ok(())
                 }
                 Some(Later::TooBig(seq, payload_bytes)) => {
@@ -369,7 +379,7 @@ impl World {
             self.streams.server_read(&read)?;
             self.server_parses(&read)?;
         }
-        if !self.in_frame && !self.answers.is_empty() {
+        if !self.in_frame && !self.answers.is_empty() && self.hooks.is_registered() {
             let answers = std::mem::take(&mut self.answers);
             self.server_writes(&answers, true);
         }
@@ -397,11 +407,14 @@ impl World {
         let before = self.parser.parsed;
         while let Some(packet) = self.parser.next()? {
             match packet {
-                Packet::Connect => {
-                    self.hooks.register(self.parser.parsed);
-                    self.answers.extend(CONNACK);
+                Packet::Connect if self.handshake_bytes > 0 => {
+                    let handshake = vec![b'h'; self.handshake_bytes];
+                    self.server_writes(&handshake, true);
+                    let nap = self.nap();
+                    self.do_later(nap, Later::Register);
                 }
-                Packet::Ping => self.answers.extend(PINGRESP),
+                Packet::Connect => self.register(),
+                Packet::Ping => self.answers.extend(self.pings.response()),
                 Packet::Frame => {}
             }
         }
@@ -410,6 +423,13 @@ impl World {
             self.do_later(nap, Later::PublishRx(self.parser.parsed));
         }
         Ok(())
+    }
+
+    fn register(&mut self) {
+        self.hooks.register(self.parser.parsed, self.server.tcp.written());
+        self.hooks.tx = self.server.tcp.written();
+        // Ahead of answers to what came behind CONNECT.
+        self.answers.splice(0..0, CONNACK);
     }
 
     fn client_writes(&mut self, bytes: &[u8]) {

@@ -292,7 +292,7 @@ fn truncated_packets_never_pass_untranslated(rig: &mut Rig, ipv6: bool) {
 
 /// A number of `segment` as it must leave.
 fn shifted(number: u32, segment: &Bytes, world: &World) -> u32 {
-    let delta = world.flow.delta();
+    let delta = world.flow.delta_in();
     number.wrapping_add(if segment.way == Way::Egress { delta } else { delta.wrapping_neg() })
 }
 

@@ -39,7 +39,7 @@ fn first_fragments_are_shifted_and_their_datagrams_stay_right(rig: &mut Rig, ipv
                 assert_eq!(outcome.verdict, Verdict::Next);
                 outcome.assert_counted(&[Counter::Translated, Counter::Fragment]);
                 let whole = read_right(&put_together(&outcome.packet, &last));
-                let delta = world.flow.delta();
+                let delta = world.flow.delta_in();
                 let is_egress = segment.way == Way::Egress;
                 let shift = if is_egress { delta } else { delta.wrapping_neg() };
                 let numbers = [segment.seq, segment.ack].map(|number| number.wrapping_add(shift));

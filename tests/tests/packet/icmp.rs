@@ -407,25 +407,34 @@ fn a_wrong_checksum_stays_wrong(rig: &mut Rig, ipv6: bool) {
     }
 }
 
+/// An error about a segment of either side.
+pub(crate) fn quoted_numbers_are_shifted(rig: &mut Rig, world: &World) {
+    for segment in segments(world, 100) {
+        assert_shifted(world, rig, &segment, &IcmpError::about(&segment));
+    }
+}
+
 /// One of the server as it is on the wire (C-space), whose error comes in, and one of the client as the
 /// stack knows it (S-space), whose error goes out.
 fn segments(world: &World, payload_bytes: usize) -> [Bytes; 2] {
-    let delta = world.flow.delta();
+    let (delta_in, delta_out) = (world.flow.delta_in(), world.flow.delta_out());
     let wire = world.server();
-    let (seq, ack) = (wire.seq.wrapping_add(delta), wire.ack.wrapping_add(delta));
+    let (seq, ack) = (wire.seq.wrapping_add(delta_out), wire.ack.wrapping_add(delta_in));
     let payload = vec![0x5A; payload_bytes];
     let options = timestamps(70, 9);
     let server = Bytes { seq, ack, payload: payload.clone(), options: options.clone(), ..wire };
     let stack = world.client();
-    let (seq, ack) = (stack.seq.wrapping_sub(delta), stack.ack.wrapping_sub(delta));
+    let (seq, ack) = (stack.seq.wrapping_sub(delta_in), stack.ack.wrapping_sub(delta_out));
     [server, Bytes { seq, ack, payload, options, ..stack }]
 }
 
 /// The quoted numbers as they must come out.
 fn expected(world: &World, segment: &Bytes) -> (u32, u32) {
-    let delta = world.flow.delta();
-    let shift = if segment.way == Way::Egress { delta.wrapping_neg() } else { delta };
-    (segment.seq.wrapping_add(shift), segment.ack.wrapping_add(shift))
+    let (delta_in, delta_out) = (world.flow.delta_in(), world.flow.delta_out());
+    match segment.way {
+        Way::Egress => (segment.seq.wrapping_sub(delta_out), segment.ack.wrapping_sub(delta_in)),
+        Way::Ingress => (segment.seq.wrapping_add(delta_in), segment.ack.wrapping_add(delta_out)),
+    }
 }
 
 #[track_caller]

@@ -11,6 +11,7 @@ mod next_hop;
 
 mod rig;
 mod timestamps;
+mod websocket;
 mod world;
 
 /// Makes a test of each function, for IPv4 and for IPv6.

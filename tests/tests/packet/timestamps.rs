@@ -51,7 +51,7 @@ fn old_segments_are_dropped_after_an_answer(rig: &mut Rig, ipv6: bool) {
         let reset = Bytes { flags: flags::RST, options: timestamps(OLD, 9), ..world.client() };
         let outcome = world.run(rig, &reset);
         outcome.assert_counted(&[Counter::Translated]);
-        assert_eq!(read_right(&outcome.packet).seq, reset.seq.wrapping_sub(world.flow.delta()));
+        assert_eq!(read_right(&outcome.packet).seq, reset.seq.wrapping_sub(world.flow.delta_in()));
     }
 }
 

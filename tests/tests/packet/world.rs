@@ -2,6 +2,7 @@
 //! CONNACK sent and acknowledged, `n` pings answered. Both streams begin close below 2^32.
 
 use push_common::flow::{Flow, bits};
+use push_common::heartbeat::{Heartbeat, form};
 use push_common::segment::flags;
 use push_common::slot::{Slot, state};
 
@@ -30,7 +31,12 @@ pub(crate) struct World {
 impl World {
     /// After `n` pings, the last one acknowledged.
     pub(crate) fn new(ipv6: bool, n: u32) -> Self {
-        let mut flow = Flow::new(0, 7);
+        Self::with(Heartbeat::PLAIN, ipv6, n)
+    }
+
+    /// The same of a client whose heartbeats look like this.
+    pub(crate) fn with(heartbeat: Heartbeat, ipv6: bool, n: u32) -> Self {
+        let mut flow = Flow::new(0, 7, heartbeat, 0);
         flow.n = n;
         (flow.rx_base, flow.tx_base) = (RX_BASE, TX_BASE);
         flow.ingress_nxt = RX_BASE.wrapping_add(RX);
@@ -55,20 +61,25 @@ impl World {
 
     /// The same with the last of them not acknowledged.
     pub(crate) fn pending(ipv6: bool, n: u32) -> Self {
-        let mut world = Self::new(ipv6, n);
-        world.flow.bits |= bits::PENDING;
-        world.flow.req_pos = world.client_nxt().wrapping_sub(2);
-        world.flow.resp_pos = world.server_nxt().wrapping_sub(2);
-        world
+        Self::new(ipv6, n).and_pending()
+    }
+
+    /// The last ping is not acknowledged.
+    pub(crate) fn and_pending(mut self) -> Self {
+        let heartbeat = self.flow.heartbeat;
+        self.flow.bits |= bits::PENDING;
+        self.flow.req_pos = self.client_nxt().wrapping_sub(heartbeat.request_bytes());
+        self.flow.resp_pos = self.server_nxt().wrapping_sub(heartbeat.response_bytes());
+        self
     }
 
     /// C-space: where the client goes on, and the server.
     pub(crate) fn client_nxt(&self) -> u32 {
-        RX_BASE.wrapping_add(RX).wrapping_add(self.flow.delta())
+        RX_BASE.wrapping_add(RX).wrapping_add(self.flow.delta_in())
     }
 
     pub(crate) fn server_nxt(&self) -> u32 {
-        TX_BASE.wrapping_add(TX).wrapping_add(self.flow.delta())
+        TX_BASE.wrapping_add(TX).wrapping_add(self.flow.delta_out())
     }
 
     /// A bare ACK of the client for all that there is.
@@ -78,7 +89,11 @@ impl World {
 
     pub(crate) fn ping(&self) -> Bytes {
         let flags = flags::ACK | flags::PSH;
-        Bytes { flags, payload: vec![0xC0, 0x00], ..self.client() }
+        let payload = match self.flow.heartbeat.form() {
+            form::WEBSOCKET => frame([1, 2, 3, 4], [0xC0, 0x00]),
+            _ => vec![0xC0, 0x00],
+        };
+        Bytes { flags, payload, ..self.client() }
     }
 
     /// A bare ACK of the server's stack (S-space).
@@ -95,4 +110,10 @@ impl World {
         let slot = Slot { last_seen: now_ns() - 1, ..self.slot };
         rig.run(way, packet, key(self.ipv6), self.flow, slot, self.gso_bytes)
     }
+}
+
+/// A WebSocket frame of a client: a whole binary message of two bytes.
+pub(crate) fn frame(mask: [u8; 4], message: [u8; 2]) -> Vec<u8> {
+    let [a, b, c, d] = mask;
+    vec![0x82, 0x82, a, b, c, d, message[0] ^ a, message[1] ^ b]
 }

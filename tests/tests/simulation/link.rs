@@ -65,10 +65,6 @@ impl Link {
         self.said.len() + self.output.len()
     }
 
-    pub(crate) fn is_websocket(&self) -> bool {
-        self.frames.is_some()
-    }
-
     /// Sends what was said, or the beginning of it.
     pub(crate) fn flush_some(&mut self, rng: &mut SmallRng) {
         self.wrap_said();

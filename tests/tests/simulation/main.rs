@@ -154,7 +154,6 @@ noticed! {
         a_session_that_stays_on_disk_is_noticed: SessionRemoved,
         a_move_that_loses_what_a_socket_has_not_taken_is_noticed: UnsentMoves,
         what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
-        a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,
         a_door_that_promises_too_early_is_noticed: DoorWaits,
         a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,
         a_receiver_that_is_away_and_not_followed_is_noticed: SlipOfAbsent,

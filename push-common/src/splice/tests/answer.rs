@@ -19,7 +19,7 @@ fn quiescent_ping_is_turned_around() {
 #[test]
 fn pings_are_answered_on_and_on_across_the_wrap() {
     let world = World::after_pings(200);
-    assert_eq!(world.flow.delta(), 400);
+    assert_eq!(world.flow.delta_in(), 400);
     assert_eq!(world.flow.ingress_nxt, RX_BASE.wrapping_add(RX));
     assert_eq!(world.flow.egress_nxt, TX_BASE.wrapping_add(TX));
 }
@@ -30,7 +30,7 @@ fn delta_wraps_with_the_number_circle() {
     world.flow.n = u32::MAX;
     let decision = world.answered_ping();
     assert_eq!(decision.seq, TX_BASE.wrapping_add(TX).wrapping_sub(2));
-    assert_eq!(world.flow.delta(), 0);
+    assert_eq!(world.flow.delta_in(), 0);
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn rule_2_repeated_ping_is_declined_and_maps_to_old_bytes() {
     world.answered_ping();
     let decision = world.ingress(ping);
     assert_eq!(decision.counter, Some(Counter::Pending));
-    assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 2));
-    let seen_by_stack = ping.seq.wrapping_sub(decision.delta);
+    assert_eq!((decision.verdict, decision.seq_delta), (Verdict::Translate, 2));
+    let seen_by_stack = ping.seq.wrapping_sub(decision.seq_delta);
     assert_eq!(seen_by_stack.wrapping_add(2), RX_BASE.wrapping_add(RX), "old bytes");
     assert_eq!(world.flow.ingress_nxt, RX_BASE.wrapping_add(RX));
 }
@@ -116,7 +116,7 @@ fn rule_3_answers_again_when_passed_bytes_are_parsed() {
     let mut world = World::after_pings(3);
     let data = world.client_data(100);
     let decision = world.ingress(data);
-    assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 6));
+    assert_eq!((decision.verdict, decision.seq_delta), (Verdict::Translate, 6));
     world.slot.rx += 100;
     world.answered_ping();
 }

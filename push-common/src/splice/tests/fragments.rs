@@ -7,7 +7,7 @@ fn rule_16_fragment_counts_as_the_longest_datagram() {
     let mut world = World::after_pings(3);
     let fragment = world.client_fragment(8);
     let decision = world.ingress(fragment);
-    assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 6));
+    assert_eq!((decision.verdict, decision.seq_delta), (Verdict::Translate, 6));
     assert_eq!(decision.counter, Some(Counter::Fragment));
     let place = RX_BASE.wrapping_add(RX);
     assert_eq!(world.flow.ingress_nxt, place.wrapping_add(FRAGMENTED_BYTES_MAX));

@@ -123,7 +123,7 @@ fn rule_10_fin_and_rst_are_translated() {
     let mut world = World::after_pings(2);
     let fin = Segment { flags: flags::FIN | flags::ACK, ..world.server_ack() };
     let decision = world.egress(fin);
-    assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 4));
+    assert_eq!((decision.verdict, decision.seq_delta), (Verdict::Translate, 4));
     assert_eq!(world.flow.egress_nxt, TX_BASE.wrapping_add(TX + 1));
     let reset = Segment { flags: flags::RST | flags::ACK, ..world.bare_ack(world.server_nxt()) };
     assert_eq!(world.ingress(reset).verdict, Verdict::Translate);

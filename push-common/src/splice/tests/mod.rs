@@ -3,12 +3,14 @@
 
 mod answer;
 mod fragments;
+mod lengths;
 mod life;
 mod pending;
 mod probes;
 mod timestamps;
 
 use super::*;
+use crate::heartbeat::Heartbeat;
 use crate::ping_rate::PingRate;
 use crate::segment::FRAGMENTED_BYTES_MAX;
 
@@ -52,7 +54,12 @@ impl World {
             heartbeat_ns: NOW.0 - 1_000_000_000,
             silence_secs_max: 0,
         };
-        Self { flow: Flow::new(1, 3), slot, pace: PingRate::default().pace(0), now: NOW }
+        Self {
+            flow: Flow::new(1, 3, Heartbeat::PLAIN, 0),
+            slot,
+            pace: PingRate::default().pace(0),
+            now: NOW,
+        }
     }
 
     /// A world with `n` answered and acknowledged pings.
@@ -86,12 +93,12 @@ impl World {
 
     /// The client's next sequence number, if it has nothing in flight.
     fn client_nxt(&self) -> u32 {
-        RX_BASE.wrapping_add(self.slot.rx).wrapping_add(self.flow.delta())
+        RX_BASE.wrapping_add(self.slot.rx).wrapping_add(self.flow.delta_in())
     }
 
     /// What a client acknowledges that has received everything.
     fn server_nxt(&self) -> u32 {
-        TX_BASE.wrapping_add(self.slot.tx).wrapping_add(self.flow.delta())
+        TX_BASE.wrapping_add(self.slot.tx).wrapping_add(self.flow.delta_out())
     }
 
     fn connack(&self) -> Segment {

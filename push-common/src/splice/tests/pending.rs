@@ -10,14 +10,14 @@ fn rule_6_bare_ack_leaves_as_the_pending_pingresp() {
     assert_eq!(decision.verdict, Verdict::Resend);
     assert_eq!(decision.counter, Some(Counter::Resent));
     assert_eq!(decision.seq, world.flow.resp_pos);
-    assert_eq!(decision.delta, 2);
+    assert_eq!((decision.seq_delta, decision.ack_delta), (0, 2));
 }
 
 #[test]
 fn rule_6_bare_ack_is_only_translated_when_nothing_is_pending() {
     let mut world = World::after_pings(1);
     let decision = world.egress(world.server_ack());
-    assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 2));
+    assert_eq!((decision.verdict, decision.seq_delta), (Verdict::Translate, 2));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn rule_9_ack_that_tells_something_is_passed() {
     ] {
         let mut world = World { flow: world.flow, slot: world.slot, ..world };
         let decision = world.ingress(news);
-        assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 2), "{news:?}");
+        assert_eq!((decision.verdict, decision.seq_delta), (Verdict::Translate, 2), "{news:?}");
     }
 }
 

@@ -23,11 +23,19 @@ fn the_servers_probe_and_its_answer_pass_and_the_next_ping_is_answered() {
         for bytes in [0, 1] {
             let decision = world.egress(server_probe(&world, bytes));
             let passes = if n == 0 { Verdict::Pass } else { Verdict::Translate };
-            assert_eq!((decision.verdict, decision.delta), (passes, 2 * n), "{n} pings, {bytes}");
+            assert_eq!(
+                (decision.verdict, decision.seq_delta),
+                (passes, 2 * n),
+                "{n} pings, {bytes}"
+            );
             // The stack waits for this one, though it tells nothing new.
             let answer = world.bare_ack(world.server_nxt());
             let decision = world.ingress(answer);
-            assert_eq!((decision.verdict, decision.delta), (passes, 2 * n), "{n} pings, {bytes}");
+            assert_eq!(
+                (decision.verdict, decision.seq_delta),
+                (passes, 2 * n),
+                "{n} pings, {bytes}"
+            );
         }
         world.answered_ping();
         let ack = world.ack_of_pingresp();
@@ -60,10 +68,18 @@ fn the_clients_probe_and_its_answer_pass_and_the_next_ping_is_answered() {
         for bytes in [0, 1] {
             let decision = world.ingress(client_probe(&world, bytes));
             let passes = if n == 0 { Verdict::Pass } else { Verdict::Translate };
-            assert_eq!((decision.verdict, decision.delta), (passes, 2 * n), "{n} pings, {bytes}");
+            assert_eq!(
+                (decision.verdict, decision.seq_delta),
+                (passes, 2 * n),
+                "{n} pings, {bytes}"
+            );
             let answer = world.server_ack();
             let decision = world.egress(answer);
-            assert_eq!((decision.verdict, decision.delta), (passes, 2 * n), "{n} pings, {bytes}");
+            assert_eq!(
+                (decision.verdict, decision.seq_delta),
+                (passes, 2 * n),
+                "{n} pings, {bytes}"
+            );
         }
         world.answered_ping();
     }

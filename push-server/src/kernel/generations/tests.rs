@@ -1,9 +1,11 @@
+use push_common::heartbeat::Heartbeat;
+
 use super::*;
 
 const NOW: u32 = 10_000;
 
 fn flow(n: u32, stack_secs: u32) -> Flow {
-    Flow { n, stack_secs, ..Flow::new(0, 0) }
+    Flow { n, stack_secs, ..Flow::new(0, 0, Heartbeat::PLAIN, 0) }
 }
 
 #[test]

@@ -84,6 +84,7 @@ pub(crate) struct EndedConnection {
 pub(crate) struct DepartingClient<S> {
     pub(crate) socket: S,
     pub(crate) transport: Transport,
+    pub(crate) sent_bytes: u64,
     pub(crate) connect_number: ConnectNumber,
     /// `None`: its CONNECT was accepted.
     pub(crate) pending: Option<PendingClient>,
@@ -150,12 +151,12 @@ impl<P: Ports> Client<P> {
     /// Leaves for the shard of its session, before its first byte was sent.
     pub(crate) fn depart(self) -> DepartingClient<SocketOf<P>> {
         debug_assert!(self.is_quiet(), "an operation of this ring would follow it");
-        let Self { socket, transport, connect_number, phase, .. } = self;
+        let Self { socket, transport, sent_bytes, connect_number, phase, .. } = self;
         let pending = match phase {
             Phase::Handshake(pending) => Some(pending),
             _ => None,
         };
-        DepartingClient { socket, transport, connect_number, pending }
+        DepartingClient { socket, transport, sent_bytes, connect_number, pending }
     }
 
     /// What operations on its socket, and work that is begun for it, know it by.

@@ -44,6 +44,8 @@ pub(crate) struct Adoption<S> {
     pub(crate) arrival: Arrival,
     /// With what it still owes to the client.
     pub(crate) transport: Transport,
+    /// Bytes that the socket has accepted.
+    pub(crate) sent_bytes: u64,
     pub(crate) connect_number: ConnectNumber,
 }
 

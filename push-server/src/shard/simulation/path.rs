@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use push_common::clock::Monotonic;
 
 use super::wire::MemorySocket;
-use crate::shard::ports::{Liveness, Unarmed};
+use crate::shard::ports::{Liveness, Registration, Unarmed};
 
 /// A shard's slots.
 #[derive(Debug)]
@@ -72,18 +72,16 @@ impl Liveness for MemoryPath {
     fn register(
         &mut self,
         _socket: &MemorySocket,
-        _local: SocketAddr,
-        peer: SocketAddr,
-        _ping_interval_ns: u32,
-        rx: u64,
+        registration: &Registration,
         now: Monotonic,
     ) -> Result<MemorySlot, Unarmed> {
+        assert!(registration.heartbeat.is_known(), "the programs do not know it");
         let index = self.slots.iter().position(Option::is_none).ok_or(Unarmed::NoSlot)?;
         self.slots[index] = Some(Line {
-            peer,
+            peer: registration.peer,
             state: Cell::new(State::Held),
-            rx: Cell::new(rx),
-            tx: Cell::new(0),
+            rx: Cell::new(registration.rx),
+            tx: Cell::new(registration.tx),
             last_seen: Cell::new(now),
             pings: Cell::new(0),
         });

@@ -1,6 +1,5 @@
 //! The ports of this machine: the ring, the kernel path, `CLOCK_MONOTONIC` and the system's randomness.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use push_common::clock::Monotonic;
@@ -8,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::wire::RingWire;
 use crate::kernel::{self, ShardPath, SlotRef};
-use crate::shard::ports::{Clock, Liveness, Ports, Randomness, Unarmed};
+use crate::shard::ports::{Clock, Liveness, Ports, Randomness, Registration, Unarmed};
 
 /// This machine.
 #[derive(Debug)]
@@ -54,13 +53,13 @@ impl Liveness for ShardPath {
     fn register(
         &mut self,
         socket: &OwnedFd,
-        local: SocketAddr,
-        peer: SocketAddr,
-        ping_interval_ns: u32,
-        rx: u64,
+        registration: &Registration,
         now: Monotonic,
     ) -> Result<SlotRef, Unarmed> {
-        Ok(Self::register(self, socket.as_fd(), local, peer, ping_interval_ns, rx, now)?)
+        let Registration { local, peer, heartbeat, ping_interval_ns, rx, tx } = *registration;
+        let registration =
+            kernel::Registration { local, peer, heartbeat, ping_interval_ns, rx, tx };
+        Ok(Self::register(self, socket.as_fd(), &registration, now)?)
     }
 
     fn arm(&self, socket: &OwnedFd, slot: &mut SlotRef, now: Monotonic) -> Result<(), Unarmed> {

@@ -72,10 +72,11 @@ impl<P: Ports> Shard<P> {
             self.question(index);
             return;
         }
-        let DepartingClient { socket, transport, connect_number, pending } = self.depart(index);
+        let DepartingClient { socket, transport, sent_bytes, connect_number, pending } =
+            self.depart(index);
         if let Some(pending) = pending {
             let arrival = Arrival::Questioned(pending);
-            let adoption = Adoption { socket, arrival, transport, connect_number };
+            let adoption = Adoption { socket, arrival, transport, sent_bytes, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
     }
@@ -130,19 +131,21 @@ impl<P: Ports> Shard<P> {
             self.serve(index, connecting);
             return;
         }
-        let DepartingClient { socket, transport, connect_number, .. } = self.depart(index);
+        let DepartingClient { socket, transport, sent_bytes, connect_number, .. } =
+            self.depart(index);
         let arrival = Arrival::Admitted(connecting);
-        let adoption = Adoption { socket, arrival, transport, connect_number };
+        let adoption = Adoption { socket, arrival, transport, sent_bytes, connect_number };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
     /// Takes over a client that another shard has accepted. It has a place already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
-        let Adoption { socket, arrival, transport, connect_number } = adoption;
+        let Adoption { socket, arrival, transport, sent_bytes, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.agenda.now() };
                 let index = self.add_client(socket, transport, connect_number, phase);
+                self.clients[index].count_sent(sent_bytes as usize);
                 if self.stop.has_begun() {
                     self.turn_away(index, &connecting);
                 } else {
@@ -155,6 +158,7 @@ impl<P: Ports> Shard<P> {
                 let deadline = pending.deadline();
                 let phase = Phase::Handshake(pending);
                 let index = self.add_client(socket, transport, connect_number, phase);
+                self.clients[index].count_sent(sent_bytes as usize);
                 self.arm_client_timer(index, deadline);
                 if self.stop.has_begun() {
                     self.close_for_stop(index);

@@ -18,7 +18,7 @@ use crate::shard::liveness::Applicant;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::sessions::{EndedSession, NoPlace, Presence};
-use crate::transport::{Goodbye, Heartbeat};
+use crate::transport::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
@@ -248,12 +248,10 @@ impl<P: Ports> Shard<P> {
         let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
         let applicant = Applicant {
             socket: &client.socket,
-            heartbeat: match is_left_out(Rule::FramedUnarmed) {
-                true => Some(Heartbeat::PLAIN),
-                false => client.transport.heartbeat(),
-            },
+            heartbeat: client.transport.heartbeat(),
             ping_interval_ns: pace.interval_ns,
             rx,
+            tx: (!client.output.is_sending()).then_some(client.sent_bytes()),
         };
         client.slot = self.path.register(&applicant, self.agenda.now(), self.here.counters());
     }

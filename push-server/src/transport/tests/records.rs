@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::transport::end::Ended;
-use crate::transport::heartbeat::Heartbeat;
+use push_common::heartbeat::Heartbeat;
 
 /// What a client begins with, and the server's answer.
 const HELLO: &[u8] = b"hello, what are you?";
@@ -97,11 +97,8 @@ impl Records {
     }
 
     pub(in crate::transport) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
-        let more = (HEADER_BYTES + CHECK_BYTES) as u16;
-        self.has_begun.then(|| Heartbeat {
-            ping_bytes: inside.ping_bytes + more,
-            pong_bytes: inside.pong_bytes + more,
-        })
+        let more = (HEADER_BYTES + CHECK_BYTES) as u8;
+        self.has_begun.then(|| inside.lengthened(more, more))
     }
 
     pub(in crate::transport) fn is_whole(&self) -> bool {

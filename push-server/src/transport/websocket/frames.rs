@@ -19,8 +19,8 @@ const CONTROL_BYTES_MAX: u64 = 125;
 /// Bytes of the longest payload of any frame: the highest bit must be 0 [RFC 6455, 5.2].
 const FRAME_BYTES_MAX: u64 = i64::MAX as u64;
 
-/// Bytes of the shortest header, mask excluded [RFC 6455, 5.2]: that of payloads below 126 bytes.
-pub(super) const FRAME_HEADER_BYTES_MIN: u16 = 2;
+/// The shortest header of a frame without its mask [RFC 6455, 5.2]: of payloads below 126 bytes.
+pub(super) const FRAME_HEADER_BYTES_MIN: u8 = 2;
 
 /// Bytes of a mask [RFC 6455, 5.3].
 pub(super) const MASK_BYTES: usize = 4;
@@ -85,9 +85,9 @@ impl Frames {
         }
     }
 
-    /// Whether no frame is incomplete. A message may be: more frames may follow.
+    /// Whether no frame has come in part, and no message: between its frames there can be no other.
     pub(super) fn is_whole(&self) -> bool {
-        self.header_len == 0 && self.payload.is_none()
+        self.header_len == 0 && self.payload.is_none() && !self.is_fragmented
     }
 
     /// Parses the next frame's header, as soon as it is complete.

@@ -15,12 +15,12 @@ mod upgrade;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
+use push_common::heartbeat::Heartbeat;
 use push_common::ping_rate::PingPace;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use super::end::{Ended, Goodbye};
-use super::heartbeat::Heartbeat;
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
 use upgrade::UpgradeAnswer;
 
@@ -145,16 +145,17 @@ impl WebSocket {
         }
     }
 
-    /// The length of a heartbeat in a frame: the client's has a mask, the server's none.
+    /// What a heartbeat is in a frame: a client's has a mask, the server's none.
     pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
         let Stage::Open(_) = self.stage else { return None };
-        Some(Heartbeat {
-            ping_bytes: inside.ping_bytes + FRAME_HEADER_BYTES_MIN + MASK_BYTES as u16,
-            pong_bytes: inside.pong_bytes + FRAME_HEADER_BYTES_MIN,
-        })
+        if inside == Heartbeat::PLAIN {
+            return Some(Heartbeat::WEBSOCKET);
+        }
+        let request_bytes = FRAME_HEADER_BYTES_MIN + MASK_BYTES as u8;
+        Some(inside.lengthened(request_bytes, FRAME_HEADER_BYTES_MIN))
     }
 
-    /// Whether no frame is incomplete.
+    /// Whether no frame and no message has come in part.
     pub(super) fn is_whole(&self) -> bool {
         matches!(&self.stage, Stage::Open(frames) if frames.is_whole())
     }
