@@ -198,6 +198,8 @@ counters! {
     limit_mailbox,
     /// `push_limits_hit_total{limit="letters"}`: publisher paused.
     limit_letters,
+    /// `push_limits_hit_total{limit="owners"}`: a session stays where it is.
+    limit_owners,
     /// `push_limits_hit_total{limit="store"}`: publishers paused.
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.

@@ -5,8 +5,8 @@
 //! that the same code runs on the ring and the kernel path, which `thread` binds, and in memory, which is
 //! `simulation`.
 //!
-//! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads
-//! no further than CONNECT, then hands socket and request to the session's shard. So a session and
+//! A client's session lives with the shard that its client id hashes to, unless it has moved (`owners`). Any
+//! shard accepts; it reads no further than CONNECT, then hands socket and request to the session's shard. So a session and
 //! its connection are always together, and a take-over is a local matter. Messages travel between
 //! shards by mailbox, only to shards with a subscriber; of a group that shares a subscription, to the
 //! shard of the one member whose turn it is.
@@ -24,6 +24,7 @@ mod journal;
 mod liveness;
 pub mod mutant;
 mod notices;
+mod owners;
 mod ports;
 mod post;
 mod publish;
@@ -46,6 +47,7 @@ pub(crate) use journal::{
     CHANGES_MAX, STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
     UNREMOVED_MAX,
 };
+pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
 pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, probe_bind};
@@ -55,7 +57,7 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
-use crate::store::{Recovered, Store};
+use crate::store::{Recovered, RecoveredSession, Store};
 use answers::Questions;
 use entrance::Entrance;
 use journal::{Completions, SharedJournal, Waiters};
@@ -147,13 +149,18 @@ impl Shared {
         for will in wills {
             // They are in the order of their numbers. A will whose session is gone goes to any.
             let found = sessions.binary_search_by_key(&will.session, |session| session.number);
-            let home = found.map_or(0, |at| self.home_of(&sessions[at].record.client_id));
+            let home = found.map_or(0, |at| self.first_home_of(&sessions[at]));
             by_shard[usize::from(home)].wills.push(will);
         }
         for session in sessions {
-            by_shard[usize::from(self.home_of(&session.record.client_id))].sessions.push(session);
+            by_shard[usize::from(self.first_home_of(&session))].sessions.push(session);
         }
         by_shard
+    }
+
+    /// Whichever shard it has lived with before: who has moved is known in memory alone.
+    fn first_home_of(&self, session: &RecoveredSession) -> u16 {
+        self.entrance.first_home_of(&session.record.client_id)
     }
 
     /// The shard that a client's session lives with.

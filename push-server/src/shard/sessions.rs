@@ -214,6 +214,18 @@ impl Sessions {
         self.departed.end(number);
     }
 
+    /// A session that had moved here has ended.
+    pub(super) fn disown(&mut self, client_id: &str) {
+        self.departed.disown(client_id);
+    }
+
+    /// Takes the client ids of such sessions of which none is here by now.
+    pub(super) fn take_disowned(&mut self) -> Vec<Box<str>> {
+        let mut ended = self.departed.take_disowned();
+        ended.retain(|client_id| self.find(client_id).is_none());
+        ended
+    }
+
     /// Adds an ended session with a will that is due at `publish_at`.
     pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
         self.departed.add_stray(publish_at, found);

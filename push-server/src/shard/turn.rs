@@ -213,6 +213,7 @@ impl<P: Ports> Shard<P> {
         self.do_work();
         self.send_dirty();
         self.feed_absent();
+        self.settle_owners();
         self.submit_draft();
         self.free_discarded();
         self.here.counters().turn_times.record(self.agenda.lasted());

@@ -55,3 +55,13 @@ pub(crate) enum Arrival {
     /// It has to authenticate, and has not been told yet.
     Questioned(PendingClient),
 }
+
+impl Arrival {
+    /// Of the CONNECT, which has come whole.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        match self {
+            Self::Admitted(connecting) => Some(&connecting.connect.client_id),
+            Self::Questioned(pending) => pending.handshake.client_id(),
+        }
+    }
+}

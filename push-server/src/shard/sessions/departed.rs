@@ -43,6 +43,8 @@ pub(crate) struct Departed {
     found: Vec<EndedSession>,
     /// Wills that the start has found on their way.
     found_wills: Vec<Outgoing>,
+    /// Client ids of sessions that had moved here and have ended, until the turn's end.
+    disowned: Vec<Box<str>>,
 }
 
 impl Departed {
@@ -100,6 +102,16 @@ impl Departed {
     /// Takes what the start has found; every shard has its subscriptions by now.
     pub(crate) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
+    }
+
+    /// A session that had moved here has ended.
+    pub(crate) fn disown(&mut self, client_id: &str) {
+        self.disowned.push(client_id.into());
+    }
+
+    /// Takes the client ids of those that have ended in this turn.
+    pub(crate) fn take_disowned(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.disowned)
     }
 
     /// What is left, by kind: nothing once every session and connection has ended.

@@ -236,6 +236,7 @@ impl World {
         let memory = self.shared.memory.kinds();
         left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
         left.push(("open sockets".to_owned(), self.shared.entrance.open().into()));
+        left.push(("owners".to_owned(), self.shared.entrance.owners().len() as u64));
         left.push(("unanswered questions".to_owned(), self.shared.questions.waiting().into()));
         if let Some(store) = &self.store {
             let kept = store.kept().map(|kept| kept as u64);

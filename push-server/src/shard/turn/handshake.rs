@@ -140,8 +140,16 @@ impl<P: Ports> Shard<P> {
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
-    /// A client that another shard accepted; its place is taken already.
+    /// A client that another shard accepted; its place is taken already. If the session has ended meanwhile that
+    /// lived here, though its client id hashes to another shard, that one adopts the client.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
+        let client_id = adoption.arrival.client_id();
+        let home = client_id.map(|client_id| self.here.shared().home_of(client_id));
+        if let Some(home) = home.filter(|home| *home != self.here.index() && !self.stop.has_begun())
+        {
+            self.post(home, Mail::Adopt(Box::new(adoption)));
+            return;
+        }
         let Adoption { socket, arrival, transport, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
