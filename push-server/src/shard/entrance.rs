@@ -1,11 +1,12 @@
 //! Who comes in, over all shards: how many sockets are open, in what order CONNECTs were read, which shard a
-//! client's session lives with, and whether the server stops.
+//! client's session lives with, whether the server stops, and whether its shards are to rest.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::connect_order::{ConnectNumber, ConnectOrder};
 use super::owners::Owners;
+use super::rest::Rest;
 
 /// One for all shards.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Entrance {
     hash_seed: u64,
     /// Sessions that live elsewhere than their client ids hash to.
     owners: Owners,
+    rest: Rest,
 }
 
 impl Entrance {
@@ -34,6 +36,7 @@ impl Entrance {
             shards,
             hash_seed,
             owners: Owners::default(),
+            rest: Rest::new(shards),
         }
     }
 
@@ -93,6 +96,11 @@ impl Entrance {
     /// The sessions that have moved.
     pub(super) fn owners(&self) -> &Owners {
         &self.owners
+    }
+
+    /// Whether shards are to come to rest.
+    pub(super) fn rest(&self) -> &Rest {
+        &self.rest
     }
 
     /// The seed of a shard's own index of client ids.

@@ -15,10 +15,10 @@ pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
 pub(super) use retry_list::{Again, Retrying};
 pub(crate) use retry_list::{CHANGES_MAX, UNREMOVED_MAX};
-pub(super) use shared_journal::SharedJournal;
+pub(super) use shared_journal::{JournalStart, SharedJournal};
 pub(super) use ticket::{
-    Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
-    Waiters,
+    Completions, Done, Draft, Giver, Leaver, OpenRequests, Part, StoreSink, Subscribed, Ticket,
+    Unsubscribed, Waiters,
 };
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(super) use unremoved::UnremovedFilter;
@@ -30,7 +30,6 @@ use crate::broker::TopicFilter;
 use crate::mqtt::{HEAD_MESSAGES_MAX, SessionChange};
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
 use retry_list::RetryList;
-use ticket::CompleteWrites;
 use unconfirmed_filters::UnconfirmedFilters;
 
 /// When so many bytes of all shards wait to be stored, work that would add to them waits
@@ -108,21 +107,25 @@ impl Journal {
         self.page_reads.push(page);
     }
 
-    /// Gives the store what the shard `own` has to write by now, behind all `complete_writes`, and asks it for the
-    /// pages.
+    /// Gives the store what the shard `own` has to write by now, behind all complete writes of several shards, and
+    /// asks it for the pages.
     pub(super) fn submit(
         &mut self,
         own: u16,
         store: &dyn Store<Waiters>,
-        complete_writes: &CompleteWrites,
+        shared: &SharedJournal,
         counters: &ShardCounters,
     ) {
-        complete_writes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
-        if !self.draft.is_empty() {
-            let Draft { writes, waiting } = std::mem::take(&mut self.draft);
+        let commit = |Draft { writes, waiting }| {
+            shared.open_requests().begin();
             store.commit(writes, waiting);
+        };
+        shared.complete_writes().file(commit);
+        if !self.draft.is_empty() {
+            commit(std::mem::take(&mut self.draft));
         }
         for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
+            shared.open_requests().begin();
             store.read_outbox(number, Position(from), limit, vec![(own, done)]);
         }
         let is_behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
@@ -147,6 +150,14 @@ impl Journal {
                 _ => self.settled.push_back((done, outcome)),
             }
         }
+    }
+
+    /// Whether nothing waits to be written, read or noted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.draft.is_empty()
+            && self.page_reads.is_empty()
+            && self.written.is_empty()
+            && self.settled.is_empty()
     }
 
     /// Takes the next of what clients wait for.

@@ -28,6 +28,7 @@ mod owners;
 mod ports;
 mod post;
 mod publish;
+mod rest;
 mod sessions;
 mod shared_access;
 #[cfg(any(test, feature = "simulation"))]
@@ -60,7 +61,7 @@ use crate::config::Config;
 use crate::store::{Recovered, RecoveredSession, Store};
 use answers::Questions;
 use entrance::Entrance;
-use journal::{Completions, SharedJournal, Waiters};
+use journal::{Completions, JournalStart, OpenRequests, SharedJournal, Waiters};
 use notices::Notices;
 use sessions::RecoveredPart;
 use totals::Totals;
@@ -99,6 +100,7 @@ struct SharedSetup {
     retained: Arc<Retained>,
     memory: Arc<SessionMemory>,
     store: Option<Arc<ShardStore>>,
+    open_requests: OpenRequests,
     completions: Arc<Vec<Completions>>,
     /// Random, so that no client can choose ids that meet in one bucket.
     hash_seed: u64,
@@ -117,12 +119,14 @@ impl Shared {
             retained,
             memory,
             store,
+            open_requests,
             completions,
             hash_seed,
             networks_seed,
         } = setup;
         let left_out = std::mem::take(&mut recovered.left_out);
         let (next_number, clocks) = (recovered.next_number, recovered.clocks);
+        let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(access, answerer, Arc::clone(&completions)),
             entrance: Entrance::new(connections_max, config.shards, hash_seed),
@@ -134,7 +138,7 @@ impl Shared {
             totals: Totals::new(&config),
             notices: Notices::default(),
             store,
-            journal: SharedJournal::new(completions, next_number, clocks, left_out),
+            journal: SharedJournal::new(completions, open_requests, start),
             config,
         };
         let recovered = shared.sort_by_home(recovered);

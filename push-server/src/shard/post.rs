@@ -136,6 +136,16 @@ impl<M> Post<M> {
         stamp
     }
 
+    /// Whether no mail of this shard's waits to be sent, and none of others' for its turn here.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.overflows && self.letters == 0
+    }
+
+    /// Whether no shard has mail in its mailbox.
+    pub(super) fn is_nothing_under_way(&self) -> bool {
+        self.mailboxes.iter().all(Mailbox::is_empty)
+    }
+
     /// Call this before taking mail: mail sent afterwards wakes the shard again.
     pub(super) fn begin_reading(&self) {
         self.mailboxes[usize::from(self.own)].begin_drain();

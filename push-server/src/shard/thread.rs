@@ -18,7 +18,7 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
-use super::journal::{Completions, StoreSink};
+use super::journal::{Completions, OpenRequests, StoreSink};
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
 use super::sessions::RecoveredPart;
@@ -153,8 +153,12 @@ impl Shards {
             config.sessions_share_percent,
             config.limits.subscription_bytes_max.into(),
         );
+        let open_requests = OpenRequests::default();
         let (store, recovered) = match lock {
-            Some(lock) => open_store(lock, config, clocks, &retained, &memory, &completions)?,
+            Some(lock) => {
+                let sink = StoreSink::new(Arc::clone(&completions), open_requests.clone());
+                open_store(lock, config, clocks, &retained, &memory, sink)?
+            }
             None => (None, Recovered { clocks, ..Recovered::default() }),
         };
         let setup = SharedSetup {
@@ -165,6 +169,7 @@ impl Shards {
             retained,
             memory,
             store,
+            open_requests,
             completions,
             hash_seed: rand::random(),
             networks_seed: rand::random(),
@@ -311,7 +316,7 @@ fn open_store(
     clocks: Clocks,
     retained: &Arc<Retained>,
     memory: &Arc<SessionMemory>,
-    completions: &Arc<Vec<Completions>>,
+    sink: StoreSink,
 ) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
     let durability = match config.durability {
         DurabilityMode::Off | DurabilityMode::Os => Durability::Os,
@@ -327,7 +332,6 @@ fn open_store(
     let options = StoreOptions::new(&config.data_dir, durability);
     let options = StoreOptions { opening, clock, ..options };
     let begun = Instant::now();
-    let sink = StoreSink::new(Arc::clone(completions));
     let (store, recovered) = embedded::open_locked(lock, options, Arc::clone(retained), sink)?;
     tracing::info!(
         sessions = recovered.sessions.len(),

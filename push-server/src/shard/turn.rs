@@ -21,6 +21,7 @@ mod places;
 mod receipts;
 mod recovery;
 mod remains;
+mod rest;
 mod retry;
 mod save;
 mod serve;
@@ -90,6 +91,9 @@ const OVERFLOW_RETRY_MILLIS: u64 = 1;
 /// How often a shard looks whether the store keeps up again, beside when that tells it that something is
 /// done: it may be another shard's.
 const STORE_LOOK_MILLIS: u64 = 20;
+
+/// How often a shard looks how far a rest has come, beside when others tell it.
+const REST_LOOK: Duration = Duration::from_millis(5);
 
 /// How often a stopping shard looks whether it is done.
 const STOP_TURN_MILLIS: u64 = 20;
@@ -202,6 +206,7 @@ impl<P: Ports> Shard<P> {
     /// Handles what the wait has brought, and what was left to do.
     pub(super) fn turn(&mut self) {
         self.agenda.begin_turn();
+        self.look_for_rest();
         self.take_completions();
         self.read_completions();
         self.read_mail();
@@ -216,6 +221,7 @@ impl<P: Ports> Shard<P> {
         self.settle_owners();
         self.submit_draft();
         self.free_discarded();
+        self.say_whether_quiet();
         self.here.counters().turn_times.record(self.agenda.lasted());
     }
 
@@ -243,6 +249,9 @@ impl<P: Ports> Shard<P> {
         // One shard for all.
         if self.here.index() == 0 {
             self.here.shared().notices.tell_held_back(self.agenda.now());
+        }
+        if self.agenda.is_resting() {
+            return self.rest_time();
         }
         if self.agenda.is_sweep_due() && !self.sweep() {
             self.agenda.end_sweep();
@@ -299,6 +308,9 @@ impl<P: Ports> Shard<P> {
     }
 
     fn fire_timers(&mut self) {
+        if self.agenda.is_resting() {
+            return;
+        }
         self.timers.fire(self.agenda.now());
         let begun = self.agenda.read_clock();
         while let Some((timed, tick)) = self.timers.take_due() {
@@ -327,6 +339,18 @@ impl<P: Ports> Shard<P> {
     fn is_store_behind(&self) -> bool {
         let store = self.here.shared().store.as_deref();
         store.is_some_and(|store| self.journal.is_store_behind(store))
+    }
+
+    /// The same while shards come to rest, and rest: what is held back is not waited for.
+    fn rest_time(&self) -> Duration {
+        let own = self.here.index();
+        let unread =
+            self.post.has_mail() || !self.here.shared().journal.completions(own).is_empty();
+        let unfinished = self.agenda.leaves_completions()
+            || self.agenda.has_work()
+            || self.journal.has_written()
+            || self.journal.has_settled();
+        if unread || unfinished { Duration::ZERO } else { REST_LOOK }
     }
 
     fn wait_time(&self) -> Duration {

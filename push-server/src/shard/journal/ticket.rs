@@ -5,7 +5,7 @@
 //! so that a publish sent again is neither lost nor doubled. Each shard adds its part to the
 //! message's `Ticket`; the last one hands in the whole, which whoever's turn ends next files.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outgoing::Outgoing;
@@ -221,6 +221,10 @@ impl CompleteWrites {
         lock(&self.0).append(whole);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
     /// Has all of them filed, before anybody else has later ones filed.
     pub(crate) fn file(&self, commit: impl FnOnce(Draft)) {
         let mut complete_writes = lock(&self.0);
@@ -364,22 +368,46 @@ impl Completions {
     }
 }
 
+/// How many requests of all shards the store has not told of yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenRequests(Arc<AtomicU64>);
+
+impl OpenRequests {
+    /// The store is given one.
+    pub(crate) fn begin(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has told of so many, and shards have what it told.
+    fn end(&self, requests: u64) {
+        self.0.fetch_sub(requests, Ordering::Release);
+    }
+
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
 /// Sorts the store's completions by shard.
 #[derive(Debug)]
 pub(crate) struct StoreSink {
     shards: Arc<Vec<Completions>>,
     batches: Vec<Vec<(Done, Outcome)>>,
+    open_requests: OpenRequests,
+    /// Requests that are told of with these batches.
+    told: u64,
 }
 
 impl StoreSink {
-    pub(crate) fn new(shards: Arc<Vec<Completions>>) -> Self {
+    pub(crate) fn new(shards: Arc<Vec<Completions>>, open_requests: OpenRequests) -> Self {
         let batches = shards.iter().map(|_| Vec::new()).collect();
-        Self { shards, batches }
+        Self { shards, batches, open_requests, told: 0 }
     }
 }
 
 impl Sink<Waiters> for StoreSink {
     fn complete(&mut self, waiting: Waiters, outcome: Outcome) {
+        self.told += 1;
         for (shard, done) in waiting {
             if !done.is_news(&outcome) {
                 continue;
@@ -394,6 +422,7 @@ impl Sink<Waiters> for StoreSink {
                 shard.push(batch);
             }
         }
+        self.open_requests.end(std::mem::take(&mut self.told));
     }
 }
 

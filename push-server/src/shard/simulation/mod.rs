@@ -23,7 +23,7 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
-use super::journal::{Completions, StoreSink};
+use super::journal::{Completions, OpenRequests, StoreSink};
 use super::ports::Ports;
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
@@ -388,11 +388,12 @@ fn start(
     let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
     let retained = Arc::new(retained);
     let memory = SessionMemory::new(config.totals.into());
+    let open_requests = OpenRequests::default();
     let (store, recovered) = if setup.is_durable {
         let inflight_max = config.limits.inflight_max;
         let watch = disk.resume_clock(reading);
         let recovered = disk.recover(next_number, inflight_max, &memory, &retained, clock.peek());
-        let sink = StoreSink::new(Arc::clone(&completions));
+        let sink = StoreSink::new(Arc::clone(&completions), open_requests.clone());
         let timing = Timing { clock: clock.clone(), watch };
         (Some(Arc::new(SimulatedStore::new(disk, sink, Arc::clone(&retained), timing))), recovered)
     } else {
@@ -407,6 +408,7 @@ fn start(
         retained,
         memory,
         store: store.clone().map(|store| -> Arc<ShardStore> { store }),
+        open_requests,
         completions,
         hash_seed: randomness.next(),
         networks_seed: randomness.next(),

@@ -13,6 +13,7 @@ use crate::shard::clients::Phase;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::post::{Letter, Mail, SharedMail};
 use crate::shard::publish::Fanout;
+use crate::store::Outcome;
 
 /// So long a turn does work that waits.
 const WORK_BUDGET: Duration = Duration::from_millis(3);
@@ -132,6 +133,11 @@ impl<P: Ports> Shard<P> {
         }
         let begun = self.agenda.read_clock();
         while let Some(Due { flow, work, allowance }) = self.agenda.next_work() {
+            if self.agenda.is_resting() && work.is_held_at_rest() {
+                self.agenda.hold(flow, work);
+                self.agenda.put_back(flow, 0, std::iter::empty(), Progress::Done);
+                continue;
+            }
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
             let (left, progress) = self.do_errand(work, &mut budget);
@@ -175,6 +181,16 @@ impl<P: Ports> Shard<P> {
             }
             Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
             Errand::Door(doorway) => self.go_on_with_door(doorway, budget),
+            Errand::Handshake(client, progress) => {
+                budget.charge(UNITS_PER_LOOK / 8);
+                self.go_on_with_handshake(client, *progress);
+                (VecDeque::new(), Progress::Done)
+            }
+            Errand::News(done) => {
+                budget.charge(UNITS_PER_LOOK / 8);
+                self.on_done(*done, Outcome::Committed);
+                (VecDeque::new(), Progress::Done)
+            }
             Errand::Share(mail) => {
                 budget.charge(self.on_shared_mail(*mail));
                 (VecDeque::new(), Progress::Done)
@@ -182,8 +198,11 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Sends what is owed to clients, in turns of those on whose account it is.
+    /// Sends what is owed to clients, in turns of those on whose account it is; nothing while shards rest.
     pub(super) fn send_dirty(&mut self) {
+        if self.agenda.is_resting() {
+            return;
+        }
         self.close_overflowed();
         if !self.agenda.has_sends() {
             return;

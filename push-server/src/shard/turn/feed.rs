@@ -100,8 +100,11 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Feeds sessions without connection, each once, until the turn has lasted long enough; one at
-    /// least.
+    /// least, unless shards rest.
     pub(super) fn feed_absent(&mut self) {
+        if self.agenda.is_resting() {
+            return;
+        }
         for _ in 0..self.publishing.absent_backlogs() {
             let Some(key) = self.publishing.take_absent() else { break };
             if !self.publishing.has_backlog(key) {

@@ -88,7 +88,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// A client's CONNECT has been read whole, now or before: it has a place among all of them, and a name.
-    fn note_connect(&mut self, index: u32) {
+    pub(super) fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
         client.connect_number = self.here.shared().entrance.number(client.connect_number);
         if let Phase::Handshake(pending) = &mut client.phase

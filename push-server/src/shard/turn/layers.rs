@@ -24,7 +24,8 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         match &client.phase {
             // What came before the end is still to be handled.
-            Phase::Serving { .. } if client.intake.is_stalled() => return,
+            Phase::Serving { .. } | Phase::Handshake(_) if client.intake.is_stalled() => return,
+            Phase::Serving { .. } if self.agenda.is_resting() => return self.hold_input(index),
             Phase::Serving { .. } => {
                 if ended.is_fault() {
                     self.tell(index, Kind::Fault, &ended.text());

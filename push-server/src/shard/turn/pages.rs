@@ -11,8 +11,16 @@ use crate::store::{Outcome, Page, SessionNumber, Stored, WallMillis};
 const MILLIS_PER_SEC: u64 = 1_000;
 
 impl<P: Ports> Shard<P> {
-    /// Asks for the next page of a connected client's outbox, if one is due.
+    /// Asks for the next page of a connected client's outbox, if one is due. While shards rest it waits, with what
+    /// is to be sent.
     pub(super) fn begin_page(&mut self, key: u32) {
+        if self.agenda.is_resting() {
+            if let Some(index) = self.sessions.entry(key).and_then(|entry| entry.presence.client())
+            {
+                self.mark_dirty(index);
+            }
+            return;
+        }
         self.begin_trim(key);
         let memory = &self.here.shared().memory.outboxes;
         if let Some(entry) = self.sessions.entry_mut(key)
