@@ -466,6 +466,11 @@ impl Outbox {
         (whole.messages > 0).then_some(whole)
     }
 
+    /// Whether a page is being read, or it has left something to others that may not be safe yet.
+    pub(super) fn awaits_disk(&self) -> bool {
+        self.loading != Loading::No || self.left.is_some()
+    }
+
     /// Where the part on disk begins.
     pub(super) fn on_disk(&self) -> Option<u64> {
         Some(self.disk?.from)

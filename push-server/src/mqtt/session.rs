@@ -406,6 +406,11 @@ impl Session {
         }
     }
 
+    /// Whether it waits for a page, or for what it left to others to be safe.
+    pub fn awaits_disk(&self) -> bool {
+        self.outbox.as_deref().is_some_and(Outbox::awaits_disk)
+    }
+
     /// Takes what is to be done on disk, in order.
     pub fn take_changes(&mut self) -> Vec<SessionChange> {
         let Some(outbox) = self.outbox.as_deref_mut() else { return Vec::new() };

@@ -286,6 +286,10 @@ counters! {
     unarmed_socket,
     /// `push_kernel_path_declined_total{reason="websocket"}`.
     unarmed_websocket,
+    /// Sessions that have gone to another shard.
+    sessions_moved,
+    /// Sessions that were to, and stayed.
+    moves_refused,
     /// Completions of operations whose connection is gone.
     stale_completions,
     /// `push_ring_faults_total{kind="stale"}`, as `WireFaults` has them; so the next three.

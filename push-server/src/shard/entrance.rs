@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::connect_order::{ConnectNumber, ConnectOrder};
+use super::mutant::{Rule, is_left_out};
 use super::owners::Owners;
 use super::rest::Rest;
 
@@ -81,7 +82,8 @@ impl Entrance {
     /// The shard that a client's session lives with: the one that its client id hashes to, unless the session
     /// has moved.
     pub(super) fn home_of(&self, client_id: &str) -> u16 {
-        self.owners.owner(client_id).unwrap_or_else(|| self.first_home_of(client_id))
+        let owner = self.owners.owner(client_id).filter(|_| !is_left_out(Rule::OwnerAsked));
+        owner.unwrap_or_else(|| self.first_home_of(client_id))
     }
 
     /// The shard that a client id hashes to. There a start looks for the session, whichever shard it lived with

@@ -315,6 +315,11 @@ impl Journal {
         self.retry_list.is_unsettled(number, position)
     }
 
+    /// Whether anything waits to be offered again that is of the session with this key and number.
+    pub(super) fn has_refused(&self, key: u32, number: SessionNumber) -> bool {
+        self.unconfirmed.has(number) || self.retry_list.has(key, number)
+    }
+
     /// A message of a session could not be passed on.
     pub(super) fn push_giver(&mut self, giver: Giver) {
         self.retry_list.push_giver(giver);

@@ -31,6 +31,10 @@ pub enum Rule {
     TimeWithoutServer,
     /// What a socket has not taken goes along with a client that moves.
     UnsentMoves,
+    /// A CONNECT goes to the shard that a session has moved to.
+    OwnerAsked,
+    /// The subscriptions of a session go along with it to another shard.
+    SubscriptionsMove,
     /// What a member leaves goes to others of its group.
     HandedOn,
     /// The kernel answers no pings of clients whose packets are in frames.
@@ -60,6 +64,8 @@ impl Rule {
         Self::FilterRemoved,
         Self::SessionRemoved,
         Self::UnsentMoves,
+        Self::OwnerAsked,
+        Self::SubscriptionsMove,
         Self::HandedOn,
         Self::FramedUnarmed,
         Self::DoorWaits,

@@ -45,7 +45,6 @@ impl Owners {
     }
 
     /// A session lives with this shard from now on. Returns whether there was room to note that.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no session moves yet"))]
     pub(super) fn set(&self, client_id: &str, shard: u16) -> bool {
         let mut table = self.write();
         let has_room = table.len() < OWNERS_MAX;

@@ -9,12 +9,14 @@
 
 mod mail;
 mod mailbox;
+mod moved;
 mod postage;
 mod shared_mail;
 
 pub(super) use mail::{Adoption, Arrival, Letter, Mail};
 pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
 pub(super) use mailbox::Mailbox;
+pub(super) use moved::{Company, Moved};
 pub(crate) use postage::LETTERS_MAX;
 pub(super) use postage::Stamp;
 pub(super) use shared_mail::SharedMail;

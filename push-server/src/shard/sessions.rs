@@ -231,6 +231,11 @@ impl Sessions {
         self.departed.add_stray(publish_at, found);
     }
 
+    /// Whether an ended session with this client id has left a will that waits.
+    pub(super) fn has_stray(&self, client_id: &str) -> bool {
+        self.departed.has_stray(client_id)
+    }
+
     /// Takes an ended session whose will is due at `now`.
     pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<EndedSession> {
         self.departed.take_due(now)

@@ -368,7 +368,7 @@ fn read_clocks() -> ClockReading {
 struct ThreadSetup {
     index: u16,
     shared: Arc<Shared>,
-    mailboxes: Arc<[Mailbox<Mail<OwnedFd>>]>,
+    mailboxes: Arc<[Mailbox<Mail<Machine>>]>,
     listeners: Vec<(OwnedFd, Kind)>,
     wake_up: WakeUp,
     path: Option<ShardPath>,

@@ -104,7 +104,7 @@ pub(super) struct ShardSetup<P: Ports> {
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
     /// Of every shard, in order.
-    pub(super) mailboxes: Arc<[Mailbox<Mail<SocketOf<P>>>]>,
+    pub(super) mailboxes: Arc<[Mailbox<Mail<P>>]>,
     /// Of the wire's listeners.
     pub(super) kinds: Vec<Kind>,
     pub(super) wire: P::Wire,
@@ -121,7 +121,7 @@ pub(super) struct Shard<P: Ports> {
     here: Here<P::Randomness>,
     pub(super) wire: P::Wire,
     pub(super) path: HeartbeatPath<P::Liveness>,
-    post: Post<Mail<SocketOf<P>>>,
+    post: Post<Mail<P>>,
     acceptor: Acceptor<SocketOf<P>>,
     clients: Clients<P>,
     sessions: Sessions,
@@ -349,7 +349,8 @@ impl<P: Ports> Shard<P> {
         let unfinished = self.agenda.leaves_completions()
             || self.agenda.has_work()
             || self.journal.has_written()
-            || self.journal.has_settled();
+            || self.journal.has_settled()
+            || self.has_wishes_due();
         if unread || unfinished { Duration::ZERO } else { REST_LOOK }
     }
 
@@ -379,7 +380,9 @@ impl<P: Ports> Shard<P> {
             || (!self.stop.has_begun() && self.sessions.has_due_stray(self.agenda.now()))
             || self.journal.has_written()
             || self.journal.has_settled()
-            || self.has_absent_backlogs();
+            || self.has_absent_backlogs()
+            // The rest begins here with the next turn.
+            || self.clients.has_wishes();
         if unread || unfinished {
             return Duration::ZERO;
         }
@@ -477,7 +480,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Sends mail to another shard; what does not fit waits.
-    pub(super) fn post(&mut self, shard: u16, mail: Mail<SocketOf<P>>) {
+    pub(super) fn post(&mut self, shard: u16, mail: Mail<P>) {
         self.post.send(shard, mail, &mut self.wire, self.here.counters());
     }
 

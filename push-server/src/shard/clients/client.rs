@@ -2,6 +2,8 @@
 
 mod frozen;
 
+pub(in crate::shard) use frozen::FrozenClient;
+
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
@@ -91,6 +93,13 @@ impl<P: Ports> Client<P> {
 
     pub(crate) fn token(&self, index: u32) -> Token {
         Token { index, generation: self.generation }
+    }
+
+    /// A served client's session has this key from now on.
+    pub(crate) fn set_session(&mut self, key: u32) {
+        if let Phase::Serving { session, .. } = &mut self.phase {
+            *session = key;
+        }
     }
 
     /// Bytes of whole frames that the socket has accepted.

@@ -28,6 +28,11 @@ impl UnconfirmedFilters {
         self.last
     }
 
+    /// Whether a session has any.
+    pub(crate) fn has(&self, number: SessionNumber) -> bool {
+        self.touched.keys().any(|(other, _)| *other == number)
+    }
+
     /// It subscribes to a filter; `is_new`: the session did not have it. Returns whether it has to
     /// report whether the write worked.
     pub(crate) fn touch(

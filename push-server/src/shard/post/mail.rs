@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::moved::Moved;
 use super::postage::Stamp;
 use super::shared_mail::SharedMail;
 use crate::broker::{Holder, Message};
@@ -10,17 +11,20 @@ use crate::shard::agenda::Flow;
 use crate::shard::clients::PendingClient;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::journal::Ticket;
+use crate::shard::ports::{Ports, SlotOf, SocketOf};
 use crate::transport::Transport;
 
 /// What one shard has to say to another.
 #[derive(Debug)]
-pub(crate) enum Mail<S> {
+pub(crate) enum Mail<P: Ports> {
     /// A message that some session of the receiving shard is subscribed to.
     Publish(Letter),
     /// A message for one session of the receiving shard, picked from a group.
     Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
-    Adopt(Box<Adoption<S>>),
+    Adopt(Box<Adoption<P>>),
+    /// A session that lives with the receiving shard from now on.
+    Moved(Box<Moved<P>>),
     /// A session that nobody has used is to end; `Some`: one whose end makes room in this newcomer's shares.
     GiveWay(Option<Holder>),
 }
@@ -36,15 +40,18 @@ pub(crate) struct Letter {
     pub(crate) stamp: Stamp,
 }
 
-/// A socket on its way to its session's shard, with the CONNECT it sent. Nothing was sent on it, and
-/// no ring operation is under way.
+/// A socket on its way to its session's shard, with the CONNECT it sent. No ring operation is under way, and
+/// nothing was sent on it, but for an authentication that was over when the session had gone elsewhere.
 #[derive(Debug)]
-pub(crate) struct Adoption<S> {
-    pub(crate) socket: S,
+pub(crate) struct Adoption<P: Ports> {
+    pub(crate) socket: SocketOf<P>,
     pub(crate) arrival: Arrival,
     /// With what it still owes to the client.
     pub(crate) transport: Transport,
     pub(crate) connect_number: ConnectNumber,
+    /// Bytes that the socket has accepted, and the slot that knows of them.
+    pub(crate) sent_bytes: u64,
+    pub(crate) slot: Option<SlotOf<P>>,
 }
 
 /// How far it had come.

@@ -79,6 +79,11 @@ impl Departed {
         self.strays.take_back(client_id, user)
     }
 
+    /// Whether a session with this client id has left a will that waits.
+    pub(crate) fn has_stray(&self, client_id: &str) -> bool {
+        self.strays.has(client_id)
+    }
+
     /// Whether the delay of some will has passed at `now`.
     pub(crate) fn has_due(&self, now: Monotonic) -> bool {
         self.strays.has_due(now)

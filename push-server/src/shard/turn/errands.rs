@@ -87,6 +87,7 @@ impl<P: Ports> Shard<P> {
                     self.on_adoption(*adoption);
                     self.agenda.count_input(UNITS_PER_LOOK / 8);
                 }
+                Some(Mail::Moved(moved)) => self.on_moved(*moved),
                 Some(Mail::GiveWay(newcomer)) => {
                     self.on_give_way(newcomer);
                     self.agenda.count_input(UNITS_PER_LOOK / 8);

@@ -10,7 +10,7 @@ use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connect, Connecting, HandshakeProgress, Refusal};
 use crate::shard::clients::{Client, Phase};
 use crate::shard::notices::Kind;
-use crate::shard::ports::{Ports, Randomness, SocketOf};
+use crate::shard::ports::{Ports, Randomness};
 use crate::shard::post::{Adoption, Arrival, Mail};
 
 /// How long a stopping server that names another one waits for the CONNECT of clients that have
@@ -78,11 +78,13 @@ impl<P: Ports> Shard<P> {
         }
         let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, phase, transport, connect_number, .. } = client;
         self.here.counters().connections.sub(1);
+        let sent_bytes = client.sent_bytes();
+        let Client { socket, phase, transport, connect_number, slot, .. } = client;
         if let Phase::Handshake(pending) = phase {
             let arrival = Arrival::Questioned(pending);
-            let adoption = Adoption { socket, arrival, transport, connect_number };
+            let adoption =
+                Adoption { socket, arrival, transport, connect_number, sent_bytes, slot };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
     }
@@ -133,16 +135,17 @@ impl<P: Ports> Shard<P> {
         }
         let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, transport, connect_number, .. } = client;
         self.here.counters().connections.sub(1);
+        let sent_bytes = client.sent_bytes();
+        let Client { socket, transport, connect_number, slot, .. } = client;
         let arrival = Arrival::Admitted(connecting);
-        let adoption = Adoption { socket, arrival, transport, connect_number };
+        let adoption = Adoption { socket, arrival, transport, connect_number, sent_bytes, slot };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
     /// A client that another shard accepted; its place is taken already. If the session has ended meanwhile that
     /// lived here, though its client id hashes to another shard, that one adopts the client.
-    pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
+    pub(super) fn on_adoption(&mut self, adoption: Adoption<P>) {
         let client_id = adoption.arrival.client_id();
         let home = client_id.map(|client_id| self.here.shared().home_of(client_id));
         if let Some(home) = home.filter(|home| *home != self.here.index() && !self.stop.has_begun())
@@ -150,13 +153,18 @@ impl<P: Ports> Shard<P> {
             self.post(home, Mail::Adopt(Box::new(adoption)));
             return;
         }
-        let Adoption { socket, arrival, transport, connect_number } = adoption;
+        let Adoption { socket, arrival, transport, connect_number, sent_bytes, slot } = adoption;
+        self.path.adopt(slot.as_ref(), self.here.counters());
+        let adopt = |client: &mut Client<P>| {
+            (client.transport, client.connect_number) = (transport, connect_number);
+            client.count_sent(sent_bytes as usize);
+            client.slot = slot;
+        };
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.agenda.now() };
                 let index = self.add_client(socket, phase);
-                let client = &mut self.clients[index];
-                (client.transport, client.connect_number) = (transport, connect_number);
+                adopt(&mut self.clients[index]);
                 if self.stop.has_begun() {
                     self.turn_away(index, &connecting);
                 } else {
@@ -168,8 +176,7 @@ impl<P: Ports> Shard<P> {
             Arrival::Questioned(pending) => {
                 let deadline = pending.deadline;
                 let index = self.add_client(socket, Phase::Handshake(pending));
-                let client = &mut self.clients[index];
-                (client.transport, client.connect_number) = (transport, connect_number);
+                adopt(&mut self.clients[index]);
                 self.arm_client_timer(index, deadline);
                 if self.stop.has_begun() {
                     self.close_for_stop(index);

@@ -22,7 +22,6 @@ use crate::shard::rest;
 
 impl<P: Ports> Shard<P> {
     /// Asks all shards to come to rest, for one thing to be done. Returns the number of the rest; `None`: not now.
-    #[expect(dead_code, reason = "what concerns several shards at once will ask for it")]
     pub(super) fn ask_for_rest(&mut self) -> Option<u64> {
         if self.may_not_rest() {
             return None;
@@ -36,7 +35,7 @@ impl<P: Ports> Shard<P> {
     /// A turn begins: has the shard come to rest, go on, or do what was to be done when all are at rest.
     pub(super) fn look_for_rest(&mut self) {
         let is_asked = self.here.shared().entrance.rest().phase() != rest::Phase::None;
-        if !is_asked && !self.agenda.is_resting() {
+        if !is_asked && !self.agenda.is_resting() && !self.clients.has_wishes() {
             return;
         }
         let shared = Arc::clone(self.here.shared());
@@ -49,11 +48,15 @@ impl<P: Ports> Shard<P> {
         }
         match rest.phase() {
             rest::Phase::None => self.end_rest(),
-            rest::Phase::Asked(_) => {
+            rest::Phase::Asked(number) => {
+                self.drop_wishes(Some(number));
                 self.agenda.begin_rest();
                 rest.begin_turn(self.here.index());
             }
-            rest::Phase::Come(_) => {}
+            rest::Phase::Come(number) => {
+                self.drop_wishes(Some(number));
+                self.fulfil_wishes();
+            }
         }
     }
 
@@ -75,7 +78,6 @@ impl<P: Ports> Shard<P> {
     }
 
     /// One thing is done that the rest was asked for, or will not be.
-    #[expect(dead_code, reason = "the same")]
     pub(super) fn end_wish(&mut self) {
         if self.here.shared().entrance.rest().end_wish() {
             self.wake_others();
@@ -83,9 +85,16 @@ impl<P: Ports> Shard<P> {
         }
     }
 
+    /// Whether all shards are at rest, and this one has something to do then.
+    pub(super) fn has_wishes_due(&self) -> bool {
+        let phase = self.here.shared().entrance.rest().phase();
+        self.clients.has_wishes() && matches!(phase, rest::Phase::Come(_))
+    }
+
     /// The rest is over, or was given up: what was held back goes on, before any mail that comes from now on. A
     /// client may have said goodbye in between, and connected again by another shard: it does not take over then.
     fn end_rest(&mut self) {
+        self.drop_wishes(None);
         self.agenda.end_rest();
         self.do_work();
     }
