@@ -18,6 +18,8 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
+#[cfg(any(test, feature = "simulation"))]
+use super::journal::Done;
 use super::journal::{Completions, OpenRequests, StoreSink};
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
@@ -29,6 +31,8 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
 use crate::ring::{RingError, RingHandle};
+#[cfg(any(test, feature = "simulation"))]
+use crate::store::Outcome;
 use crate::store::embedded::{
     self, ClockReading, DirectoryLock, Durability, StoreError, StoreOptions,
 };
@@ -278,6 +282,15 @@ impl Shards {
     /// The ways in from outside the shards.
     pub fn doors(&self) -> &Arc<Doors> {
         &self.doors
+    }
+
+    /// Has a client's session move to a shard, with its connection, if it can: for tests, because nobody else asks for
+    /// it yet.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn move_session(&self, client_id: &str, to: u16) {
+        let asked = (Done::Move { client_id: client_id.into(), to }, Outcome::Committed);
+        let home = self.shared.home_of(client_id);
+        self.shared.journal.completions(home).push(&mut vec![asked]);
     }
 
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.

@@ -67,6 +67,9 @@ pub(crate) enum Done {
     Entered { entered: Arc<Entered>, reason: Reason },
     /// Somebody has said who a client is.
     Answered { client: Token, number: u32, verdict: Box<Verdict> },
+    /// A test has a session move to another shard.
+    #[cfg(any(test, feature = "simulation"))]
+    Move { client_id: Box<str>, to: u16 },
 }
 
 impl Done {

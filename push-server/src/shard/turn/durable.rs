@@ -159,6 +159,8 @@ impl<P: Ports> Shard<P> {
                 entered.settle(if failed { Reason::ImplementationSpecificError } else { reason });
             }
             Done::Answered { client, number, verdict } => self.on_answer(client, number, *verdict),
+            #[cfg(any(test, feature = "simulation"))]
+            Done::Move { client_id, to } => self.on_move_asked(&client_id, to),
         }
     }
 

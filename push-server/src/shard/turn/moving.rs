@@ -119,6 +119,20 @@ impl<P: Ports> Shard<P> {
         key.is_some_and(|key| self.begin_session_move(key, to).is_ok())
     }
 
+    /// Whoever is outside the shards asks for the same, wherever the client is.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn on_move_asked(&mut self, client_id: &str, to: u16) {
+        let Some(key) = self.sessions.find(client_id) else { return };
+        let client = self.sessions.entry(key).and_then(|entry| entry.presence.client());
+        let begun = match client {
+            Some(index) => self.begin_move(index, to),
+            None => self.begin_session_move(key, to),
+        };
+        if let Err(why) = begun {
+            self.stay(None, why);
+        }
+    }
+
     /// A send was interrupted: what is left of it is sent when the client has moved.
     pub(super) fn on_interrupted(
         &mut self,
