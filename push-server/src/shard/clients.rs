@@ -123,6 +123,11 @@ impl<P: Ports> Clients<P> {
         self.moving.has_wishes()
     }
 
+    /// Whether no further session may move in the next rest.
+    pub(super) fn moves_enough(&self) -> bool {
+        self.moving.is_full()
+    }
+
     /// Takes a client out, as a value, with what is left of its send.
     pub(super) fn take_away(&mut self, index: u32) -> (FrozenClient<P>, Option<Unsent>) {
         let mut client = self.slab.remove(index as usize);

@@ -9,6 +9,9 @@ use bytes::Bytes;
 use crate::shard::ports::Token;
 use crate::store::SessionNumber;
 
+/// Sessions of a shard that move in one rest: they go in one turn, and the heartbeat is not to be late.
+const WISHES_MAX: usize = 256;
+
 /// The moves of a shard's clients.
 #[derive(Debug, Default)]
 pub(super) struct Moving {
@@ -94,6 +97,11 @@ impl Moving {
 
     pub(super) fn has_wishes(&self) -> bool {
         !self.wishes.is_empty()
+    }
+
+    /// Whether no further session may move in the next rest.
+    pub(super) fn is_full(&self) -> bool {
+        self.wishes.len() >= WISHES_MAX
     }
 
     /// Its operations have ended, or it is gone.

@@ -87,7 +87,10 @@ impl<P: Ports> Shard<P> {
                     self.on_adoption(*adoption);
                     self.agenda.count_input(UNITS_PER_LOOK / 8);
                 }
-                Some(Mail::Moved(moved)) => self.on_moved(*moved),
+                Some(Mail::Moved(moved)) => {
+                    self.on_moved(*moved);
+                    self.agenda.count_input(UNITS_PER_LOOK / 8);
+                }
                 Some(Mail::GiveWay(newcomer)) => {
                     self.on_give_way(newcomer);
                     self.agenda.count_input(UNITS_PER_LOOK / 8);

@@ -45,6 +45,8 @@ pub(in crate::shard) enum Stays {
     Refused,
     #[error("a will waits that another session with its client id has left")]
     HasStray,
+    #[error("enough others move in the same rest")]
+    Later,
     #[error("too many sessions have moved")]
     TooMany,
 }
@@ -181,6 +183,9 @@ impl<P: Ports> Shard<P> {
 
     /// Asks for all shards to rest, so that a session can move.
     fn wish(&mut self, key: u32, client: Option<Token>, to: u16) -> Result<(), Stays> {
+        if self.clients.moves_enough() {
+            return Err(Stays::Later);
+        }
         let session = (key, self.sessions.number(key));
         let rest = self.ask_for_rest().ok_or(Stays::NoRest)?;
         self.clients.wish(Wish { rest, session, client, to });
