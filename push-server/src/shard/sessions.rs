@@ -153,6 +153,19 @@ impl Sessions {
         }
     }
 
+    /// A session has moved to another shard. Its groups know it by its key until it has come there, so another
+    /// session that comes here in the same rest gets another key.
+    pub(super) fn vacate(&mut self, key: u32) {
+        self.departed.vacate(key);
+    }
+
+    /// The rest is over: keys of sessions that have moved in it may be given again.
+    pub(super) fn release_vacated(&mut self) {
+        for key in self.departed.take_vacated() {
+            self.release_key(key);
+        }
+    }
+
     /// The network that a session's client has connected from last.
     pub(super) fn network(&self, key: u32) -> PeerNetwork {
         self.networks.get(key as usize).copied().unwrap_or_default()

@@ -45,6 +45,8 @@ pub(crate) struct Departed {
     found_wills: Vec<Outgoing>,
     /// Client ids of sessions that had moved here and have ended, until the turn's end.
     disowned: Vec<Box<str>>,
+    /// Keys of sessions that have moved to another shard, until the rest is over.
+    vacated: Vec<u32>,
 }
 
 impl Departed {
@@ -112,6 +114,16 @@ impl Departed {
     /// A session that had moved here has ended.
     pub(crate) fn disown(&mut self, client_id: &str) {
         self.disowned.push(client_id.into());
+    }
+
+    /// A session has moved to another shard, and had this key.
+    pub(crate) fn vacate(&mut self, key: u32) {
+        self.vacated.push(key);
+    }
+
+    /// Takes the keys of those that have moved.
+    pub(crate) fn take_vacated(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.vacated)
     }
 
     /// Takes the client ids of those that have ended in this turn.

@@ -314,3 +314,30 @@ fn a_goodbye_that_came_while_shards_came_to_rest_counts_before_the_next_connecti
     assert_eq!(again.take(), [0x20, 2, 1, 0]);
     assert_eq!(witness.take(), [], "it has said goodbye");
 }
+
+/// Both had the same key, and groups know members by shard and key.
+#[test]
+fn two_members_that_change_places_in_one_rest_keep_their_turns() {
+    let mut world = world(2);
+    let ids = [0, 1].map(|shard| id_at_home(&world, shard));
+    let members = [0, 1].map(|shard| {
+        let member = served(&mut world, shard, &ids[usize::from(shard)]);
+        member.send(&subscribe("$share/g/news"));
+        world.settle();
+        member.take();
+        member
+    });
+    let writer_id = ids_at_home(&world, 1).nth(1).expect("ids spread over all shards");
+    let writer = served(&mut world, 1, &writer_id);
+    assert!(world.move_client(&members[0], 1) && world.move_client(&members[1], 0));
+    world.settle();
+    assert_eq!((moved(&world), sessions(&world)), (2, [1, 2]));
+    for number in 0..4 {
+        writer.send(&publish("news", &number.to_string()));
+    }
+    world.settle();
+    let heard = members.each_ref().map(Peer::take);
+    assert_eq!(heard[0], [publish("news", "0"), publish("news", "2")].concat());
+    assert_eq!(heard[1], [publish("news", "1"), publish("news", "3")].concat());
+    assert_eq!(world.counters(1).dropped_no_member.value(), 0);
+}

@@ -298,8 +298,7 @@ impl<P: Ports> Shard<P> {
             }
         };
         let from = self.member(key);
-        // Groups know it by that until it has come, and nobody begins before.
-        self.sessions.release_key(key);
+        self.sessions.vacate(key);
         self.here.counters().sessions.sub(1);
         self.here.counters().sessions_moved.add(1);
         let moved = Moved { session, number, network, company, backlog, from };

@@ -95,6 +95,7 @@ impl<P: Ports> Shard<P> {
     /// client may have said goodbye in between, and connected again by another shard: it does not take over then.
     fn end_rest(&mut self) {
         self.drop_wishes(None);
+        self.sessions.release_vacated();
         self.agenda.end_rest();
         self.do_work();
     }
