@@ -32,6 +32,10 @@ pub enum Rule {
     TimeWithoutServer,
     /// Bytes that a socket has not taken move along with their client.
     UnsentMoves,
+    /// A CONNECT goes to the shard that a session has moved to.
+    OwnerAsked,
+    /// The subscriptions of a session go along with it to another shard.
+    SubscriptionsMove,
     /// Messages that a member hands on go to others of its group.
     HandedOn,
     /// A door learns that a message is accepted once the message is safe.
@@ -74,6 +78,8 @@ impl Rule {
         Self::FilterRemoved,
         Self::SessionRemoved,
         Self::UnsentMoves,
+        Self::OwnerAsked,
+        Self::SubscriptionsMove,
         Self::HandedOn,
         Self::DoorWaits,
         Self::SlipWaits,

@@ -192,6 +192,13 @@ impl Shares {
         left.flatten().is_some()
     }
 
+    /// A member has another name from now on, and keeps its turn.
+    pub fn rename(&self, filter: &TopicFilter, before: Member, now: Member) {
+        if let Some(group) = self.find(filter) {
+            group.lock().rename(before, now);
+        }
+    }
+
     /// A member has come online or gone.
     pub fn set_online(&self, filter: &TopicFilter, member: Member, is_online: bool) {
         if let Some(group) = self.find(filter) {
@@ -341,6 +348,14 @@ impl Members {
         };
         let index = self.turns(among).map_or(0, |turns| turns.add(member));
         self.places.insert(member, MemberEntry { options, among, index });
+    }
+
+    fn rename(&mut self, before: Member, now: Member) {
+        let Some(place) = self.places.remove(&before) else { return };
+        if let Some(turns) = self.turns(place.among) {
+            turns.members[place.index].member = now;
+        }
+        self.places.insert(now, place);
     }
 
     fn remove(&mut self, member: Member) -> Option<MemberEntry> {

@@ -23,8 +23,9 @@ use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
-    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, QUESTIONS_MAX, STORE_BACKLOG_BYTES_MAX,
-    StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, QUESTIONS_MAX,
+    STORE_BACKLOG_BYTES_MAX, StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
+    UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::UPGRADE_HEAD_BYTES_MAX;
@@ -173,6 +174,7 @@ const FAMILIES: &[Family] = &[
             ("receive_buffers", |shard| &shard.limit_receive_buffers),
             ("mailbox", |shard| &shard.limit_mailbox),
             ("letters", |shard| &shard.limit_letters),
+            ("owners", |shard| &shard.limit_owners),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
             ("changes", |shard| &shard.limit_changes),
@@ -475,6 +477,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("outbox_age_secs", config.outbox_age_max_secs.into()),
         ("mailbox", MAILBOX_MESSAGES_MAX as u64),
         ("letters", LETTERS_MAX as u64),
+        ("owners", OWNERS_MAX as u64),
         ("doors", DOORS_MAX as u64),
         ("door", DOOR_MESSAGES_MAX as u64),
         ("door_followed", DOOR_FOLLOWED_MAX as u64),

@@ -44,6 +44,7 @@ pub use generations::EarlierGenerations;
 pub use interfaces::{interfaces_for, missing_interfaces};
 pub use load::KernelPathOptions;
 pub use pins::{Pins, detach};
+use shard_path::ReturnedSlots;
 pub use shard_path::{Registration, ShardPath, SlotRef};
 pub use unarmed::Unarmed;
 pub use wall_clock::is_wall_clock_kept;
@@ -62,6 +63,8 @@ pub struct KernelPath {
     conntrack: Arc<Conntrack>,
     shards: u16,
     taken: Vec<bool>,
+    /// Slots of connections that had moved from one shard to another.
+    returned: ReturnedSlots,
     links: Vec<load::Attached>,
     /// The maps to pin besides the links.
     maps: [MapData; 2],
@@ -126,6 +129,7 @@ impl KernelPath {
             conntrack,
             shards,
             taken,
+            returned: ReturnedSlots::default(),
             links,
             maps,
             diag: SocketDiag::open().map(Arc::new),
@@ -199,6 +203,7 @@ impl KernelPath {
             flows: Arc::clone(&self.flows),
             covered: Arc::clone(&self.covered),
             range: share(shard)..share(shard + 1),
+            returned: self.returned.clone(),
             lingering_max: lingering_max as usize,
             speaking: Arc::clone(&self.speaking),
             diag: self.diag.clone(),

@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -58,6 +59,8 @@ pub struct ShardPath {
     flows: Arc<Flows>,
     covered: Arc<[u32]>,
     free: Vec<u32>,
+    range: Range<u32>,
+    returned: ReturnedSlots,
     /// Closed connections that may turn out never to have been answered; oldest first.
     closed: VecDeque<ClosingConnection>,
     /// Closed connections whose flows linger; oldest first. At most `lingering_max`.
@@ -90,7 +93,9 @@ pub(super) struct Parts {
     /// Indices of the interfaces that have the programs.
     pub(super) covered: Arc<[u32]>,
     /// The shard's own range of slots.
-    pub(super) range: std::ops::Range<u32>,
+    pub(super) range: Range<u32>,
+    /// One for all shards.
+    pub(super) returned: ReturnedSlots,
     /// Flows that may linger before new connections are refused.
     pub(super) lingering_max: usize,
     /// Set when sockets that still send are left behind.
@@ -127,6 +132,26 @@ impl Registration {
     }
 }
 
+/// Free slots of which the shard that had them last is not the one that they began with: their connections had
+/// moved. Any shard that has run out of slots takes one of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReturnedSlots(Arc<Mutex<Vec<u32>>>);
+
+impl ReturnedSlots {
+    fn push(&self, index: u32) {
+        self.lock().push(index);
+    }
+
+    fn pop(&self) -> Option<u32> {
+        self.lock().pop()
+    }
+
+    /// A panic elsewhere leaves a whole list behind.
+    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl ShardPath {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
@@ -138,7 +163,9 @@ impl ShardPath {
             flows: parts.flows,
             covered: parts.covered,
             // Popped from the end, so low indices come first and few pages are touched.
-            free: parts.range.rev().collect(),
+            free: parts.range.clone().rev().collect(),
+            range: parts.range,
+            returned: parts.returned,
             closed: VecDeque::new(),
             lingering: VecDeque::new(),
             lingering_max: parts.lingering_max,
@@ -173,7 +200,7 @@ impl ShardPath {
             return Err(Unarmed::FlowMap);
         }
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
-        let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
+        let index = self.free.pop().or_else(|| self.returned.pop()).ok_or(Unarmed::NoSlot)?;
         let generation = self.hold(index, registration, now);
         let slot = SlotRef { index, generation, key, iface, armed: false };
         // The low half: sequence numbers are modulo 2^32.
@@ -225,6 +252,13 @@ impl ShardPath {
         self.slots.slot(slot.index).state.store(state::ARMED, Ordering::Release);
         slot.armed = true;
         Ok(())
+    }
+
+    /// The connection has come from another shard of this process, which does not touch the slot any more. From now
+    /// on this shard's heartbeat vouches for it. Both shards are alive while it moves, so the programs may see
+    /// either of them; the flow and its numbers know no shard.
+    pub fn adopt(&self, slot: &SlotRef) {
+        self.slots.slot(slot.index).shard.store(self.shard, Ordering::Release);
     }
 
     fn check_order(socket: BorrowedFd<'_>) -> Result<(), Unarmed> {
@@ -367,7 +401,11 @@ impl ShardPath {
         words.state.store(state::FREE, Ordering::Release);
         words.generation.store(slot.generation.wrapping_add(1), Ordering::Release);
         fence(Ordering::SeqCst);
-        self.free.push(slot.index);
+        if self.range.contains(&slot.index) {
+            self.free.push(slot.index);
+        } else {
+            self.returned.push(slot.index);
+        }
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) struct Agenda<C, E> {
     leaves_completions: bool,
     /// More has expired than one turn removes.
     leaves_expired: bool,
+    /// Work that is held back while the shard comes to rest, and rests.
+    held: Option<Vec<(Flow, E)>>,
 }
 
 /// Counts units of work, so that a turn looks at the clock only now and then.
@@ -104,6 +106,7 @@ impl<C: Clock, E> Agenda<C, E> {
             swept_at: now,
             leaves_completions: false,
             leaves_expired: false,
+            held: None,
         }
     }
 
@@ -145,7 +148,37 @@ impl<C: Clock, E> Agenda<C, E> {
 
     /// What a flow may spend at once on work that comes now. `None`: the work has to wait.
     pub(super) fn allowance(&self, flow: Flow) -> Option<u32> {
-        if self.is_over { None } else { self.work.allowance(flow) }
+        if self.is_over || self.is_resting() { None } else { self.work.allowance(flow) }
+    }
+
+    /// From now on what begins something new is to be held back.
+    pub(super) fn begin_rest(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Whether what begins something new is to be held back.
+    pub(super) fn is_resting(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Holds a piece of work back.
+    pub(super) fn hold(&mut self, flow: Flow, work: E) {
+        match &mut self.held {
+            Some(held) => held.push((flow, work)),
+            None => self.push(flow, work),
+        }
+    }
+
+    /// What was held back waits for its flow's turn.
+    pub(super) fn end_rest(&mut self) {
+        for (flow, work) in self.held.take().unwrap_or_default() {
+            self.push(flow, work);
+        }
+    }
+
+    /// Whether no work waits, but for what is held back.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.work.is_empty()
     }
 
     /// A flow has spent so much on work that came.
@@ -275,7 +308,7 @@ impl<C: Clock, E> Agenda<C, E> {
 
     /// Whether no work waits at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.work.is_empty()
+        self.is_quiet() && self.held.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// Whether work waits for something that only time brings.

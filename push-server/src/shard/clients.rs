@@ -10,9 +10,11 @@ mod output;
 mod receipts;
 mod sending;
 
-pub(super) use client::{Client, DepartingClient, EndedConnection, PendingClient, Phase};
+pub(super) use client::{
+    Client, DepartingClient, EndedConnection, FrozenClient, PendingClient, Phase,
+};
 pub(super) use input_budget::InputBudget;
-pub(super) use moving::Unsent;
+pub(super) use moving::{Unsent, Wish};
 pub(super) use receipts::Receipts;
 pub(super) use sending::{SEND_BYTES_MAX, Sending};
 
@@ -105,12 +107,63 @@ impl<P: Ports> Clients<P> {
         client
     }
 
-    /// A client is to move when its operations have ended.
-    pub(super) fn begin_move(&mut self, index: u32) {
-        self.moving.begin(index);
+    /// A client is to move to a shard when its operations have ended.
+    pub(super) fn begin_move(&mut self, index: u32, to: u16) {
+        self.moving.begin(index, to);
     }
 
-    /// Whether a client waits for its operations to end, and begins none.
+    /// Where a client moves to that waits for its operations to end.
+    pub(super) fn awaits_operations(&self, index: u32) -> Option<u16> {
+        self.moving.awaits_operations(index)
+    }
+
+    /// A session is to move when all shards rest; its client, if it has one, waits for that.
+    pub(super) fn wish(&mut self, wish: Wish) {
+        self.moving.wish(wish);
+    }
+
+    /// Takes the wishes that are not for this rest; `None`: all.
+    pub(super) fn take_wishes(&mut self, but_for: Option<u64>) -> Vec<Wish> {
+        self.moving.take_wishes(but_for)
+    }
+
+    /// Whether sessions are to move when all shards rest.
+    pub(super) fn has_wishes(&self) -> bool {
+        self.moving.has_wishes()
+    }
+
+    /// Whether no further session may move in the next rest.
+    pub(super) fn moves_enough(&self) -> bool {
+        self.moving.is_full()
+    }
+
+    /// Takes a client out, as a value, with what is left of its send.
+    pub(super) fn take_away(&mut self, index: u32) -> (FrozenClient<P>, Option<Unsent>) {
+        let mut client = self.slab.remove(index as usize);
+        self.moving.forget(client.token(index));
+        let unsent = self.moving.end(index);
+        if let Some(unsent) = &unsent {
+            self.sending.end(unsent.weight);
+        }
+        // It counts where it goes.
+        client.intake.discharge();
+        (client.freeze(), unsent)
+    }
+
+    /// Makes a client of a value that has come from another shard. Returns its index.
+    pub(super) fn take_in(&mut self, client: FrozenClient<P>) -> u32 {
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        let client = Client::thaw(client, self.generation);
+        u32::try_from(self.slab.insert(client)).expect("connections are limited to u32")
+    }
+
+    /// What has come with it and was not sent counts here.
+    pub(super) fn count_unsent(&mut self, unsent: Unsent) -> Unsent {
+        let Unsent { chunks, weight } = unsent;
+        Unsent { chunks, weight: self.sending.begin(weight as usize) }
+    }
+
+    /// Whether a client moves, and begins no operation.
     pub(super) fn is_moving(&self, index: u32) -> bool {
         self.moving.is_under_way(index)
     }
@@ -120,7 +173,7 @@ impl<P: Ports> Clients<P> {
         self.moving.keep(index, unsent);
     }
 
-    /// The operations of a client have ended. Returns the bytes that its socket has not taken.
+    /// A client has moved, or stays. Returns the bytes that its socket has not taken.
     pub(super) fn end_move(&mut self, index: u32) -> Option<Unsent> {
         self.moving.end(index)
     }

@@ -198,6 +198,8 @@ counters! {
     limit_mailbox,
     /// `push_limits_hit_total{limit="letters"}`: publisher paused.
     limit_letters,
+    /// `push_limits_hit_total{limit="owners"}`: a session stays where it is.
+    limit_owners,
     /// `push_limits_hit_total{limit="store"}`: publishers paused.
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.
@@ -284,6 +286,10 @@ counters! {
     unarmed_socket,
     /// `push_kernel_path_declined_total{reason="layers"}`.
     unarmed_layers,
+    /// Sessions that have gone to another shard.
+    sessions_moved,
+    /// Sessions that were to, and stayed.
+    moves_refused,
     /// Completions of operations whose connection is gone.
     stale_completions,
     /// `push_ring_faults_total{kind="stale"}`, from `WireFaults`, like the next three.

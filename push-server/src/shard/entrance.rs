@@ -1,10 +1,13 @@
 //! Who comes in, over all shards: how many sockets are open, in what order CONNECTs were read, which shard a
-//! client's session lives with, and whether the server stops.
+//! client's session lives with, whether the server stops, and whether its shards are to rest.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::connect_order::{ConnectNumber, ConnectOrder};
+use super::owners::Owners;
+use super::rest::Rest;
+use crate::mutant::{Rule, is_left_out};
 
 /// One for all shards.
 #[derive(Debug)]
@@ -18,6 +21,9 @@ pub(super) struct Entrance {
     shards: u16,
     /// Random per process, so that clients cannot choose colliding ids.
     hash_seed: u64,
+    /// Sessions that live elsewhere than their client ids hash to.
+    owners: Owners,
+    rest: Rest,
 }
 
 impl Entrance {
@@ -30,6 +36,8 @@ impl Entrance {
             is_stopping: AtomicBool::new(false),
             shards,
             hash_seed,
+            owners: Owners::default(),
+            rest: Rest::new(shards),
         }
     }
 
@@ -71,12 +79,30 @@ impl Entrance {
         self.is_stopping.load(Ordering::Acquire)
     }
 
-    /// The shard that a client's session lives with.
+    /// The shard that a client's session lives with: the one that its client id hashes to, unless the session
+    /// has moved.
     pub(super) fn home_of(&self, client_id: &str) -> u16 {
+        let owner = self.owners.owner(client_id).filter(|_| !is_left_out(Rule::OwnerAsked));
+        owner.unwrap_or_else(|| self.first_home_of(client_id))
+    }
+
+    /// The shard that a client id hashes to. There a start looks for the session, whichever shard it lived with
+    /// before.
+    pub(super) fn first_home_of(&self, client_id: &str) -> u16 {
         // Not the seed of the shards' own index: there the ids of one shard must spread again.
         let hasher = foldhash::fast::FixedState::with_seed(self.hash_seed ^ 0x5EED);
         // There are at most 64 shards, so the remainder fits.
         (hasher.hash_one(client_id) % u64::from(self.shards)) as u16
+    }
+
+    /// The sessions that have moved.
+    pub(super) fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// Whether shards are to come to rest.
+    pub(super) fn rest(&self) -> &Rest {
+        &self.rest
     }
 
     /// The seed of a shard's own index of client ids.

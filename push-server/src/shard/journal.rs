@@ -18,9 +18,9 @@ pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
 pub(super) use retry_list::{Again, RetryList, Retrying};
 pub(crate) use retry_list::{CHANGES_MAX, UNREMOVED_MAX};
-pub(super) use shared_journal::SharedJournal;
+pub(super) use shared_journal::{JournalStart, SharedJournal};
 pub(super) use subscribed::{FilterPacket, Subscribed, Unsubscribed};
-pub(super) use ticket::{Completions, Done, Draft, Part, StoreSink, Ticket, Waiters};
+pub(super) use ticket::{Completions, Done, Draft, OpenRequests, Part, StoreSink, Ticket, Waiters};
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(super) use unremoved::UnremovedFilter;
 
@@ -30,7 +30,6 @@ use super::counters::ShardCounters;
 use crate::broker::TopicFilter;
 use crate::mqtt::HEAD_MESSAGES_MAX;
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
-use ticket::CompleteWrites;
 use unconfirmed_filters::UnconfirmedFilters;
 
 /// When so many bytes of all shards wait to be stored, work that would add to them waits
@@ -108,23 +107,26 @@ impl Journal {
         self.page_reads.push(page);
     }
 
-    /// Gives the store the writes of the shard `own`, behind all `complete_writes`, and asks it for the pages.
+    /// Gives the store the writes of the shard `own`, behind all complete writes of several shards, and asks it
+    /// for the pages.
     pub(super) fn submit(
         &mut self,
         own: u16,
         store: &dyn Store<Waiters>,
-        complete_writes: &CompleteWrites,
+        shared: &SharedJournal,
         counters: &ShardCounters,
     ) {
         let commit = |draft: Draft| {
             let (writes, waiting) = draft.into_parts();
+            shared.open_requests().begin();
             store.commit(writes, waiting);
         };
-        complete_writes.file(commit);
+        shared.complete_writes().file(commit);
         if !self.draft.is_empty() {
             commit(std::mem::take(&mut self.draft));
         }
         for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
+            shared.open_requests().begin();
             store.read_outbox(number, Position(from), limit, vec![(own, done)]);
         }
         let is_behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
@@ -149,6 +151,14 @@ impl Journal {
                 _ => self.settled.push_back((done, outcome)),
             }
         }
+    }
+
+    /// Whether nothing waits to be written, read or noted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.draft.is_empty()
+            && self.page_reads.is_empty()
+            && self.written.is_empty()
+            && self.settled.is_empty()
     }
 
     /// Takes the next completion that a client may wait for.
@@ -191,6 +201,11 @@ impl Journal {
     /// Subscriptions that may not be on disk yet.
     pub(super) fn unconfirmed_mut(&mut self) -> &mut UnconfirmedFilters {
         &mut self.unconfirmed
+    }
+
+    /// Whether anything waits to be offered again that is of the session with this key and number.
+    pub(super) fn has_refused(&self, key: u32, number: SessionNumber) -> bool {
+        self.unconfirmed.has(number) || self.retry_list.has(key, number)
     }
 
     /// The writes that the store has refused.

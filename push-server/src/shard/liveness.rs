@@ -136,6 +136,22 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
+    /// The connection leaves for another shard, with its slot.
+    pub(super) fn leaves(&self, slot: Option<&L::Slot>, counters: &ShardCounters) {
+        if let (Some(slot), Some(port)) = (slot, &self.port) {
+            counters.armed.sub(u64::from(port.is_armed(slot)));
+        }
+    }
+
+    /// A connection has come from another shard, with its slot: the kernel takes this shard for its own from now
+    /// on.
+    pub(super) fn adopt(&self, slot: Option<&L::Slot>, counters: &ShardCounters) {
+        if let (Some(slot), Some(port)) = (slot, &self.port) {
+            port.adopt(slot);
+            counters.armed.add(u64::from(port.is_armed(slot)));
+        }
+    }
+
     /// The socket is about to be closed: gives its slot back.
     pub(super) fn release(
         &mut self,

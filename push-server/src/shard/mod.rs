@@ -4,7 +4,8 @@
 //! A shard asks the world (sockets, who is alive, the time, randomness) by ports (`ports`). So the same code runs
 //! on the ring and the kernel path, which `thread` binds, and in memory, which is `simulation`.
 //!
-//! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads no further
+//! A client's session lives with the shard that its client id hashes to, unless it has moved
+//! (`owners`). Any shard accepts; it reads no further
 //! than CONNECT, then hands socket and request to the session's shard. So a session and its connection are always
 //! together, and a take-over is a local matter. Messages travel between shards by mailbox, only to shards with a
 //! subscriber; and for a group that shares a subscription, to the shard of the member whose turn it is.
@@ -21,9 +22,11 @@ mod here;
 mod journal;
 mod liveness;
 mod notices;
+mod owners;
 mod ports;
 mod post;
 mod publish;
+mod rest;
 mod sessions;
 mod shared_access;
 #[cfg(any(test, feature = "simulation"))]
@@ -43,6 +46,7 @@ pub(crate) use journal::{
     CHANGES_MAX, STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
     UNREMOVED_MAX,
 };
+pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
 pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, probe_bind};
@@ -52,10 +56,10 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
-use crate::store::{Recovered, Store};
+use crate::store::{Recovered, RecoveredSession, Store};
 use answers::Questions;
 use entrance::Entrance;
-use journal::{Completions, SharedJournal, Waiters};
+use journal::{Completions, JournalStart, OpenRequests, SharedJournal, Waiters};
 use notices::Notices;
 use sessions::RecoveredPart;
 use totals::Totals;
@@ -94,6 +98,7 @@ struct SharedSetup {
     retained: Arc<Retained>,
     memory: Arc<SessionMemory>,
     store: Option<Arc<ShardStore>>,
+    open_requests: OpenRequests,
     completions: Arc<Vec<Completions>>,
     /// Random, so that no client can choose ids that meet in one bucket.
     hash_seed: u64,
@@ -113,12 +118,14 @@ impl Shared {
             retained,
             memory,
             store,
+            open_requests,
             completions,
             hash_seed,
             networks_seed,
         } = setup;
         let left_out = std::mem::take(&mut recovered.left_out);
         let (next_number, clocks) = (recovered.next_number, recovered.clocks);
+        let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(access, answerer, Arc::clone(&completions)),
             entrance: Entrance::new(connections_max, config.shards, hash_seed),
@@ -130,7 +137,7 @@ impl Shared {
             totals: Totals::new(&config),
             notices: Notices::default(),
             store,
-            journal: SharedJournal::new(completions, next_number, clocks, left_out),
+            journal: SharedJournal::new(completions, open_requests, start),
             config,
         };
         let recovered = shared.sort_by_home(recovered);
@@ -145,13 +152,18 @@ impl Shared {
         for will in wills {
             // Sessions are in the order of their numbers. A will whose session is gone goes to any shard.
             let found = sessions.binary_search_by_key(&will.session, |session| session.number);
-            let home = found.map_or(0, |at| self.home_of(&sessions[at].record.client_id));
+            let home = found.map_or(0, |at| self.first_home_of(&sessions[at]));
             by_shard[usize::from(home)].wills.push(will);
         }
         for session in sessions {
-            by_shard[usize::from(self.home_of(&session.record.client_id))].sessions.push(session);
+            by_shard[usize::from(self.first_home_of(&session))].sessions.push(session);
         }
         by_shard
+    }
+
+    /// Whichever shard it has lived with before: who has moved is known in memory alone.
+    fn first_home_of(&self, session: &RecoveredSession) -> u16 {
+        self.entrance.first_home_of(&session.record.client_id)
     }
 
     /// The shard that a client's session lives with.

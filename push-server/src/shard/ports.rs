@@ -203,6 +203,10 @@ pub(crate) trait Liveness: Debug {
         now: Monotonic,
     ) -> Result<(), Unarmed>;
 
+    /// The connection has come from another shard: the slot names this one from now on, which gives it back. All
+    /// else in it stays as it is, because the kernel goes on with the flow.
+    fn adopt(&self, slot: &Self::Slot);
+
     /// Whether the kernel may answer the connection's pings.
     fn is_armed(&self, slot: &Self::Slot) -> bool;
 

@@ -8,12 +8,14 @@
 
 mod mail;
 mod mailbox;
+mod moved;
 mod postage;
 mod shared_mail;
 
 pub(super) use mail::{Adoption, Arrival, Letter, Mail};
 pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
 pub(super) use mailbox::Mailbox;
+pub(super) use moved::{Company, Moved};
 pub(crate) use postage::LETTERS_MAX;
 pub(super) use postage::Stamp;
 pub(super) use shared_mail::SharedMail;
@@ -133,6 +135,16 @@ impl<M> Post<M> {
             counters.limit_letters.add(1);
         }
         stamp
+    }
+
+    /// Whether no mail of this shard's waits to be sent, and none of others' for its turn here.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.overflows && self.letters == 0
+    }
+
+    /// Whether no shard has mail in its mailbox.
+    pub(super) fn is_nothing_under_way(&self) -> bool {
+        self.mailboxes.iter().all(Mailbox::is_empty)
     }
 
     /// To be called before taking mail: mail sent afterwards wakes the shard again.

@@ -210,6 +210,11 @@ impl Publishing {
         true
     }
 
+    /// Whether groups of a session that is back are still to hear of it.
+    pub(super) fn is_returning(&self, key: u32) -> bool {
+        self.returning.contains_key(&key)
+    }
+
     /// Takes a session whose groups are to be told.
     pub(super) fn take_returning(&mut self, key: u32) -> Option<Return> {
         self.returning.remove(&key)

@@ -128,6 +128,19 @@ impl Sessions {
         }
     }
 
+    /// A session has moved to another shard. Its groups know it by its key until it has come there, so another
+    /// session that comes here in the same rest gets another key.
+    pub(super) fn vacate(&mut self, key: u32) {
+        self.ended.vacate(key);
+    }
+
+    /// The rest is over: keys of sessions that have moved in it may be given again.
+    pub(super) fn release_vacated(&mut self) {
+        for key in self.ended.take_vacated() {
+            self.release_key(key);
+        }
+    }
+
     /// The network that a session's client has connected from last.
     pub(super) fn network(&self, key: u32) -> PeerNetwork {
         self.networks.get(key as usize).copied().unwrap_or_default()
@@ -215,9 +228,26 @@ impl Sessions {
         self.ended.next_step(number)
     }
 
+    /// A session that had moved here has ended.
+    pub(super) fn disown(&mut self, client_id: &str) {
+        self.ended.disown(client_id);
+    }
+
+    /// Takes the client ids of such sessions of which none is here by now.
+    pub(super) fn take_disowned(&mut self) -> Vec<Box<str>> {
+        let mut ended = self.ended.take_disowned();
+        ended.retain(|client_id| self.find(client_id).is_none());
+        ended
+    }
+
     /// Adds an ended session with a will that is due at `publish_at`.
     pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
         self.ended.add_stray(publish_at, found);
+    }
+
+    /// Whether an ended session with this client id has left a will that waits.
+    pub(super) fn has_stray(&self, client_id: &str) -> bool {
+        self.ended.has_stray(client_id)
     }
 
     /// Takes an ended session whose will is due at `now`.

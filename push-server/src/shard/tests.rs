@@ -1,6 +1,7 @@
 //! Claims about whole shards, on ports in memory: what clients send, and what they get back.
 
 mod door;
+mod moving;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -304,8 +305,8 @@ fn a_client_that_moves_keeps_the_bytes_under_way_on_both_sides() {
     let own = publish("weather", "fog");
     peer.send(&own[..9]);
     world.settle();
-    assert!(world.move_client(&peer), "it is served");
-    assert!(!world.move_client(&peer), "and moves already");
+    assert!(world.move_client(&peer, 0), "it is served");
+    assert!(!world.move_client(&peer, 0), "and moves already");
     world.settle();
     peer.send(&own[9..]);
     let mut heard = Vec::new();
@@ -331,7 +332,7 @@ fn a_client_that_moves_lives_as_long_as_it_is_heard_and_no_longer() {
     let mut world = world(1);
     let peer = served(&mut world, 0, "moving");
     world.advance(SILENCE - Duration::from_secs(1));
-    assert!(world.move_client(&peer));
+    assert!(world.move_client(&peer, 0));
     world.advance(Duration::from_millis(999));
     assert_eq!(world.counters(0).expired.value(), 0);
     world.advance(Duration::from_millis(18));

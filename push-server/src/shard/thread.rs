@@ -18,7 +18,9 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
-use super::journal::{Completions, StoreSink};
+#[cfg(any(test, feature = "simulation"))]
+use super::journal::Done;
+use super::journal::{Completions, OpenRequests, StoreSink};
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
 use super::sessions::RecoveredPart;
@@ -29,6 +31,8 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
 use crate::ring::{RingError, RingHandle};
+#[cfg(any(test, feature = "simulation"))]
+use crate::store::Outcome;
 use crate::store::embedded::{
     self, ClockReading, DirectoryLock, Durability, StoreError, StoreOptions,
 };
@@ -153,8 +157,12 @@ impl Shards {
             config.sessions_share_percent,
             config.limits.subscription_bytes_max.into(),
         );
+        let open_requests = OpenRequests::default();
         let (store, recovered) = match lock {
-            Some(lock) => open_store(lock, config, clocks, &retained, &memory, &completions)?,
+            Some(lock) => {
+                let sink = StoreSink::new(Arc::clone(&completions), open_requests.clone());
+                open_store(lock, config, clocks, &retained, &memory, sink)?
+            }
             None => (None, Recovered { clocks, ..Recovered::default() }),
         };
         let setup = SharedSetup {
@@ -165,6 +173,7 @@ impl Shards {
             retained,
             memory,
             store,
+            open_requests,
             completions,
             hash_seed: rand::random(),
             networks_seed: rand::random(),
@@ -275,6 +284,15 @@ impl Shards {
         &self.doors
     }
 
+    /// Has a client's session move to a shard, with its connection, if it can: for tests, because nobody else asks for
+    /// it yet.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn move_session(&self, client_id: &str, to: u16) {
+        let asked = (Done::Move { client_id: client_id.into(), to }, Outcome::Committed);
+        let home = self.shared.home_of(client_id);
+        self.shared.journal.completions(home).push(&mut vec![asked]);
+    }
+
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
     pub fn is_whole(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
@@ -311,7 +329,7 @@ fn open_store(
     clocks: Clocks,
     retained: &Arc<Retained>,
     memory: &Arc<SessionMemory>,
-    completions: &Arc<Vec<Completions>>,
+    sink: StoreSink,
 ) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
     let durability = match config.durability {
         DurabilityMode::Off | DurabilityMode::Os => Durability::Os,
@@ -327,7 +345,6 @@ fn open_store(
     let options = StoreOptions::new(&config.data_dir, durability);
     let options = StoreOptions { opening, clock, ..options };
     let begun = Instant::now();
-    let sink = StoreSink::new(Arc::clone(completions));
     let (store, recovered) = embedded::open_locked(lock, options, Arc::clone(retained), sink)?;
     tracing::info!(
         sessions = recovered.sessions.len(),
@@ -364,7 +381,7 @@ fn read_clocks() -> ClockReading {
 struct ThreadSetup {
     index: u16,
     shared: Arc<Shared>,
-    mailboxes: Arc<[Mailbox<Mail<OwnedFd>>]>,
+    mailboxes: Arc<[Mailbox<Mail<Machine>>]>,
     listeners: Vec<(OwnedFd, Kind)>,
     wake_up: WakeUp,
     path: Option<ShardPath>,

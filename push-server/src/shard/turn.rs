@@ -21,6 +21,7 @@ mod places;
 mod receipts;
 mod recovery;
 mod remains;
+mod rest;
 mod retry;
 mod save;
 mod serve;
@@ -91,6 +92,9 @@ const OVERFLOW_RETRY_MILLIS: u64 = 1;
 /// and that may be another one.
 const STORE_LOOK_MILLIS: u64 = 20;
 
+/// How often a shard looks how far a rest has come, beside when others tell it.
+const REST_LOOK: Duration = Duration::from_millis(5);
+
 /// How often a stopping shard looks whether it is done.
 const STOP_TURN_MILLIS: u64 = 20;
 
@@ -100,7 +104,7 @@ pub(super) struct ShardSetup<P: Ports> {
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
     /// Of every shard, in order.
-    pub(super) mailboxes: Arc<[Mailbox<Mail<SocketOf<P>>>]>,
+    pub(super) mailboxes: Arc<[Mailbox<Mail<P>>]>,
     /// Of the wire's listeners.
     pub(super) kinds: Vec<Kind>,
     pub(super) wire: P::Wire,
@@ -117,7 +121,7 @@ pub(super) struct Shard<P: Ports> {
     here: Here<P::Randomness>,
     pub(super) wire: P::Wire,
     pub(super) path: HeartbeatPath<P::Liveness>,
-    post: Post<Mail<SocketOf<P>>>,
+    post: Post<Mail<P>>,
     acceptor: Acceptor<SocketOf<P>>,
     clients: Clients<P>,
     sessions: Sessions,
@@ -202,6 +206,7 @@ impl<P: Ports> Shard<P> {
     /// Handles what the wait has brought, and the work that an earlier turn has left.
     pub(super) fn turn(&mut self) {
         self.agenda.begin_turn();
+        self.look_for_rest();
         self.take_completions();
         self.read_completions();
         self.read_mail();
@@ -213,8 +218,10 @@ impl<P: Ports> Shard<P> {
         self.do_work();
         self.send_dirty();
         self.feed_absent();
+        self.settle_owners();
         self.submit_draft();
         self.free_discarded();
+        self.say_whether_quiet();
         self.here.counters().turn_times.record(self.agenda.lasted());
     }
 
@@ -242,6 +249,9 @@ impl<P: Ports> Shard<P> {
         // One shard does it for all.
         if self.here.index() == 0 {
             self.here.shared().notices.tell_held_back(self.agenda.now());
+        }
+        if self.agenda.is_resting() {
+            return self.rest_time();
         }
         if self.agenda.is_sweep_due() && !self.sweep() {
             self.agenda.end_sweep();
@@ -298,6 +308,9 @@ impl<P: Ports> Shard<P> {
     }
 
     fn fire_timers(&mut self) {
+        if self.agenda.is_resting() {
+            return;
+        }
         self.timers.fire(self.agenda.now());
         let begun = self.agenda.read_clock();
         while let Some((timed, tick)) = self.timers.take_due() {
@@ -328,6 +341,19 @@ impl<P: Ports> Shard<P> {
         store.is_some_and(|store| self.journal.is_store_behind(store))
     }
 
+    /// The same while shards come to rest, and rest: what is held back is not waited for.
+    fn rest_time(&self) -> Duration {
+        let own = self.here.index();
+        let unread =
+            self.post.has_mail() || !self.here.shared().journal.completions(own).is_empty();
+        let unfinished = self.agenda.leaves_completions()
+            || self.agenda.has_work()
+            || self.journal.has_written()
+            || self.journal.has_settled()
+            || self.has_wishes_due();
+        if unread || unfinished { Duration::ZERO } else { REST_LOOK }
+    }
+
     fn wait_time(&self) -> Duration {
         let mut until = self.agenda.now().after_millis(TURN_MILLIS_MAX);
         for deadline in
@@ -354,7 +380,9 @@ impl<P: Ports> Shard<P> {
             || (!self.stop.has_begun() && self.sessions.has_due_stray(self.agenda.now()))
             || self.journal.has_written()
             || self.journal.has_settled()
-            || self.has_absent_backlogs();
+            || self.has_absent_backlogs()
+            // The rest begins here with the next turn.
+            || self.clients.has_wishes();
         if unread || unfinished {
             return Duration::ZERO;
         }
@@ -452,7 +480,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Sends mail to another shard. If it does not fit, it waits.
-    pub(super) fn post(&mut self, shard: u16, mail: Mail<SocketOf<P>>) {
+    pub(super) fn post(&mut self, shard: u16, mail: Mail<P>) {
         self.post.send(shard, mail, &mut self.wire, self.here.counters());
     }
 

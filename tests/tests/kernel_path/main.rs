@@ -250,6 +250,11 @@ impl StandIn {
 
 /// Loads the programs on `interface`; `None`, reported as skipped, where this machine cannot.
 fn load(test: &str, interface: &str) -> Option<KernelPath> {
+    load_for(test, interface, 1)
+}
+
+/// The same for so many shards.
+fn load_for(test: &str, interface: &str, shards: u16) -> Option<KernelPath> {
     if let Err(skip) = need_kernel_path_kernel() {
         report(test, Err(skip));
         return None;
@@ -257,7 +262,7 @@ fn load(test: &str, interface: &str) -> Option<KernelPath> {
     let options = KernelPathOptions {
         interfaces: vec![interface.to_owned()],
         connections_max: 64,
-        shards: 1,
+        shards,
         ping_burst: 1,
         place_seed: 1,
     };
@@ -320,12 +325,17 @@ fn tour(path: &KernelPath, mut served: Served) {
 /// Loads the programs on the lo of a network namespace of this thread's own, where no other server
 /// and no other test is; `None`, with the reason on stderr, without root.
 fn load_on_private_lo(test: &str) -> Option<KernelPath> {
+    load_on_private_lo_for(test, 1)
+}
+
+/// The same for so many shards.
+fn load_on_private_lo_for(test: &str, shards: u16) -> Option<KernelPath> {
     if !rustix::process::geteuid().is_root() {
         report(test, Err(Skip::kernel_path("network namespaces need root")));
         return None;
     }
     private_lo();
-    load(test, "lo")
+    load_for(test, "lo", shards)
 }
 
 fn on_lo(test: &str, address: &str) {
@@ -499,6 +509,78 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
     assert_eq!(counter(&path, "not_armed"), 1);
     assert_eq!(counter(&path, "answered"), 0);
     assert_eq!(shard.pings(&slot), 0);
+}
+
+#[test]
+fn a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_the_slot_back() {
+    let test = "a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_the_slot_back";
+    let Some(mut path) = load_on_private_lo_for(test, 2) else { return };
+    let (mut first, mut second) = (path.shard(0), path.shard(1));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("address");
+    let mut client = TcpStream::connect(address).expect("connect");
+    client.set_nodelay(true).expect("nodelay");
+    let (mut socket, peer) = listener.accept().expect("accept");
+    socket.set_nodelay(true).expect("nodelay");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("timeout");
+    let mut slot = first
+        .register(socket.as_fd(), &Registration::new(address, peer), now())
+        .expect("registered");
+    socket.write_all(&CONNACK).expect("CONNACK");
+    first.set_tx(&slot, 4);
+    first.arm(socket.as_fd(), &mut slot, now()).expect("armed");
+    let mut connack = [0; 4];
+    client.read_exact(&mut connack).expect("CONNACK");
+    let (mut rx, mut tx) = (0, 4);
+    // Returns whether the kernel has answered; else user space does.
+    let mut ping = |shard: &ShardPath, slot: &SlotRef| {
+        client.write_all(&PINGREQ).expect("PINGREQ");
+        let mut bytes = [0; 2];
+        let reaches_user_space = socket.read_exact(&mut bytes).is_ok();
+        if reaches_user_space {
+            rx += 2;
+            shard.set_rx(slot, rx);
+            socket.write_all(&PINGRESP).expect("PINGRESP");
+            tx += 2;
+            shard.set_tx(slot, tx);
+        }
+        client.read_exact(&mut bytes).expect("an answer");
+        assert_eq!(bytes, PINGRESP);
+        !reaches_user_space
+    };
+    let silent = || Monotonic(now().0 - 6_000_000_000);
+    first.stamp_heartbeat(now());
+    second.stamp_heartbeat(silent());
+    assert!((0..20).any(|_| ping(&first, &slot)), "{:?}", counted(&path));
+    let before = first.pings(&slot);
+
+    second.adopt(&slot);
+    assert!(!ping(&second, &slot), "its new shard is silent");
+    first.stamp_heartbeat(silent());
+    second.stamp_heartbeat(now());
+    assert!((0..20).any(|_| ping(&second, &slot)), "{:?}", counted(&path));
+    assert!(second.pings(&slot) > before, "and the flow's numbers go on");
+    let speaks = second.before_close(socket.as_fd(), &slot, false);
+    drop(socket);
+    second.release(slot, speaks, now());
+
+    let connected: Vec<_> = (0..65)
+        .map(|_| {
+            (TcpStream::connect(address).expect("connect"), listener.accept().expect("accept"))
+        })
+        .collect();
+    let mut slots = Vec::new();
+    for (_, (socket, peer)) in &connected {
+        for shard in [&mut first, &mut second] {
+            if let Ok(slot) =
+                shard.register(socket.as_fd(), &Registration::new(address, *peer), now())
+            {
+                slots.push(slot);
+                break;
+            }
+        }
+    }
+    assert_eq!(slots.len(), 64, "every slot is somebody's again");
 }
 
 #[test]

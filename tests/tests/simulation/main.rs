@@ -153,6 +153,8 @@ noticed! {
         a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
         a_session_that_stays_on_disk_is_noticed: SessionRemoved,
         a_move_that_loses_what_a_socket_has_not_taken_is_noticed: UnsentMoves,
+        a_connect_that_does_not_find_a_session_that_has_moved_is_noticed: OwnerAsked,
+        a_session_that_leaves_its_subscriptions_behind_is_noticed: SubscriptionsMove,
         what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
         a_door_that_promises_too_early_is_noticed: DoorWaits,
         a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,

@@ -27,7 +27,10 @@ pub(crate) struct Report {
     pub(crate) disk_failures: u64,
     pub(crate) resets: u64,
     pub(crate) take_overs: u64,
+    /// Moves begun; sessions that have come to another shard, and that have stayed.
     pub(crate) moves: u64,
+    pub(crate) moved: u64,
+    pub(crate) stayed: u64,
     pub(crate) full_mailboxes: u64,
     /// Of groups: first deliveries, and what went from one member to another.
     pub(crate) shared: u64,
@@ -69,6 +72,8 @@ impl Report {
         self.resets += other.resets;
         self.take_overs += other.take_overs;
         self.moves += other.moves;
+        self.moved += other.moved;
+        self.stayed += other.stayed;
         self.full_mailboxes += other.full_mailboxes;
         self.shared += other.shared;
         self.handed_on += other.handed_on;
@@ -100,6 +105,8 @@ impl Report {
             self.resets,
             self.take_overs,
             self.moves,
+            self.moved,
+            self.stayed,
             self.full_mailboxes,
             self.shared,
             self.handed_on,
@@ -130,7 +137,7 @@ impl fmt::Display for Report {
              {least} QoS 1 and {once} QoS 2 messages acknowledged, {} delivered, {} again; {} sessions \
              resumed, {} retained topics compared, {} wills published and {} kept back, {} connections \
              expired, {} pings answered by the kernel; {} crashes, {} stops, {} failures of the disk, {} \
-             resets, {} take-overs, {} moves, mailboxes full {} times; {} messages for a group, {} handed on to \
+             resets, {} take-overs, {} moves begun, {} sessions moved to another shard and {} stayed, mailboxes full {} times; {} messages for a group, {} handed on to \
              another member, {} that may have expired, {} too large for somebody; {} torn writes, {} boots \
              of the machine, the wall clock set {} times; by a door {} messages taken, {} refused, {} \
              acknowledgements told; {} clients accepted and {} refused by late answers, {} further steps, {} answers in vain",
@@ -148,6 +155,8 @@ impl fmt::Display for Report {
             self.resets,
             self.take_overs,
             self.moves,
+            self.moved,
+            self.stayed,
             self.full_mailboxes,
             self.shared,
             self.handed_on,

@@ -36,8 +36,12 @@ const DRAIN_EVERY: u32 = 400;
 /// While everything comes to an end the clock moves so far at a time.
 const DRAIN_STEP: Duration = Duration::from_millis(500);
 
-/// How often a client moves, of all steps.
+/// How often a client or a session without one is to move, of all steps.
 const MOVES: f64 = 0.03;
+
+/// How often everything that can be done without time passing is done at once then, so that the shards come to rest.
+/// Else whatever comes next comes while they do.
+const SETTLED_MOVES: f64 = 0.3;
 
 /// Requests that are all there are.
 const ALL: usize = usize::MAX;
@@ -225,17 +229,33 @@ impl Run {
         self.watch();
     }
 
-    /// A connection moves, whoever's it is and whatever is under way on it.
+    /// A connection moves to any shard, whoever's it is and whatever is under way on it; or a session does whose client
+    /// is away.
     fn move_client(&mut self, rng: &mut SmallRng) {
+        let to = rng.random_range(0..self.shards);
+        let begins = if rng.random_bool(0.2) {
+            let names = self.seats.iter().map(|seat| seat.client.name());
+            let names: Vec<_> = names.chain(self.devices.iter().map(|one| &*one.name)).collect();
+            self.world.move_session(names[rng.random_range(0..names.len())], to)
+        } else {
+            self.move_connection(to, rng)
+        };
+        trace(|| format!("a move to shard {to} has begun: {begins}"));
+        self.tally.moves += u64::from(begins);
+        if begins && rng.random_bool(SETTLED_MOVES) {
+            self.settle_all();
+        }
+    }
+
+    fn move_connection(&mut self, to: u16, rng: &mut SmallRng) -> bool {
         let seats = self.seats.iter().filter_map(|seat| seat.link.as_ref());
         let devices = self.devices.iter().filter_map(Device::link);
         let links = seats.chain(devices).chain(self.strangers.links());
         let peers: Vec<&Peer> = links.map(|link| &link.peer).chain(&self.abandoned).collect();
         if peers.is_empty() {
-            return;
+            return false;
         }
-        let peer = peers[rng.random_range(0..peers.len())];
-        self.tally.moves += u64::from(self.world.move_client(peer));
+        self.world.move_client(peers[rng.random_range(0..peers.len())], to)
     }
 
     /// After each step.
@@ -378,6 +398,8 @@ impl Run {
             self.tally.handed_on += counters.shared_passed_on.value();
             self.tally.too_large += counters.dropped_too_large.value();
             self.tally.full_mailboxes += counters.limit_mailbox.value();
+            self.tally.moved += counters.sessions_moved.value();
+            self.tally.stayed += counters.moves_refused.value();
         }
     }
 

@@ -325,3 +325,20 @@ fn who_moves_into_the_place_of_a_member_that_left_is_asked() {
         picks(&mut Round::default());
     }
 }
+
+#[test]
+fn a_member_that_is_renamed_keeps_its_turn_and_its_subscription() {
+    let shares = Shares::default();
+    let shared = filter("$share/g/a");
+    let (first, second, renamed) = (member(0, 1), member(0, 2), member(1, 7));
+    for one in [first, second] {
+        shares.join(&shared, one, at(QoS::AtLeastOnce), true);
+    }
+    shares.rename(&shared, first, renamed);
+    let group = group(&shares, "$share/g/a");
+    let pick = || pick(&shares, &group, QoS::AtMostOnce, 10, &mut Round::default());
+    assert_eq!([pick(), pick(), pick()], [Some(renamed), Some(second), Some(renamed)]);
+    let standing = group.standing(renamed).expect("it is a member");
+    assert_eq!(standing.options, at(QoS::AtLeastOnce));
+    assert!(shares.leave(&shared, renamed) && !shares.leave(&shared, first));
+}

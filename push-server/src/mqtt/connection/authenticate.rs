@@ -38,6 +38,13 @@ impl Connection {
         }))
     }
 
+    /// Whether a verdict is awaited.
+    pub fn is_asking(&self) -> bool {
+        let extras = self.extras.as_deref();
+        let reauthentication = extras.and_then(|extras| extras.reauthentication.as_deref());
+        reauthentication.is_some_and(Reauthentication::is_asking)
+    }
+
     /// The number of the question that was asked last; 0: none yet.
     pub fn question_number(&self) -> u32 {
         let extras = self.extras.as_deref();

@@ -51,6 +51,10 @@ impl Reauthentication {
         &self.method
     }
 
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.stage, Stage::Asks)
+    }
+
     pub(super) fn question_number(&self) -> u32 {
         self.questions
     }

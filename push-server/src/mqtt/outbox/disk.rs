@@ -15,6 +15,11 @@ use crate::broker::MemoryBudget;
 const PAGE_BYTES_MIN: u64 = 16 << 10;
 
 impl Outbox {
+    /// Whether a page is being read, or messages that the session hands on may not be safe yet.
+    pub(in super::super) fn awaits_disk(&self) -> bool {
+        self.loading != Loading::No || self.left.is_some()
+    }
+
     /// The position where the part on disk begins.
     pub(in super::super) fn on_disk(&self) -> Option<u64> {
         Some(self.disk?.from)

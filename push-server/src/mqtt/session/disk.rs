@@ -11,6 +11,11 @@ use super::Session;
 use crate::broker::MemoryBudget;
 
 impl Session {
+    /// Whether the session waits for a page, or for messages that it hands on to be safe.
+    pub fn awaits_disk(&self) -> bool {
+        self.outbox.as_deref().is_some_and(Outbox::awaits_disk)
+    }
+
     /// Restores what a start of the server found on disk. Messages before position `sent_to` were
     /// sent before, or may have been.
     pub fn recover(&mut self, disk: Option<Extent>, sent_to: u64, exactly_once: &[u16]) {

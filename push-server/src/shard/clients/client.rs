@@ -2,6 +2,8 @@
 
 mod frozen;
 
+pub(in crate::shard) use frozen::FrozenClient;
+
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
@@ -81,8 +83,9 @@ pub(crate) struct EndedConnection {
 
 /// A client that leaves for its session's shard. Plain data.
 #[derive(Debug)]
-pub(crate) struct DepartingClient<S> {
-    pub(crate) socket: S,
+pub(crate) struct DepartingClient<P: Ports> {
+    pub(crate) socket: SocketOf<P>,
+    pub(crate) slot: Option<SlotOf<P>>,
     pub(crate) transport: Transport,
     pub(crate) sent_bytes: u64,
     pub(crate) connect_number: ConnectNumber,
@@ -149,14 +152,14 @@ impl<P: Ports> Client<P> {
     }
 
     /// Leaves for the shard of its session, before its first byte was sent.
-    pub(crate) fn depart(self) -> DepartingClient<SocketOf<P>> {
+    pub(crate) fn depart(self) -> DepartingClient<P> {
         debug_assert!(self.is_quiet(), "an operation of this ring would follow it");
-        let Self { socket, transport, sent_bytes, connect_number, phase, .. } = self;
+        let Self { socket, slot, transport, sent_bytes, connect_number, phase, .. } = self;
         let pending = match phase {
             Phase::Handshake(pending) => Some(pending),
             _ => None,
         };
-        DepartingClient { socket, transport, sent_bytes, connect_number, pending }
+        DepartingClient { socket, slot, transport, sent_bytes, connect_number, pending }
     }
 
     /// What operations on its socket, and work that is begun for it, know it by.
@@ -275,6 +278,13 @@ impl<P: Ports> Client<P> {
     pub(crate) fn is_over(&self) -> bool {
         let is_lingering = matches!(self.phase, Phase::Lingering { .. });
         is_lingering && self.intake.is_peer_gone() && self.is_quiet()
+    }
+
+    /// A served client's session has this key from now on.
+    pub(crate) fn set_session(&mut self, key: u32) {
+        if let Phase::Serving { session, .. } = &mut self.phase {
+            *session = key;
+        }
     }
 
     /// Bytes of whole frames that the socket has accepted.

@@ -40,6 +40,11 @@ impl Unpublished {
         self.wills.is_empty()
     }
 
+    /// Whether a session has any.
+    pub(crate) fn has(&self, session: SessionNumber) -> bool {
+        self.wills.iter().any(|will| will.session == session)
+    }
+
     /// Returns whether there was room.
     pub(crate) fn push(&mut self, will: Outgoing) -> bool {
         let bytes = self.bytes + will.weight_bytes();

@@ -154,6 +154,16 @@ impl RetryList {
         self.is_retrying = false;
     }
 
+    /// Whether it has anything of the session with this key and number.
+    pub(crate) fn has(&self, key: u32, number: SessionNumber) -> bool {
+        self.unwritten.get(&key) == Some(&number)
+            || self.unread.get(&key) == Some(&number)
+            || self.changes.keys().any(|(other, _)| *other == number)
+            || self.filters.has(number)
+            || self.givers.contains_key(&number)
+            || self.wills.has(number)
+    }
+
     fn is_empty(&self) -> bool {
         self.unwritten.is_empty()
             && self.changes.is_empty()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ticket::{CompleteWrites, Completions};
+use super::ticket::{CompleteWrites, Completions, OpenRequests};
 use crate::store::{Clocks, LeftOut, SessionNumber};
 
 /// One for all shards.
@@ -13,6 +13,8 @@ pub(crate) struct SharedJournal {
     complete_writes: CompleteWrites,
     /// What the store and other shards have done for each shard.
     completions: Arc<Vec<Completions>>,
+    /// What the store has not told of yet.
+    open_requests: OpenRequests,
     /// The next durable session's.
     next_number: AtomicU64,
     /// Turns instants into times of the wall clock, which the store keeps, and back.
@@ -21,22 +23,45 @@ pub(crate) struct SharedJournal {
     left_out: LeftOut,
 }
 
+/// How a start has found the disk.
+#[derive(Debug)]
+pub(crate) struct JournalStart {
+    /// The next durable session's number.
+    pub(crate) next_number: SessionNumber,
+    pub(crate) clocks: Clocks,
+    pub(crate) left_out: LeftOut,
+}
+
 impl SharedJournal {
-    /// For a disk as a start has found it. `completions`: of each shard.
+    /// `completions`: of each shard; `open_requests`: of the store.
     pub(crate) fn new(
         completions: Arc<Vec<Completions>>,
-        next_number: SessionNumber,
-        clocks: Clocks,
-        left_out: LeftOut,
+        open_requests: OpenRequests,
+        start: JournalStart,
     ) -> Self {
-        let next_number = AtomicU64::new(next_number.0);
+        let JournalStart { next_number, clocks, left_out } = start;
         Self {
             complete_writes: CompleteWrites::default(),
             completions,
-            next_number,
+            open_requests,
+            next_number: AtomicU64::new(next_number.0),
             clocks,
             left_out,
         }
+    }
+
+    /// What the store has not told of yet.
+    pub(crate) fn open_requests(&self) -> &OpenRequests {
+        &self.open_requests
+    }
+
+    /// Whether neither the store nor any mailbox of completions holds something for a shard. It stays so if no
+    /// shard is in a turn meanwhile, but for what comes from outside.
+    pub(crate) fn is_nothing_under_way(&self) -> bool {
+        // In this order: what the store has told is among the completions by then.
+        self.complete_writes.is_empty()
+            && self.open_requests.are_none()
+            && self.completions.iter().all(Completions::is_empty)
     }
 
     pub(crate) fn complete_writes(&self) -> &CompleteWrites {

@@ -5,7 +5,7 @@
 //! neither lost nor doubled. Each shard adds its part to the message's `Ticket`; the last one hands in the whole,
 //! and the shard whose turn ends next files it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::giver::{Giver, HandOnCursor};
@@ -70,6 +70,9 @@ pub(crate) enum Done {
     Entered { entered: Arc<Entered>, reason: Reason },
     /// The question who a client is has its answer.
     Answered { client: Token, number: u32, verdict: Box<Verdict> },
+    /// A test has a session move to another shard.
+    #[cfg(any(test, feature = "simulation"))]
+    Move { client_id: Box<str>, to: u16 },
 }
 
 impl Done {
@@ -218,6 +221,10 @@ pub(crate) struct CompleteWrites(Mutex<Draft>);
 impl CompleteWrites {
     pub(crate) fn push(&self, whole: Draft) {
         lock(&self.0).append(whole);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
     }
 
     /// Files all of them by `commit`, before any shard files later ones.
@@ -383,22 +390,46 @@ impl Completions {
     }
 }
 
+/// How many requests of all shards the store has not told of yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenRequests(Arc<AtomicU64>);
+
+impl OpenRequests {
+    /// The store is given one.
+    pub(crate) fn begin(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has told of so many, and shards have what it told.
+    fn end(&self, requests: u64) {
+        self.0.fetch_sub(requests, Ordering::Release);
+    }
+
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
 /// Sorts the store's completions by shard.
 #[derive(Debug)]
 pub(crate) struct StoreSink {
     shards: Arc<Vec<Completions>>,
     batches: Vec<Vec<(Done, Outcome)>>,
+    open_requests: OpenRequests,
+    /// Requests that are told of with these batches.
+    told: u64,
 }
 
 impl StoreSink {
-    pub(crate) fn new(shards: Arc<Vec<Completions>>) -> Self {
+    pub(crate) fn new(shards: Arc<Vec<Completions>>, open_requests: OpenRequests) -> Self {
         let batches = shards.iter().map(|_| Vec::new()).collect();
-        Self { shards, batches }
+        Self { shards, batches, open_requests, told: 0 }
     }
 }
 
 impl Sink<Waiters> for StoreSink {
     fn complete(&mut self, waiting: Waiters, outcome: Outcome) {
+        self.told += 1;
         for (shard, done) in waiting {
             if !done.is_news(&outcome) {
                 continue;
@@ -413,6 +444,7 @@ impl Sink<Waiters> for StoreSink {
                 shard.push(batch);
             }
         }
+        self.open_requests.end(std::mem::take(&mut self.told));
     }
 }
 

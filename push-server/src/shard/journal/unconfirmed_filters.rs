@@ -28,6 +28,11 @@ impl UnconfirmedFilters {
         self.last
     }
 
+    /// Whether a session has any.
+    pub(crate) fn has(&self, number: SessionNumber) -> bool {
+        self.touched.keys().any(|(other, _)| *other == number)
+    }
+
     /// A SUBSCRIBE subscribes to a filter; `is_new`: the session did not have it. Returns whether its write has to
     /// be reported, by `written` or `failed`.
     pub(crate) fn touch(

@@ -44,6 +44,11 @@ impl UnremovedFilters {
         true
     }
 
+    /// Whether a session has any.
+    pub(crate) fn has(&self, number: SessionNumber) -> bool {
+        self.keys.keys().any(|(other, _)| *other == number)
+    }
+
     /// A later subscription to the filter is on disk, in the place of the one to be removed.
     pub(crate) fn replaced(&mut self, number: SessionNumber, filter: &TopicFilter) {
         if !self.keys.is_empty() && self.keys.remove(&(number, filter.clone())).is_some() {

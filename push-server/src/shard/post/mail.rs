@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::moved::Moved;
 use super::postage::Stamp;
 use super::shared_mail::SharedMail;
 use crate::broker::{Holder, Message};
@@ -10,17 +11,20 @@ use crate::shard::agenda::Flow;
 use crate::shard::clients::PendingClient;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::journal::Ticket;
+use crate::shard::ports::{Ports, SlotOf, SocketOf};
 use crate::transport::Transport;
 
 /// A piece of mail. Plain data, like all that it holds.
 #[derive(Debug)]
-pub(crate) enum Mail<S> {
+pub(crate) enum Mail<P: Ports> {
     /// A message that some session of the receiving shard is subscribed to.
     Publish(Letter),
     /// A message for one session of the receiving shard, picked from a group.
     Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
-    Adopt(Box<Adoption<S>>),
+    Adopt(Box<Adoption<P>>),
+    /// A session that lives with the receiving shard from now on.
+    Moved(Box<Moved<P>>),
     /// One unused session is to end. `Some`: one whose end makes room in this newcomer's shares.
     GiveWay(Option<Holder>),
 }
@@ -36,17 +40,18 @@ pub(crate) struct Letter {
     pub(crate) stamp: Stamp,
 }
 
-/// A socket on its way to its session's shard, with the CONNECT it sent. Nothing was sent on it, and
-/// no ring operation is under way.
+/// A socket on its way to its session's shard, with the CONNECT it sent. No ring operation is under way, and
+/// nothing was sent on it, but for an authentication that was over when the session had gone elsewhere.
 #[derive(Debug)]
-pub(crate) struct Adoption<S> {
-    pub(crate) socket: S,
+pub(crate) struct Adoption<P: Ports> {
+    pub(crate) socket: SocketOf<P>,
     pub(crate) arrival: Arrival,
     /// With what it still owes to the client.
     pub(crate) transport: Transport,
-    /// Bytes that the socket has accepted.
-    pub(crate) sent_bytes: u64,
     pub(crate) connect_number: ConnectNumber,
+    /// Bytes that the socket has accepted, and the slot that knows of them.
+    pub(crate) sent_bytes: u64,
+    pub(crate) slot: Option<SlotOf<P>>,
 }
 
 /// How far a client has come with its handshake.
@@ -56,4 +61,14 @@ pub(crate) enum Arrival {
     Admitted(Connecting),
     /// It has to authenticate, and has not been sent AUTH yet.
     Questioned(PendingClient),
+}
+
+impl Arrival {
+    /// Of the CONNECT, which has come whole.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        match self {
+            Self::Admitted(connecting) => Some(&connecting.connect.client_id),
+            Self::Questioned(pending) => pending.handshake.client_id(),
+        }
+    }
 }

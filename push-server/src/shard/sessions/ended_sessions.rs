@@ -26,6 +26,10 @@ pub(crate) struct EndedSessions {
     found: Vec<EndedSession>,
     /// Wills that the start has found, which an earlier process was publishing.
     found_wills: Vec<Outgoing>,
+    /// Client ids of sessions that had moved here and have ended, until the turn's end.
+    disowned: Vec<Box<str>>,
+    /// Keys of sessions that have moved to another shard, until the rest is over.
+    vacated: Vec<u32>,
 }
 
 impl EndedSessions {
@@ -71,6 +75,11 @@ impl EndedSessions {
         self.strays.take_back(client_id, user)
     }
 
+    /// Whether a session with this client id has left a will that waits.
+    pub(crate) fn has_stray(&self, client_id: &str) -> bool {
+        self.strays.has(client_id)
+    }
+
     /// Whether the delay of some will has passed at `now`.
     pub(crate) fn has_due(&self, now: Monotonic) -> bool {
         self.strays.has_due(now)
@@ -94,6 +103,26 @@ impl EndedSessions {
     /// Takes the sessions and wills that the start has found. By now every shard has its subscriptions.
     pub(crate) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
+    }
+
+    /// A session that had moved here has ended.
+    pub(crate) fn disown(&mut self, client_id: &str) {
+        self.disowned.push(client_id.into());
+    }
+
+    /// A session has moved to another shard, and had this key.
+    pub(crate) fn vacate(&mut self, key: u32) {
+        self.vacated.push(key);
+    }
+
+    /// Takes the keys of those that have moved.
+    pub(crate) fn take_vacated(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.vacated)
+    }
+
+    /// Takes the client ids of those that have ended in this turn.
+    pub(crate) fn take_disowned(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.disowned)
     }
 
     /// How much is left, by kind: nothing once every session and connection has ended.

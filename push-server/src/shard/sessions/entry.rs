@@ -22,6 +22,16 @@ pub(crate) enum Presence {
     Absent(Absence),
 }
 
+impl Presence {
+    /// The client, when it is here.
+    pub(crate) fn client(&self) -> Option<u32> {
+        match self {
+            Self::Connected(client) => Some(*client),
+            Self::Absent(_) => None,
+        }
+    }
+}
+
 impl Entry {
     /// `number`: what the store knows the session by, if it is durable.
     pub(super) fn new(session: Session, presence: Presence, number: SessionNumber) -> Self {
@@ -40,10 +50,7 @@ impl Entry {
 
     /// The client, when it is here.
     pub(crate) fn client(&self) -> Option<u32> {
-        match self.presence {
-            Presence::Connected(client) => Some(client),
-            Presence::Absent(_) => None,
-        }
+        self.presence.client()
     }
 
     /// Its time without a connection, if it has none.
@@ -63,6 +70,11 @@ impl Entry {
     /// Its connection has ended.
     pub(crate) fn begin_absence(&mut self, absence: Absence) {
         self.presence = Presence::Absent(absence);
+    }
+
+    /// It moves to another shard. Returns all that it is made of.
+    pub(crate) fn into_parts(self) -> (Session, Presence, SessionNumber) {
+        (self.session, self.presence, self.number)
     }
 
     /// It has ended. Returns its session, and the will that waited for its delay.

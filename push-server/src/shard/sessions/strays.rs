@@ -38,6 +38,11 @@ impl Strays {
         theirs.into_iter().filter_map(|due| self.remove(due)).collect()
     }
 
+    /// Whether a session with this client id has left one.
+    pub(crate) fn has(&self, client_id: &str) -> bool {
+        self.by_client_id.contains_key(client_id)
+    }
+
     /// Whether the delay of some will has passed at `now`.
     pub(crate) fn has_due(&self, now: Monotonic) -> bool {
         self.by_due.first_key_value().is_some_and(|((publish_at, _), _)| *publish_at <= now)

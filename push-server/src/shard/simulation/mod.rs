@@ -15,7 +15,6 @@ mod randomness;
 mod store;
 mod wire;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
-use super::journal::{Completions, StoreSink};
+use super::journal::{Completions, OpenRequests, StoreSink};
 use super::ports::Ports;
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
@@ -36,10 +35,10 @@ use crate::store::{Recovered, SessionNumber, Store as _};
 use crate::transport::Kind;
 use bell::Bell;
 use clock::VirtualClock;
-use path::MemoryPath;
+use path::{MemoryPath, Slots};
 use randomness::SeededRandomness;
 use store::{Disk, SimulatedStore, Timing};
-use wire::{LISTENER_TCP, LISTENER_WEBSOCKET, MemorySocket, MemoryWire};
+use wire::{LISTENER_TCP, LISTENER_WEBSOCKET, MemoryWire};
 
 pub use answerer::{LateAnswerer, Question};
 pub use store::Written;
@@ -48,8 +47,8 @@ pub use wire::Peer;
 /// Turns of all shards without the clock moving, after which they are believed never to come to rest.
 const TURNS_MAX: u32 = 1_000_000;
 
-/// Slots of the kernel path, a shard.
-const SLOTS: usize = 1_024;
+/// Slots of the kernel path.
+const SLOTS: usize = 4_096;
 
 /// Ports in memory.
 #[derive(Debug)]
@@ -236,6 +235,7 @@ impl World {
         let memory = self.shared.memory.kinds();
         left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
         left.push(("open sockets".to_owned(), self.shared.entrance.open().into()));
+        left.push(("owners".to_owned(), self.shared.entrance.owners().len() as u64));
         left.push(("unanswered questions".to_owned(), self.shared.questions.waiting().into()));
         if let Some(store) = &self.store {
             let kept = store.kept().map(|kept| kept as u64);
@@ -261,12 +261,20 @@ impl World {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TCP)
     }
 
-    /// A client moves, if it is served, as soon as its operations have ended. Returns whether it will.
-    pub fn move_client(&mut self, peer: &Peer) -> bool {
+    /// A client moves to a shard with its session, within its shard if that is it, if it is served: as soon as its
+    /// operations have ended, and all shards have come to rest. Returns whether that has begun.
+    pub fn move_client(&mut self, peer: &Peer, to: u16) -> bool {
         if peer.is_closed() {
             return false;
         }
-        self.shards.iter_mut().any(|shard| shard.move_client(peer.address()))
+        let address = peer.address();
+        self.shards.iter_mut().any(|one| one.begins(|shard| shard.move_client_of(address, to)))
+    }
+
+    /// The session of a client that is away moves to another shard, when all of them have come to rest. Returns
+    /// whether that has begun.
+    pub fn move_session(&mut self, client_id: &str, to: u16) -> bool {
+        self.shards.iter_mut().any(|one| one.begins(|shard| shard.move_session_of(client_id, to)))
     }
 
     /// A client connects over WebSocket, whose request and frames the client has to send.
@@ -387,11 +395,12 @@ fn start(
     let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
     let retained = Arc::new(retained);
     let memory = SessionMemory::new(config.totals.into());
+    let open_requests = OpenRequests::default();
     let (store, recovered) = if setup.is_durable {
         let inflight_max = config.limits.inflight_max;
         let watch = disk.resume_clock(reading);
         let recovered = disk.recover(next_number, inflight_max, &memory, &retained, clock.peek());
-        let sink = StoreSink::new(Arc::clone(&completions));
+        let sink = StoreSink::new(Arc::clone(&completions), open_requests.clone());
         let timing = Timing { clock: clock.clone(), watch };
         (Some(Arc::new(SimulatedStore::new(disk, sink, Arc::clone(&retained), timing))), recovered)
     } else {
@@ -406,6 +415,7 @@ fn start(
         retained,
         memory,
         store: store.clone().map(|store| -> Arc<ShardStore> { store }),
+        open_requests,
         completions,
         hash_seed: randomness.next(),
         networks_seed: randomness.next(),
@@ -413,8 +423,11 @@ fn start(
     let (shared, parts) = Shared::new(shared_setup, recovered);
     let mailboxes: Arc<[_]> =
         bells.iter().map(|_| Mailbox::with_room(setup.mailbox_messages_max)).collect();
+    let slots = Slots::new(SLOTS);
     let shards = (0..config.shards).zip(parts).map(|(index, recovered)| {
-        SimulatedShard::new(&shared, &mailboxes, clock, randomness, &bells, (index, recovered))
+        let path = MemoryPath::new(index, slots.clone());
+        let begun = (index, path, recovered);
+        SimulatedShard::new(&shared, &mailboxes, clock, randomness, &bells, begun)
     });
     let shards = shards.collect();
     (shared, store, shards)
@@ -423,11 +436,11 @@ fn start(
 impl SimulatedShard {
     fn new(
         shared: &Arc<Shared>,
-        mailboxes: &Arc<[Mailbox<Mail<MemorySocket>>]>,
+        mailboxes: &Arc<[Mailbox<Mail<Simulated>>]>,
         clock: &VirtualClock,
         randomness: &mut SeededRandomness,
         bells: &[Arc<Bell>],
-        (index, recovered): (u16, RecoveredPart),
+        (index, path, recovered): (u16, MemoryPath, RecoveredPart),
     ) -> Self {
         let counters = Arc::new(ShardCounters::default());
         let bell = Arc::clone(&bells[usize::from(index)]);
@@ -437,7 +450,7 @@ impl SimulatedShard {
             mailboxes: Arc::clone(mailboxes),
             kinds: vec![Kind::Plain, Kind::WebSocket],
             wire: MemoryWire::new(2, Arc::clone(&bell), bells.to_vec()),
-            path: Some(MemoryPath::new(SLOTS)),
+            path: Some(path),
             clock: clock.clone(),
             randomness: SeededRandomness(randomness.next()),
             counters: Arc::clone(&counters),
@@ -484,8 +497,9 @@ impl SimulatedShard {
         self.begin_turn();
     }
 
-    fn move_client(&mut self, peer: SocketAddr) -> bool {
-        if self.has_ended || !self.shard.move_client_of(peer) {
+    /// Has something begun between two turns. Returns whether it has.
+    fn begins(&mut self, begin: impl FnOnce(&mut Shard<Simulated>) -> bool) -> bool {
+        if self.has_ended || !begin(&mut self.shard) {
             return false;
         }
         self.shard.wire.submit();

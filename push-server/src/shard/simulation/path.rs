@@ -1,7 +1,7 @@
 //! The kernel path in memory: slots, and answers to pings where the connection's owner lets them be.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use push_common::clock::Monotonic;
 
@@ -11,18 +11,25 @@ use crate::shard::ports::{Liveness, Registration, Unarmed};
 /// A shard's slots.
 #[derive(Debug)]
 pub(super) struct MemoryPath {
-    slots: Vec<Option<Line>>,
+    shard: u16,
+    slots: Slots,
 }
+
+/// The slots of all shards.
+#[derive(Clone, Debug)]
+pub(super) struct Slots(Arc<Mutex<Vec<Option<Line>>>>);
 
 /// A slot's words.
 #[derive(Debug)]
 struct Line {
+    /// The shard that it is of, which may be another than the first.
+    shard: u16,
     peer: SocketAddr,
-    state: Cell<State>,
-    rx: Cell<u64>,
-    tx: Cell<u64>,
-    last_seen: Cell<Monotonic>,
-    pings: Cell<u64>,
+    state: State,
+    rx: u64,
+    tx: u64,
+    last_seen: Monotonic,
+    pings: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,27 +46,42 @@ pub(super) struct MemorySlot {
     is_armed: bool,
 }
 
-impl MemoryPath {
+impl Slots {
     pub(super) fn new(slots: usize) -> Self {
-        Self { slots: (0..slots).map(|_| None).collect() }
+        Self(Arc::new(Mutex::new((0..slots).map(|_| None).collect())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Line>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryPath {
+    pub(super) fn new(shard: u16, slots: Slots) -> Self {
+        Self { shard, slots }
     }
 
     pub(super) fn taken(&self) -> usize {
-        self.slots.iter().flatten().count()
+        self.slots.lock().iter().flatten().filter(|line| line.shard == self.shard).count()
     }
 
     /// Answers a ping of `peer`, if it is one of the shard's and armed.
     pub(super) fn answer_ping(&self, peer: SocketAddr, now: Monotonic) -> bool {
-        let mut lines = self.slots.iter().flatten();
-        let armed = lines.find(|line| line.peer == peer && line.state.get() == State::Armed);
+        let mut slots = self.slots.lock();
+        let mut lines = slots.iter_mut().flatten().filter(|line| line.shard == self.shard);
+        let armed = lines.find(|line| line.peer == peer && line.state == State::Armed);
         let Some(line) = armed else { return false };
-        line.last_seen.set(now);
-        line.pings.set(line.pings.get() + 1);
+        line.last_seen = now;
+        line.pings += 1;
         true
     }
 
-    fn line(&self, slot: &MemorySlot) -> &Line {
-        self.slots[slot.index].as_ref().expect("a slot that its owner has not released")
+    /// What is in a slot, for its shard.
+    fn with<T>(&self, slot: &MemorySlot, act: impl FnOnce(&mut Line) -> T) -> T {
+        let mut slots = self.slots.lock();
+        let line = slots[slot.index].as_mut().expect("a slot that its owner has not released");
+        assert_eq!(line.shard, self.shard, "a slot of another shard's");
+        act(line)
     }
 }
 
@@ -76,15 +98,11 @@ impl Liveness for MemoryPath {
         now: Monotonic,
     ) -> Result<MemorySlot, Unarmed> {
         assert!(registration.heartbeat.is_known(), "the programs do not know it");
-        let index = self.slots.iter().position(Option::is_none).ok_or(Unarmed::NoSlot)?;
-        self.slots[index] = Some(Line {
-            peer: registration.peer,
-            state: Cell::new(State::Held),
-            rx: Cell::new(registration.rx),
-            tx: Cell::new(registration.tx),
-            last_seen: Cell::new(now),
-            pings: Cell::new(0),
-        });
+        let Registration { peer, rx, tx, .. } = *registration;
+        let mut slots = self.slots.lock();
+        let index = slots.iter().position(Option::is_none).ok_or(Unarmed::NoSlot)?;
+        let (shard, state) = (self.shard, State::Held);
+        slots[index] = Some(Line { shard, peer, state, rx, tx, last_seen: now, pings: 0 });
         Ok(MemorySlot { index, is_armed: false })
     }
 
@@ -94,9 +112,15 @@ impl Liveness for MemoryPath {
         slot: &mut MemorySlot,
         _now: Monotonic,
     ) -> Result<(), Unarmed> {
-        self.line(slot).state.set(State::Armed);
+        self.with(slot, |line| line.state = State::Armed);
         slot.is_armed = true;
         Ok(())
+    }
+
+    fn adopt(&self, slot: &MemorySlot) {
+        if let Some(line) = &mut self.slots.lock()[slot.index] {
+            line.shard = self.shard;
+        }
     }
 
     fn is_armed(&self, slot: &MemorySlot) -> bool {
@@ -104,25 +128,25 @@ impl Liveness for MemoryPath {
     }
 
     fn set_rx(&self, slot: &MemorySlot, rx: u64) {
-        let before = self.line(slot).rx.replace(rx);
+        let before = self.with(slot, |line| std::mem::replace(&mut line.rx, rx));
         assert!(before <= rx, "the boundary of what was parsed went back");
     }
 
     fn set_tx(&self, slot: &MemorySlot, tx: u64) {
-        let before = self.line(slot).tx.replace(tx);
+        let before = self.with(slot, |line| std::mem::replace(&mut line.tx, tx));
         assert!(before <= tx, "the boundary of what was sent went back");
     }
 
     fn last_seen(&self, slot: &MemorySlot) -> Monotonic {
-        self.line(slot).last_seen.get()
+        self.with(slot, |line| line.last_seen)
     }
 
     fn pings(&self, slot: &MemorySlot) -> u64 {
-        self.line(slot).pings.get()
+        self.with(slot, |line| line.pings)
     }
 
     fn closing(&self, slot: &MemorySlot) {
-        self.line(slot).state.set(State::Closing);
+        self.with(slot, |line| line.state = State::Closing);
     }
 
     fn before_close(&self, _socket: &MemorySocket, _slot: &MemorySlot, _is_stopping: bool) -> bool {
@@ -131,7 +155,7 @@ impl Liveness for MemoryPath {
     }
 
     fn release(&mut self, slot: MemorySlot, _speaks: bool, _now: Monotonic) {
-        self.slots[slot.index] = None;
+        self.slots.lock()[slot.index] = None;
     }
 
     fn leave(&self) {}

@@ -66,6 +66,10 @@ impl Liveness for ShardPath {
         Ok(Self::arm(self, socket.as_fd(), slot, now)?)
     }
 
+    fn adopt(&self, slot: &SlotRef) {
+        Self::adopt(self, slot);
+    }
+
     fn is_armed(&self, slot: &SlotRef) -> bool {
         slot.is_armed()
     }

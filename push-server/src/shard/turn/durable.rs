@@ -69,7 +69,7 @@ impl<P: Ports> Shard<P> {
         self.journal.submit(
             self.here.index(),
             &**store,
-            self.here.shared().journal.complete_writes(),
+            &self.here.shared().journal,
             self.here.counters(),
         );
     }
@@ -104,9 +104,12 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    fn on_done(&mut self, done: Done, outcome: Outcome) {
+    pub(super) fn on_done(&mut self, done: Done, outcome: Outcome) {
         let failed = matches!(outcome, Outcome::Failed(_));
         match done {
+            Done::EndInput { .. } | Done::Answered { .. } if self.agenda.is_resting() => {
+                self.hold_news(done);
+            }
             Done::Publish { client, number, reason, session, receipt } => {
                 let reason = if failed { Reason::ImplementationSpecificError } else { reason };
                 match self.resolve(client).filter(|index| self.is_served(*index)) {
@@ -154,6 +157,8 @@ impl<P: Ports> Shard<P> {
                 entered.settle(if failed { Reason::ImplementationSpecificError } else { reason });
             }
             Done::Answered { client, number, verdict } => self.on_answer(client, number, *verdict),
+            #[cfg(any(test, feature = "simulation"))]
+            Done::Move { client_id, to } => self.on_move_asked(&client_id, to),
         }
     }
 

@@ -96,6 +96,7 @@ impl<P: Ports> Shard<P> {
         let network = self.sessions.network(key);
         let Some(entry) = self.sessions.remove(key) else { return };
         let (mut session, number, waiting) = entry.end();
+        self.note_disowned(session.client_id());
         let shares = session.may_owe_groups();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let holder = self.here.shared().holders.holder(network, session.user());
@@ -126,6 +127,22 @@ impl<P: Ports> Shard<P> {
                 self.file(self.record_removal(number));
             }
             None => {}
+        }
+    }
+
+    /// A session has ended, which perhaps had moved here: then another one with its client id will not look for a
+    /// place here, unless one has taken this one's in the same turn.
+    fn note_disowned(&mut self, client_id: &str) {
+        let entrance = &self.here.shared().entrance;
+        if !entrance.owners().is_empty() && entrance.first_home_of(client_id) != self.here.index() {
+            self.sessions.disown(client_id);
+        }
+    }
+
+    /// Sessions that had moved here have ended in this turn: their clients come to where the client ids say.
+    pub(super) fn settle_owners(&mut self) {
+        for client_id in self.sessions.take_disowned() {
+            self.here.shared().entrance.owners().remove(&client_id);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::mqtt::HandshakeProgress;
 use crate::shard::door::Doorway;
-use crate::shard::journal::{Giver, Retrying};
+use crate::shard::journal::{Done, Giver, Retrying};
 use crate::shard::ports::Token;
 use crate::shard::post::SharedMail;
 use crate::shard::publish::{Fanout, Subscribing, Unsubscribing};
@@ -31,6 +32,10 @@ pub(super) enum Errand {
     Retry(Box<Retrying>),
     /// Messages that have come in by a door go out.
     Door(Arc<Doorway>),
+    /// A client goes on with its handshake, which was held back.
+    Handshake(Token, Box<HandshakeProgress>),
+    /// What somebody else has said of a client, and was held back.
+    News(Box<Done>),
 }
 
 impl Errand {
@@ -46,7 +51,28 @@ impl Errand {
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_)
-            | Self::Door(_) => false,
+            | Self::Door(_)
+            | Self::Handshake(..)
+            | Self::News(_) => false,
+        }
+    }
+
+    /// Whether it is held back while shards come to rest. All else has been begun, and is finished before.
+    pub(super) fn is_held_at_rest(&self) -> bool {
+        match self {
+            Self::Input(_)
+            | Self::HandOn(Giver { key: None, .. })
+            | Self::Forget(_)
+            | Self::Door(_)
+            | Self::Handshake(..)
+            | Self::News(_) => true,
+            Self::Fanout(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Share(_)
+            | Self::HandOn(_)
+            | Self::Return(_)
+            | Self::Retry(_) => false,
         }
     }
 
@@ -62,7 +88,9 @@ impl Errand {
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_)
-            | Self::Door(_) => 0,
+            | Self::Door(_)
+            | Self::Handshake(..)
+            | Self::News(_) => 0,
         }
     }
 }

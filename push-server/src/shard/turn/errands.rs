@@ -13,6 +13,7 @@ use crate::shard::clients::Phase;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::post::{Letter, Mail, SharedMail};
 use crate::shard::publish::Fanout;
+use crate::store::Outcome;
 
 /// How long a turn does waiting work.
 const WORK_BUDGET: Duration = Duration::from_millis(3);
@@ -86,6 +87,10 @@ impl<P: Ports> Shard<P> {
                     self.on_adoption(*adoption);
                     self.agenda.count_input(UNITS_PER_LOOK / 8);
                 }
+                Some(Mail::Moved(moved)) => {
+                    self.on_moved(*moved);
+                    self.agenda.count_input(UNITS_PER_LOOK / 8);
+                }
                 Some(Mail::GiveWay(newcomer)) => {
                     self.on_give_way(newcomer);
                     self.agenda.count_input(UNITS_PER_LOOK / 8);
@@ -132,6 +137,11 @@ impl<P: Ports> Shard<P> {
         }
         let begun = self.agenda.read_clock();
         while let Some(NextWork { flow, work, allowance }) = self.agenda.next_work() {
+            if self.agenda.is_resting() && work.is_held_at_rest() {
+                self.agenda.hold(flow, work);
+                self.agenda.put_back(flow, 0, std::iter::empty(), Progress::Done);
+                continue;
+            }
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
             let (left, progress) = self.do_errand(work, &mut budget);
@@ -175,6 +185,16 @@ impl<P: Ports> Shard<P> {
             }
             Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
             Errand::Door(doorway) => self.go_on_with_door(doorway, budget),
+            Errand::Handshake(client, progress) => {
+                budget.charge(UNITS_PER_LOOK / 8);
+                self.go_on_with_handshake(client, *progress);
+                (VecDeque::new(), Progress::Done)
+            }
+            Errand::News(done) => {
+                budget.charge(UNITS_PER_LOOK / 8);
+                self.on_done(*done, Outcome::Committed);
+                (VecDeque::new(), Progress::Done)
+            }
             Errand::Share(mail) => {
                 budget.charge(self.on_shared_mail(*mail));
                 (VecDeque::new(), Progress::Done)
@@ -182,8 +202,11 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Sends clients what they are owed, in turns of the flows that pay for it.
+    /// Sends clients what they are owed, in turns of the flows that pay for it; nothing while shards rest.
     pub(super) fn send_dirty(&mut self) {
+        if self.agenda.is_resting() {
+            return;
+        }
         self.close_overflowed();
         if !self.agenda.has_sends() {
             return;

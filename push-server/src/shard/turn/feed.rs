@@ -99,8 +99,12 @@ impl<P: Ports> Shard<P> {
         self.publishing.absent_backlogs() > 0
     }
 
-    /// Feeds sessions without a connection, each once, until the turn has lasted long enough; one at least.
+    /// Feeds sessions without a connection, each once, until the turn has lasted long enough; one at least, unless
+    /// shards rest.
     pub(super) fn feed_absent(&mut self) {
+        if self.agenda.is_resting() {
+            return;
+        }
         for _ in 0..self.publishing.absent_backlogs() {
             let Some(key) = self.publishing.take_absent() else { break };
             if !self.publishing.has_backlog(key) {

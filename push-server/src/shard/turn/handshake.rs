@@ -8,9 +8,9 @@ use super::Shard;
 use super::authenticate::RefusalText;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connect, ConnectRefusal, Connecting, HandshakeProgress};
-use crate::shard::clients::{DepartingClient, PendingClient, Phase};
+use crate::shard::clients::{Client, DepartingClient, PendingClient, Phase};
 use crate::shard::notices::NoticeKind;
-use crate::shard::ports::{Ports, Randomness, SocketOf};
+use crate::shard::ports::{Ports, Randomness};
 use crate::shard::post::{Adoption, Arrival, Mail};
 
 /// How long a stopping server that redirects clients waits for the CONNECT of those whose socket it has.
@@ -72,23 +72,24 @@ impl<P: Ports> Shard<P> {
             self.question(index);
             return;
         }
-        let DepartingClient { socket, transport, sent_bytes, connect_number, pending } =
+        let DepartingClient { socket, transport, sent_bytes, slot, connect_number, pending } =
             self.depart(index);
         if let Some(pending) = pending {
             let arrival = Arrival::Questioned(pending);
-            let adoption = Adoption { socket, arrival, transport, sent_bytes, connect_number };
+            let adoption =
+                Adoption { socket, arrival, transport, connect_number, sent_bytes, slot };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
     }
 
     /// A client leaves for its session's shard.
-    fn depart(&mut self, index: u32) -> DepartingClient<SocketOf<P>> {
+    fn depart(&mut self, index: u32) -> DepartingClient<P> {
         self.here.counters().connections.sub(1);
         self.clients.remove(index).depart()
     }
 
     /// A client's CONNECT has been read whole, now or before: gives it a number, and a client id if it has none.
-    fn note_connect(&mut self, index: u32) {
+    pub(super) fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
         client.set_connect_number(self.here.shared().entrance.number(client.connect_number()));
         if let Some(pending) = client.pending_mut()
@@ -131,21 +132,34 @@ impl<P: Ports> Shard<P> {
             self.serve(index, connecting);
             return;
         }
-        let DepartingClient { socket, transport, sent_bytes, connect_number, .. } =
+        let DepartingClient { socket, transport, sent_bytes, slot, connect_number, .. } =
             self.depart(index);
         let arrival = Arrival::Admitted(connecting);
-        let adoption = Adoption { socket, arrival, transport, sent_bytes, connect_number };
+        let adoption = Adoption { socket, arrival, transport, connect_number, sent_bytes, slot };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
-    /// Takes over a client that another shard has accepted. It has a place already.
-    pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
-        let Adoption { socket, arrival, transport, sent_bytes, connect_number } = adoption;
+    /// Takes over a client that another shard has accepted. It has a place already. If the session that lived here
+    /// has ended meanwhile, though its client id hashes to another shard, that one adopts the client.
+    pub(super) fn on_adoption(&mut self, adoption: Adoption<P>) {
+        let client_id = adoption.arrival.client_id();
+        let home = client_id.map(|client_id| self.here.shared().home_of(client_id));
+        if let Some(home) = home.filter(|home| *home != self.here.index() && !self.stop.has_begun())
+        {
+            self.post(home, Mail::Adopt(Box::new(adoption)));
+            return;
+        }
+        let Adoption { socket, arrival, transport, connect_number, sent_bytes, slot } = adoption;
+        self.path.adopt(slot.as_ref(), self.here.counters());
+        let adopt = |client: &mut Client<P>| {
+            client.count_sent(sent_bytes as usize);
+            client.slot = slot;
+        };
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.agenda.now() };
                 let index = self.add_client(socket, transport, connect_number, phase);
-                self.clients[index].count_sent(sent_bytes as usize);
+                adopt(&mut self.clients[index]);
                 if self.stop.has_begun() {
                     self.turn_away(index, &connecting);
                 } else {
@@ -158,7 +172,7 @@ impl<P: Ports> Shard<P> {
                 let deadline = pending.deadline();
                 let phase = Phase::Handshake(pending);
                 let index = self.add_client(socket, transport, connect_number, phase);
-                self.clients[index].count_sent(sent_bytes as usize);
+                adopt(&mut self.clients[index]);
                 self.arm_client_timer(index, deadline);
                 if self.stop.has_begun() {
                     self.close_for_stop(index);

@@ -80,7 +80,11 @@ impl<P: Ports> Shard<P> {
             self.take_input(index);
         } else if let Some(pending) = client.pending_mut() {
             let progress = pending.handshake.handle_bytes(limits, bytes);
-            self.on_handshake(index, progress);
+            if self.agenda.is_resting() {
+                self.hold_handshake(index, progress);
+            } else {
+                self.on_handshake(index, progress);
+            }
             self.charge_input(index);
         }
         self.after_layers(index);
@@ -95,8 +99,11 @@ impl<P: Ports> Shard<P> {
         }
         let token = client.token(index);
         match client.phase() {
-            // It may leave for another shard, and must have no send under way then.
-            Phase::Handshake(_) if client.output.is_sending() || client.transport.owes() => {}
+            // It may leave for another shard, and must have no send under way then; or it waits for a rest to end.
+            Phase::Handshake(_)
+                if client.output.is_sending()
+                    || client.transport.owes()
+                    || client.intake.is_stalled() => {}
             Phase::Handshake(_) => {
                 client.intake.begin_receive();
                 self.wire.receive_once(&client.socket, token);
@@ -194,7 +201,9 @@ impl<P: Ports> Shard<P> {
             let done = (Done::EndInput { client }, Outcome::Committed);
             self.here.shared().journal.completions(shard).push(&mut vec![done]);
         }
-        if goes {
+        if goes && self.agenda.is_resting() {
+            self.hold_news(Done::EndInput { client: own.1 });
+        } else if goes {
             self.end_input(index);
         } else if is_new {
             self.watch_progress(index);

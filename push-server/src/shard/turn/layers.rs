@@ -23,7 +23,8 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         match client.phase() {
             // Bytes from before the end still wait to be handled.
-            Phase::Serving { .. } if client.intake.is_stalled() => return,
+            Phase::Serving { .. } | Phase::Handshake(_) if client.intake.is_stalled() => return,
+            Phase::Serving { .. } if self.agenda.is_resting() => return self.hold_input(index),
             Phase::Serving { .. } => {
                 if ended.is_fault() {
                     self.tell(index, NoticeKind::Fault, &ended.text());

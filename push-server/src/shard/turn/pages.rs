@@ -6,13 +6,21 @@ use super::Shard;
 use crate::mqtt::Fetched;
 use crate::shard::journal::{Done, PageRead, records};
 use crate::shard::ports::Ports;
+use crate::shard::sessions::Entry;
 use crate::store::{Outcome, Page, SessionNumber, Stored, WallMillis};
 
 const MILLIS_PER_SEC: u64 = 1_000;
 
 impl<P: Ports> Shard<P> {
-    /// Asks for the next page of a connected client's outbox, if one is due.
+    /// Asks for the next page of a connected client's outbox, if one is due. While shards rest it waits, with what
+    /// is to be sent.
     pub(super) fn begin_page(&mut self, key: u32) {
+        if self.agenda.is_resting() {
+            if let Some(index) = self.sessions.entry(key).and_then(Entry::client) {
+                self.mark_dirty(index);
+            }
+            return;
+        }
         self.begin_trim(key);
         let memory = &self.here.shared().memory.outboxes;
         if let Some(entry) = self.sessions.entry_mut(key)

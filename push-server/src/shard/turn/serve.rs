@@ -359,6 +359,7 @@ impl<P: Ports> Shard<P> {
         client.intake.end_peer();
         match client.phase() {
             Phase::Serving { .. } if client.intake.is_stalled() => {}
+            Phase::Serving { .. } if self.agenda.is_resting() => self.hold_input(index),
             Phase::Serving { .. } => {
                 self.tell_ordinary(index, "client gone without a DISCONNECT");
                 self.detach(index);

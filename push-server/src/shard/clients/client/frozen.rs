@@ -11,7 +11,7 @@ use crate::transport::{FrozenTransport, Transport};
 
 /// A client that no operation refers to.
 #[derive(Debug)]
-pub(in crate::shard::clients) struct FrozenClient<P: Ports> {
+pub(crate) struct FrozenClient<P: Ports> {
     phase: FrozenPhase,
     transport: FrozenTransport,
     /// Without those two.

@@ -68,11 +68,26 @@ fn a_write_of_one_shard_alone_needs_no_ticket() {
 }
 
 #[test]
+fn a_request_is_open_until_shards_have_what_the_store_tells() {
+    let shards = Arc::new(vec![Completions::new(Box::new(Bell::default()))]);
+    let open = OpenRequests::default();
+    let mut sink = StoreSink::new(Arc::clone(&shards), open.clone());
+    open.begin();
+    open.begin();
+    sink.complete(vec![(0, session(1))], Outcome::Committed);
+    // Nobody waits for it.
+    sink.complete(Vec::new(), Outcome::Committed);
+    assert!(!open.are_none() && shards[0].is_empty());
+    sink.flush();
+    assert!(open.are_none() && !shards[0].is_empty());
+}
+
+#[test]
 fn completions_go_to_their_shards_and_wake_each_once() {
     let bells = [Bell::default(), Bell::default()];
     let shards = bells.clone().map(|bell| Completions::new(Box::new(bell)));
     let shards = Arc::new(Vec::from(shards));
-    let mut sink = StoreSink::new(Arc::clone(&shards));
+    let mut sink = StoreSink::new(Arc::clone(&shards), OpenRequests::default());
     sink.complete(vec![(0, session(1)), (1, session(2))], Outcome::Committed);
     sink.complete(vec![(1, session(3))], Outcome::Committed);
     assert!(shards[1].is_empty(), "nothing before the flush");
