@@ -211,6 +211,15 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
+        name: "push_session_moves",
+        help: "Sessions that were to move to another shard, by what came of it",
+        label: "result",
+        samples: &[
+            ("moved", |shard| &shard.sessions_moved),
+            ("stayed", |shard| &shard.moves_refused),
+        ],
+    },
+    Family {
         name: "push_turns_cut",
         help: "Shards' turns that left some of this to the next one, by what",
         label: "by",

@@ -286,9 +286,9 @@ counters! {
     unarmed_socket,
     /// `push_kernel_path_declined_total{reason="layers"}`.
     unarmed_layers,
-    /// Sessions that have gone to another shard.
+    /// `push_session_moves_total{result="moved"}`: to another shard.
     sessions_moved,
-    /// Sessions that were to, and stayed.
+    /// `push_session_moves_total{result="stayed"}`.
     moves_refused,
     /// Completions of operations whose connection is gone.
     stale_completions,
