@@ -484,6 +484,8 @@ impl Connection {
         let packet_id = publish.packet_id;
         let topic = self.topic_of(&publish, limits)?;
         let qos = publish.qos;
+        // Older clients are refused nothing.
+        let is_new = !publish.is_repeated && self.dialect.version() == Version::V5;
         // Dropped or not, it is acknowledged as every publish is.
         let refusal = limits.refuses_publish(&topic, session.subject());
         let event = |receipt| match refusal {
@@ -497,12 +499,15 @@ impl Connection {
         if exactly_once {
             match session.exactly_once(packet_id) {
                 None => {}
+                // What a start has found may be of one that was refused, which ended its flow, because the disk failed,
+                // and which is on disk all the same: another one has the packet id by now [MQTT-4.3.3-9].
+                Some(ReceivedPublish::Found) if is_new => {}
                 // The answer follows when the receipt comes back.
                 Some(ReceivedPublish::Pending | ReceivedPublish::Asked) => {
                     session.ask_exactly_once(packet_id);
                     return Ok(None);
                 }
-                Some(ReceivedPublish::Done) => {
+                Some(ReceivedPublish::Done | ReceivedPublish::Found) => {
                     self.acknowledge(AckKind::Received, packet_id, Reason::Success);
                     return Ok(None);
                 }

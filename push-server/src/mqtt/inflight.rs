@@ -266,6 +266,8 @@ pub(super) enum ReceivedPublish {
     Asked,
     /// It is routed, and PUBREC was sent.
     Done,
+    /// A start has found its packet id.
+    Found,
 }
 
 impl Exactly {
@@ -278,9 +280,9 @@ impl Exactly {
         self.0.len() * EXACTLY_BYTES
     }
 
-    /// Taken and answered before a restart of the server.
+    /// Taken before a restart of the server, and answered, unless the disk failed for it.
     pub(super) fn recover(&mut self, packet_id: u16) {
-        self.0.insert(packet_id, ReceivedPublish::Done);
+        self.0.insert(packet_id, ReceivedPublish::Found);
     }
 
     /// Where the publish with this packet id is, if it came before.
