@@ -27,6 +27,7 @@ use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, Session};
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
+use crate::shard::clients::Phase;
 use crate::shard::journal::{Done, Draft, Giver, Leaver, PageRead, Part, records};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{EndedSession, Leaving, Records};
@@ -178,8 +179,8 @@ impl<P: Ports> Shard<P> {
             return Placed::Done { refusals: 0 };
         }
         let group = Arc::clone(group);
-        if self.is_only_member(giver, &group) {
-            // It is too large for it, and would come back.
+        if self.is_only_member(giver, &group) && self.is_too_large(giver, &left.delivery) {
+            // It would come back.
             self.here.counters().dropped_too_large.add(1);
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
             return Placed::Done { refusals: 0 };
@@ -219,6 +220,19 @@ impl<P: Ports> Shard<P> {
             return false;
         };
         group.standing(self.member(key)).is_some_and(|standing| standing.others == 0)
+    }
+
+    /// Whether a message is too large for the client of a session. One that had to wait until it was safe need not be,
+    /// and its session may have subscribed again meanwhile.
+    fn is_too_large(&self, giver: Giver, delivery: &Delivery) -> bool {
+        let entry = giver.key.and_then(|key| self.sessions.entry(key));
+        let client = entry.and_then(|entry| entry.presence.client());
+        match client.and_then(|index| Some(&self.clients.get(index)?.phase)) {
+            Some(Phase::Serving { connection, .. }) => {
+                !connection.takes(delivery, self.agenda.now())
+            }
+            _ => false,
+        }
     }
 
     fn left_of(&mut self, Giver { key, number }: Giver) -> Option<&mut Left> {
