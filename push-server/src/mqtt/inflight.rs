@@ -265,6 +265,8 @@ pub(super) enum ReceivedPublish {
     Asked,
     /// The server has routed it and sent PUBREC.
     Done,
+    /// A start has found its packet id.
+    Found,
 }
 
 impl Exactly {
@@ -277,9 +279,9 @@ impl Exactly {
         self.0.len() * EXACTLY_BYTES
     }
 
-    /// The server took and answered this publish before it restarted.
+    /// The server took this publish before it restarted, and answered it, unless the disk failed for it.
     pub(super) fn recover(&mut self, packet_id: u16) {
-        self.0.insert(packet_id, ReceivedPublish::Done);
+        self.0.insert(packet_id, ReceivedPublish::Found);
     }
 
     /// How far the publish with this packet id has come, if it came before.

@@ -83,7 +83,14 @@ impl Ledger {
         self.messages.retain(|id, sent| may_stand(id, sent));
         for subscriber in &mut self.subscribers {
             let messages = &self.messages;
-            subscriber.receipts.retain(|id, _| messages.contains_key(id));
+            let gone: Vec<_> = subscriber.terms.iter().filter(|term| term.gone.is_some()).collect();
+            subscriber.receipts.retain(|id, receipt| {
+                let Some(sent) = messages.get(id) else { return false };
+                // What these terms have asked for is forgotten with them.
+                let asked = gone.iter().filter(|term| term.matches(sent)).map(|term| term.asks);
+                receipt.retained_times = receipt.retained_times.saturating_sub(asked.sum());
+                true
+            });
             subscriber.unreleased.clear();
             subscriber.confirmed.clear();
             subscriber.terms.retain(|term| term.gone.is_none());

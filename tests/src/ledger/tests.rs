@@ -561,6 +561,19 @@ fn a_retained_message_comes_to_new_subscriptions_as_often_as_they_ask() {
 }
 
 #[test]
+fn a_subscription_made_anew_asks_for_retained_messages_again_though_all_was_settled() {
+    let mut one = ledger();
+    publish(&mut one, ID, &retained(2, false));
+    for packet_id in [7, 8] {
+        subscribe(&mut one, "r/#", 2);
+        one.delivered(0, &Delivery { retain: true, packet_id, ..came(ID, "r/0", 2) });
+        one.released(0, packet_id);
+        unsubscribe(&mut one, "r/#");
+        assert_good(&mut one);
+    }
+}
+
+#[test]
 fn settled_messages_are_forgotten_but_not_their_uniqueness() {
     let settled = || {
         let mut ledger = ledger();

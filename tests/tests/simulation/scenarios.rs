@@ -259,6 +259,39 @@ fn a_message_that_came_when_the_disk_was_back_bears_dup_after_a_crash() {
     assert!(publish.dup, "{publish:?}");
 }
 
+/// Its publisher knows that the flow is over, and uses the packet id again.
+#[test]
+fn a_packet_id_whose_publish_was_refused_and_is_on_disk_all_the_same_is_free() {
+    for is_repeated in [false, true] {
+        let mut world = world();
+        let mut publisher = Client::connect(&mut world, "publisher");
+        Client::subscriber(&mut world, "subscriber", "t", 2);
+        let publish = Publish {
+            topic: "t".into(),
+            qos: 2,
+            packet_id: 1,
+            payload: vec![1],
+            ..Publish::default()
+        };
+        publisher.say(&mut world, &wire::publish(Version::V5, &publish));
+        world.fail_disk(ALL, true);
+        settle(&mut world);
+        let is_refused =
+            |packet: &Packet| matches!(packet, Packet::Ack { kind: PUBREC, reason: 0x80.., .. });
+        publisher.expect("a PUBREC that refuses", is_refused);
+        world.crash(Written::Requests(ALL));
+        let mut publisher = Client::connect(&mut world, "publisher");
+        let again = Publish { dup: is_repeated, ..publish };
+        publisher.say(&mut world, &wire::publish(Version::V5, &again));
+        settle(&mut world);
+        let is_taken =
+            |packet: &Packet| matches!(packet, Packet::Ack { kind: PUBREC, reason: 0, .. });
+        publisher.expect("a PUBREC that takes it", is_taken);
+        let mut subscriber = Client::connect(&mut world, "subscriber");
+        assert_eq!(messages(&mut subscriber), if is_repeated { 1 } else { 2 });
+    }
+}
+
 #[test]
 fn a_will_that_is_due_is_published_though_its_client_is_back_in_the_same_turn() {
     let mut world = world();

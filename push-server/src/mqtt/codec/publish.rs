@@ -28,6 +28,8 @@ pub(in crate::mqtt) struct Publish {
     pub payload: Bytes,
     pub qos: QoS,
     pub retain: bool,
+    /// DUP: perhaps not for the first time.
+    pub is_repeated: bool,
     pub properties: Option<Arc<MessageProperties>>,
     pub expires_at: Option<Monotonic>,
 }
@@ -63,7 +65,7 @@ pub(super) fn publish(
     if flags & 0x08 != 0 && qos == QoS::AtMostOnce && context.version != Version::V31 {
         return Err(Reason::MalformedPacket);
     }
-    let retain = flags & 0x01 != 0;
+    let (retain, is_repeated) = (flags & 0x01 != 0, flags & 0x08 != 0);
     // CONNACK said that retained messages are off [MQTT-3.2.2-14]. 3.1.1 has no other way to refuse
     // [MQTT-3.3.5-2].
     if retain && !context.features.retain {
@@ -105,7 +107,17 @@ pub(super) fn publish(
         _ => Bytes::copy_from_slice(reader.rest()),
     };
     let properties = passing.finish();
-    Ok(Publish { topic, topic_alias, packet_id, payload, qos, retain, properties, expires_at })
+    Ok(Publish {
+        topic,
+        topic_alias,
+        packet_id,
+        payload,
+        qos,
+        retain,
+        is_repeated,
+        properties,
+        expires_at,
+    })
 }
 
 /// A PUBLISH to a client.

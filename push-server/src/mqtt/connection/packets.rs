@@ -104,6 +104,8 @@ impl Connection {
         let packet_id = publish.packet_id;
         let topic = self.topic_of(&publish, limits)?;
         let qos = publish.qos;
+        // Clients of older versions are never told that a publish was refused.
+        let is_new = !publish.is_repeated && self.dialect.version() == Version::V5;
         // A refused publish is acknowledged as every publish is.
         let refusal = limits.refuses_publish(&topic, session.subject());
         let event = |receipt| match refusal {
@@ -117,12 +119,15 @@ impl Connection {
         if exactly_once {
             match session.exactly_once(packet_id) {
                 None => {}
+                // A start may have found the id of a publish that was refused because the disk failed, which ended
+                // its flow, and that is on disk all the same: the id now names another publish [MQTT-4.3.3-9].
+                Some(ReceivedPublish::Found) if is_new => {}
                 // The answer follows when the receipt comes back.
                 Some(ReceivedPublish::Pending | ReceivedPublish::Asked) => {
                     session.ask_exactly_once(packet_id);
                     return Ok(None);
                 }
-                Some(ReceivedPublish::Done) => {
+                Some(ReceivedPublish::Done | ReceivedPublish::Found) => {
                     self.acknowledge(AckKind::Received, packet_id, Reason::Success);
                     return Ok(None);
                 }

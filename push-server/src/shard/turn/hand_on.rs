@@ -28,9 +28,10 @@ use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, Session};
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
+use crate::shard::clients::Client;
 use crate::shard::journal::{Done, Draft, Giver, HandOnCursor, PageRead, Part, records};
 use crate::shard::ports::Ports;
-use crate::shard::sessions::{EndedSession, HandOn, NextStep};
+use crate::shard::sessions::{EndedSession, Entry, HandOn, NextStep};
 use crate::store::{Outcome, Page, SessionNumber, Stored, Write};
 
 impl<P: Ports> Shard<P> {
@@ -175,8 +176,8 @@ impl<P: Ports> Shard<P> {
             return Placed::Done { refusals: 0 };
         }
         let group = Arc::clone(group);
-        if self.is_only_member(giver, &group) {
-            // It is too large for it, and would come back.
+        if self.is_only_member(giver, &group) && self.is_too_large(giver, &left.delivery) {
+            // It would come back.
             self.here.counters().dropped_too_large.add(1);
             self.file(change.into_iter().collect());
             return Placed::Done { refusals: 0 };
@@ -217,6 +218,15 @@ impl<P: Ports> Shard<P> {
             return false;
         };
         group.standing(self.member(key)).is_some_and(|standing| standing.others == 0)
+    }
+
+    /// Whether a message is too large for the client of a session. A message that had to wait until it was safe need
+    /// not be: its session may have subscribed again meanwhile.
+    fn is_too_large(&self, giver: Giver, delivery: &Delivery) -> bool {
+        let entry = giver.key.and_then(|key| self.sessions.entry(key));
+        let client = entry.and_then(Entry::client).and_then(|index| self.clients.get(index));
+        let connection = client.and_then(Client::connection);
+        connection.is_some_and(|connection| !connection.takes(delivery, self.agenda.now()))
     }
 
     fn left_of(&mut self, Giver { key, number }: Giver) -> Option<&mut Left> {
