@@ -420,3 +420,6 @@ fn run_shard(
     shard.leave_memory();
     ended
 }
+
+#[cfg(test)]
+mod tests;
