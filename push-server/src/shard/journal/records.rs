@@ -30,13 +30,17 @@ pub(in crate::shard) fn put_outbox(
     Write::PutOutbox { number, position: Position(position), entry }
 }
 
-/// A message as it goes into an outbox.
+/// A message as it goes into an outbox. Its identifiers are sorted: their order means nothing, and side by side
+/// equal ones are stored once.
 pub(in crate::shard) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> OutboxEntry {
+    let mut subscription_ids: Box<[u32]> =
+        delivery.via.ids().iter().map(|id| id.value()).collect();
+    subscription_ids.sort_unstable();
     OutboxEntry {
         message: Arc::clone(&delivery.message),
         qos: delivery.qos,
         retain: delivery.retain,
-        subscription_ids: delivery.via.ids().iter().map(|id| id.value()).collect(),
+        subscription_ids,
         share: delivery.via.group().map(|group| group.filter().clone()),
         queued_at,
     }
