@@ -117,7 +117,7 @@ pub(crate) fn resend(
     lengthen_pseudo_header(packet, headers, grown)
 }
 
-/// The payload was that of `scratch`.
+/// Writes the PINGRESP. `scratch.payload` is the old payload, as far as it is in the checksum.
 #[inline(always)]
 fn put_pingresp(
     packet: Packet,

@@ -5,8 +5,7 @@
 //! - with the highest QoS of them [MQTT-3.3.4-2];
 //! - with the identifiers of all of them [MQTT-3.3.4-3] [MQTT-3.3.4-4];
 //! - `retain_as_published` if any of them asks for it: clearing the flag would deny that
-//!   subscription
-//!   what it asked for.
+//!   subscription what it asked for.
 //!
 //! A `no_local` subscription matches nothing that its own session published [MQTT-3.8.3-3], so it
 //! adds neither QoS nor identifier to one that does.

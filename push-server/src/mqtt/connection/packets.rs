@@ -145,7 +145,7 @@ impl Connection {
         Ok(Some(event(Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
-    /// The topic of a PUBLISH. A publish that is refused sets its alias all the same.
+    /// The topic of a PUBLISH. A publish that is refused or repeated sets its alias all the same.
     fn topic_of(&mut self, publish: &codec::Publish, limits: &Limits) -> Result<TopicName, Reason> {
         let topic = publish.topic.clone();
         match publish.topic_alias {

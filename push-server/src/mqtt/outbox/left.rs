@@ -147,8 +147,8 @@ impl Left {
         true
     }
 
-    /// Counts the memory of these messages, payloads excepted, against `memory` under no holder,
-    /// because their session has ended.
+    /// Counts what this takes, messages excepted, against `memory` under no holder, because the
+    /// session has ended.
     pub fn charge(&mut self, memory: &Arc<MemoryBudget>) {
         let bytes = self.bytes() as u64;
         match &mut self.charge {
