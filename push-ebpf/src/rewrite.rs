@@ -36,7 +36,8 @@ const SACK_BLOCKS_MAX: u32 = 4;
 /// Hop limit of a PINGRESP.
 const TTL: u8 = 64;
 
-/// Shifts sequence number, acknowledgement and SACK blocks as was decided: down at ingress, up at egress.
+/// Shifts sequence number, acknowledgement and SACK blocks as was decided: down at ingress, up at
+/// egress.
 #[inline(always)]
 pub(crate) fn translate(
     packet: Packet,

@@ -156,9 +156,10 @@ impl Transport {
         }
     }
 
-    /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is that
-    /// end in bytes of MQTT, `pending_bytes` what MQTT has of the packet after it. `None`: a packet, a
-    /// frame or a message of frames has come in part, and where the last whole packet ended is not known.
+    /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is
+    /// that end in bytes of MQTT, `pending_bytes` what MQTT has of the packet after it. `None`: a
+    /// packet, a frame or a message of frames has come in part, and where the last whole packet
+    /// ended is not known.
     pub(crate) fn whole_wire_bytes(&self, parsed_bytes: u64, pending_bytes: usize) -> Option<u64> {
         let Some(layers) = &self.0 else { return Some(parsed_bytes) };
         (pending_bytes == 0 && self.is_whole()).then_some(layers.received_bytes)

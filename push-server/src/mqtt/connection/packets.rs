@@ -119,8 +119,9 @@ impl Connection {
         if exactly_once {
             match session.exactly_once(packet_id) {
                 None => {}
-                // A start may have found the id of a publish that was refused because the disk failed, which ended
-                // its flow, and that is on disk all the same: the id now names another publish [MQTT-4.3.3-9].
+                // A start may have found the id of a publish that was refused because the disk
+                // failed, which ended its flow, and that is on disk all the same: the id now names
+                // another publish [MQTT-4.3.3-9].
                 Some(ReceivedPublish::Found) if is_new => {}
                 // The answer follows when the receipt comes back.
                 Some(ReceivedPublish::Pending | ReceivedPublish::Asked) => {
