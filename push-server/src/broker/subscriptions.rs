@@ -17,8 +17,8 @@
 //! `topic_levels_max` limits. A publish visits each node at most once, in steps of a budget that
 //! its caller sets.
 //!
-//! `tests/weights.rs` measures what a filter takes here, in `Routing` and in its session's list: a
-//! thousand of nine levels, nearly all `+`, take 750 bytes each, 430 of them nodes.
+//! `tests/tests/weights.rs` measures what a filter takes here, in `Routing` and in its session's
+//! list: a thousand of nine levels, nearly all `+`, take 750 bytes each, 430 of them nodes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ const LEVEL_TEXT_BYTES: usize = 2 * WildcardFilters::<Subscribers>::TEXT_BYTES;
 const SHARE_BYTES: usize = 768;
 
 /// Most bytes that a subscription takes in memory, if none shares anything with it.
-/// `tests/weights.rs` holds this against the allocator.
+/// `tests/tests/weights.rs` holds this against the allocator.
 pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
     let text_bytes = filter.as_str().len();
     let filter_bytes = if filter.has_wildcards() {
