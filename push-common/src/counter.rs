@@ -73,7 +73,7 @@ counters! {
     NextHop = "next_hop", Declined;
     /// Rule 5: the shard has not stamped its heartbeat for 5 s.
     ShardSilent = "shard_silent", Declined;
-    /// The flow has not seen CONNACK from its first byte on.
+    /// The flow has not seen the server's bytes from CONNACK (or AUTH before it) on.
     NotAnchored = "not_anchored", Declined;
     /// Bytes were passed that the flow could not follow; it never answers.
     Barred = "barred", Declined;
@@ -89,7 +89,7 @@ counters! {
 
     /// Segments with shifted sequence numbers, either way.
     Translated = "translated", Step;
-    /// Flows whose CONNACK was seen.
+    /// Flows that have seen CONNACK, or AUTH before it, from its first byte on.
     Anchored = "anchored", Step;
     /// Rule 6: a bare ACK of the server that left as the pending PINGRESP.
     Resent = "resent", Step;

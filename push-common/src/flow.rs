@@ -2,8 +2,8 @@
 //! Layout and naming only; what the numbers decide is in [`splice`](crate::splice).
 //!
 //! *C-space*: numbers as the client sees them. *S-space*: as the server's stack sees them. The client's
-//! stream differs by [`Flow::delta_in`], the server's by [`Flow::delta_out`]. All arithmetic is modulo
-//! 2^32.
+//! stream differs by [`Flow::delta_in`], the server's by [`Flow::delta_out`]. All arithmetic is
+//! modulo 2^32.
 
 use crate::heartbeat::Heartbeat;
 use crate::mac::Mac;
@@ -101,8 +101,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A flow as user space inserts it: not anchored, nothing seen. `tx_before`: bytes that the socket has
-    /// been given so far, a WebSocket handshake say; none of them may still be on its way to the socket.
+    /// A flow as user space inserts it: not anchored, nothing seen. `tx_before`: bytes that the
+    /// socket has been given so far, a WebSocket handshake say; none of them may still be on its
+    /// way to the socket.
     #[must_use]
     pub const fn new(slot: u32, generation: u32, heartbeat: Heartbeat, tx_before: u32) -> Self {
         Self {
@@ -133,7 +134,8 @@ impl Flow {
         }
     }
 
-    /// How far C-space runs ahead of S-space in the client's stream, in bytes: by each PINGREQ answered.
+    /// How far C-space runs ahead of S-space in the client's stream, in bytes: by each PINGREQ
+    /// answered.
     #[inline(always)]
     #[must_use]
     pub const fn delta_in(&self) -> u32 {

@@ -1,5 +1,5 @@
-//! What a heartbeat is on the wire: the bytes of a PINGREQ and of its PINGRESP, with what the layers around
-//! MQTT add.
+//! What a heartbeat is on the wire: the bytes of a PINGREQ and of its PINGRESP, with what the
+//! layers around MQTT add.
 
 /// The PINGREQ packet, whole [MQTT-3.12].
 pub const PINGREQ: [u8; 2] = [0xC0, 0x00];
@@ -32,7 +32,7 @@ pub mod form {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Heartbeat {
-    /// One of [`form`].
+    /// One of [`form`]; `u8::MAX` if the programs do not know it.
     form: u8,
     request_bytes: u8,
     response_bytes: u8,
@@ -44,11 +44,13 @@ impl Heartbeat {
     pub const PLAIN: Self =
         Self { form: form::PLAIN, request_bytes: 2, response_bytes: 2, reserved: 0 };
 
-    /// MQTT in WebSocket frames: 8 bytes from the client, which masks (RFC 6455, section 5.3), 4 to it.
+    /// MQTT in WebSocket frames: 8 bytes from the client, which masks (RFC 6455, section 5.3), 4 to
+    /// it.
     pub const WEBSOCKET: Self =
         Self { form: form::WEBSOCKET, request_bytes: 8, response_bytes: 4, reserved: 0 };
 
-    /// So many bytes each way, of no form that the programs know. The splice asks for the lengths alone.
+    /// So many bytes each way, of no form that the programs know. The splice asks for the lengths
+    /// alone.
     #[must_use]
     pub const fn of_lengths(request_bytes: u8, response_bytes: u8) -> Self {
         Self { form: u8::MAX, request_bytes, response_bytes, reserved: 0 }
@@ -66,7 +68,7 @@ impl Heartbeat {
         matches!(self.form, form::PLAIN | form::WEBSOCKET)
     }
 
-    /// One of [`form`].
+    /// One of [`form`]; `u8::MAX` if the programs do not know it.
     #[inline(always)]
     #[must_use]
     pub const fn form(self) -> u8 {
@@ -87,8 +89,8 @@ impl Heartbeat {
         self.response_bytes as u32
     }
 
-    /// Whether a segment's payload is a PINGREQ. `payload_bytes`: how long it is; its first bytes are in
-    /// `payload`.
+    /// Whether a segment's payload is a PINGREQ. `payload_bytes`: how long it is; its first bytes
+    /// are in `payload`.
     #[inline(always)]
     #[must_use]
     pub const fn is_request(self, payload: &[u8; REQUEST_BYTES_MAX], payload_bytes: u32) -> bool {

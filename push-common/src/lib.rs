@@ -15,10 +15,10 @@
 //! The rules, by the numbers that code and tests use:
 //!
 //! 1. A PINGREQ is answered only if its checksum is right (the IP header's too), its flags are ACK or
-//!    ACK and PSH, its payload is a PINGREQ and nothing else, there are no IP options, extension headers, fragments or
-//!    congestion mark, TCP options are timestamps at most, the window has room for the answer, and its
-//!    timestamp is there if others of the client have one, and not older than what was taken before it
-//!    (PAWS, RFC 7323, section 5).
+//!    ACK and PSH, its payload is a PINGREQ and nothing else, there are no IP options, extension
+//!    headers, fragments or congestion mark, TCP options are timestamps at most, the window has room for
+//!    the answer, and its timestamp is there if others of the client have one, and not older than what
+//!    was taken before it (PAWS, RFC 7323, section 5).
 //! 2. Nothing is pending: the last PINGRESP is acknowledged. (Rule 4 implies it.)
 //! 3. The client is quiescent: the ping is next behind all that was ever passed to the stack, and user
 //!    space has parsed all of that.

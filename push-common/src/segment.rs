@@ -48,8 +48,8 @@ pub struct Segment {
     pub timestamped: bool,
     /// The payload is exactly a PINGREQ, as the flow's heartbeat has it.
     pub pingreq: bool,
-    /// No more payload than a PINGREQ of the flow has, and its checksum was found right. At egress of no
-    /// meaning.
+    /// No more payload than a PINGREQ of the flow has, and its checksum was found right. At egress
+    /// of no meaning.
     pub verified: bool,
     /// All its TCP options were readable: none, timestamps, SACK blocks, padding.
     pub options_known: bool,

@@ -41,8 +41,8 @@ const WINDOW_BYTES_MAX: u32 = 1 << 30;
 pub enum Verdict {
     /// Passes it unchanged.
     Pass,
-    /// Shifts its numbers and passes it: the sequence number by `seq_delta`, the acknowledgement and
-    /// SACK blocks by `ack_delta`. Ingress subtracts, egress adds.
+    /// Shifts its numbers and passes it: the sequence number by `seq_delta`, the acknowledgement
+    /// and SACK blocks by `ack_delta`. Ingress subtracts, egress adds.
     Translate,
     /// Ingress: sends it back by the interface it came from, as a PINGRESP with `seq`, `ack`
     /// (C-space), `window` and `ts_val`. SACK blocks become NOPs, and the client's TSval is echoed.
@@ -259,11 +259,11 @@ pub fn on_egress(
         }
         return Decision::shifted_out(flow, None);
     }
-    // Rule 8. In S-space new bytes begin behind the PINGRESP, less `delta_out`. A segment that begins before is
-    // a retransmission of acknowledged bytes, and would land on the PINGRESP's place. Dropping it
-    // is not enough: if the acknowledgement of the PINGRESP was lost, no segment would say anything
-    // new, and the stack would repeat itself in vain until the next ping. The PINGRESP makes the
-    // client acknowledge.
+    // Rule 8. In S-space new bytes begin behind the PINGRESP, less `delta_out`. A segment that
+    // begins before is a retransmission of acknowledged bytes, and would land on the PINGRESP's
+    // place. Dropping it is not enough: if the acknowledgement of the PINGRESP was lost, no segment
+    // would say anything new, and the stack would repeat itself in vain until the next ping. The
+    // PINGRESP makes the client acknowledge.
     let behind = flow.resp_pos.wrapping_add(flow.heartbeat.response_bytes());
     let new_bytes = behind.wrapping_sub(flow.delta_out());
     let stale = flow.has(bits::PENDING) && is_before(segment.seq, new_bytes);
@@ -535,9 +535,9 @@ fn raise_ingress_before_anchor(flow: &mut Flow, segment: &Segment) {
     }
 }
 
-/// The first byte that leaves after the flow was made anchors it, by the socket's own counts. What lies
-/// before that byte was sent before there was a flow, and is only sent again. If the flow has missed a
-/// byte behind it, the flow is barred.
+/// The first byte that leaves after the flow was made anchors it, by the socket's own counts. What
+/// lies before that byte was sent before there was a flow, and is only sent again. If the flow has
+/// missed a byte behind it, the flow is barred.
 #[inline(always)]
 fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> Decision {
     if segment.span() == 0 || flow.has(bits::BARRED) {

@@ -82,8 +82,8 @@ fn ingress(packet: Packet) -> i32 {
     if cell.is_none() && headers.fragment {
         // SAFETY: the helper has no arguments.
         note_early_fragment(&scratch.key, Monotonic(unsafe { bpf_ktime_get_ns() }));
-        // User space may just have inserted the flow, having looked before that note; then this
-        // sees the fragment.
+        // User space may have looked before that note, and have inserted the flow just now; then the
+        // flow sees the fragment.
         cell = FLOWS.get_ptr_mut(&scratch.key);
     }
     let Some(cell) = cell else { return NEXT };

@@ -259,8 +259,8 @@ pub(crate) const fn mapped(address: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, a, b, c, d]
 }
 
-/// Reads the TCP header and its options, and at ingress a payload that is no longer than a PINGREQ of the
-/// flow; of such a small segment it checks the sum.
+/// Reads the TCP header and its options, and at ingress a payload that is no longer than a PINGREQ
+/// of the flow; of such a small segment it checks the sum.
 #[inline(always)]
 pub(crate) fn tcp(
     packet: Packet,
@@ -386,8 +386,9 @@ pub(crate) fn bounded(header_bytes: u32) -> u32 {
     bounded_by::<TCP_BYTES_MAX>(header_bytes)
 }
 
-/// The same number, which lies in `1..=MAX`, shown to the verifier to do so; `MAX` is a power of two. The
-/// volatile read hides from the compiler that it does so anyway, lest the mask be optimised away.
+/// The same number, which lies in `1..=MAX`, shown to the verifier to do so; `MAX` is a power of
+/// two. The volatile read hides from the compiler that it does so anyway, lest the mask be
+/// optimised away.
 #[inline(always)]
 pub(crate) fn bounded_by<const MAX: usize>(number: u32) -> u32 {
     const { assert!(MAX.is_power_of_two()) };

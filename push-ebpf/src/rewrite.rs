@@ -36,7 +36,8 @@ const SACK_BLOCKS_MAX: u32 = 4;
 /// Hop limit of a PINGRESP.
 const TTL: u8 = 64;
 
-/// Shifts sequence number, acknowledgement and SACK blocks as was decided: down at ingress, up at egress.
+/// Shifts sequence number, acknowledgement and SACK blocks as was decided: down at ingress, up at
+/// egress.
 #[inline(always)]
 pub(crate) fn translate(
     packet: Packet,
@@ -117,7 +118,7 @@ pub(crate) fn resend(
     lengthen_pseudo_header(packet, headers, grown)
 }
 
-/// The payload was that of `scratch`.
+/// Writes the PINGRESP. `scratch.payload` is the old payload, as far as it is in the checksum.
 #[inline(always)]
 fn put_pingresp(
     packet: Packet,

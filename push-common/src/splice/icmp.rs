@@ -17,10 +17,10 @@ use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::mutant::{Part, is_left_out};
 
-/// Decides about an ICMP error that quotes a segment of this flow. [`Verdict::Translate`]: towards the
-/// stack, what is quoted is a segment of the stack's in C-space, and goes back; away from it (a firewall of
-/// this host rejects what the client sends) it is one of the client's in S-space, and goes ahead: by
-/// `seq_delta` and `ack_delta`. Anything else lets it go.
+/// Decides about an ICMP error that quotes a segment of this flow. [`Verdict::Translate`]: towards
+/// the stack, what is quoted is a segment of the stack's in C-space, and goes back; away from it (a
+/// firewall of this host rejects what the client sends) it is one of the client's in S-space, and
+/// goes ahead: by `seq_delta` and `ack_delta`. Anything else lets it go.
 #[inline(always)]
 pub fn on_icmp_error(flow: &Flow, is_to_stack: bool) -> Decision {
     if is_left_out(Part::QuotedNumber) {

@@ -83,7 +83,7 @@ impl Policy {
         everybodys.map(|rule| &rule.filter)
     }
 
-    /// Whether `receive` has any rules.
+    /// Whether `receive` has any rules; without, no message needs a look before it is sent.
     pub fn judges_receivers(&self) -> bool {
         !self.receive.is_empty()
     }

@@ -1,5 +1,5 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677), the server's side: verifiers in, messages in and out. Nonces
-//! are arguments. A password is in memory only while a verifier is made from it.
+//! are arguments. A password is here only while a verifier is made from it.
 //!
 //! Crates compute the primitives. This file parses the messages itself, since the libraries (rsasl
 //! 2.3, scram 0.6) slice a client's bytes without checking their length, so that any client can

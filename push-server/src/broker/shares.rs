@@ -6,11 +6,9 @@
 //! fits: the member has left, or lost its connection meanwhile.
 //!
 //! - Online members take turns, over all shards. A member that joins or leaves moves another's turn
-//!   by
-//!   one place at most.
+//!   by one place at most.
 //! - If nobody is online, members with a QoS 1 or 2 subscription take turns keeping the message
-//!   until
-//!   they are back; QoS 0 members cannot keep one.
+//!   until they are back; QoS 0 members cannot keep one.
 //!
 //! What a client can make grow: its memberships; `subscriptions_max` limits them for each session.
 

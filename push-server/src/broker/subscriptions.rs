@@ -5,8 +5,7 @@
 //! - with the highest QoS of them [MQTT-3.3.4-2];
 //! - with the identifiers of all of them [MQTT-3.3.4-3] [MQTT-3.3.4-4];
 //! - `retain_as_published` if any of them asks for it: clearing the flag would deny that
-//!   subscription
-//!   what it asked for.
+//!   subscription what it asked for.
 //!
 //! A `no_local` subscription matches nothing that its own session published [MQTT-3.8.3-3], so it
 //! adds neither QoS nor identifier to one that does.
@@ -18,8 +17,8 @@
 //! `topic_levels_max` limits. A publish visits each node at most once, in steps of a budget that
 //! its caller sets.
 //!
-//! `tests/weights.rs` measures what a filter takes here, in `Routing` and in its session's list: a
-//! thousand of nine levels, nearly all `+`, take 750 bytes each, 430 of them nodes.
+//! `tests/tests/weights.rs` measures what a filter takes here, in `Routing` and in its session's
+//! list: a thousand of nine levels, nearly all `+`, take 750 bytes each, 430 of them nodes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -65,7 +64,7 @@ const LEVEL_TEXT_BYTES: usize = 2 * WildcardFilters::<Subscribers>::TEXT_BYTES;
 const SHARE_BYTES: usize = 768;
 
 /// Most bytes that a subscription takes in memory, if none shares anything with it.
-/// `tests/weights.rs` holds this against the allocator.
+/// `tests/tests/weights.rs` holds this against the allocator.
 pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
     let text_bytes = filter.as_str().len();
     let filter_bytes = if filter.has_wildcards() {

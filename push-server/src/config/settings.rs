@@ -63,8 +63,8 @@ settings! {
         #[serde(deserialize_with = "one_or_more")]
         listen: Vec<Address>, "ADDR:PORT" => listen;
         /// Address for MQTT clients over WebSocket, such as browsers; may be given several times.
-        /// Every path is accepted, /mqtt by custom; clients offer the subprotocol mqtt. The kernel
-        /// does not answer heartbeats there. For wss:// put a proxy in front.
+        /// Every path is accepted, /mqtt by custom; clients offer the subprotocol mqtt. For wss:// put
+        /// a proxy in front.
         #[serde(deserialize_with = "one_or_more")]
         ws_listen: Vec<Address>, "ADDR:PORT" => ws_listen;
         /// Interface on which the kernel answers heartbeats; may be given several times. User space
@@ -130,8 +130,8 @@ settings! {
         /// sockets still send. Each costs every packet a little. With more of them user space
         /// answers heartbeats, or the start fails (kernel-path require).
         generations_max: Bounded<u16, 0, GENERATIONS_MAX>, "N" => generations_max;
-        /// Connections to the HTTP port. At the limit a new one replaces the one that has been
-        /// silent the longest, of the network that has the most.
+        /// Connections to the HTTP port. At the limit a new one replaces the one that has asked for
+        /// nothing the longest, of the network that has the most.
         http_connections_max: Bounded<u16, 1, HTTP_CONNECTIONS_MAX>, "N" => http_connections_max;
         /// Sessions, with and without connection. From 15 of 16 on, sessions without connection
         /// that have no subscription and were never owed a message give way, the oldest first. At
@@ -223,8 +223,8 @@ settings! {
         /// client outbox-full says what else is dropped; a connected client that reads too slowly
         /// is disconnected (MQTT 5: 0x97).
         outbox_messages_max: Bounded<u32, 1, COUNT_MAX>, "N" => limits.outbox_messages_max;
-        /// Memory of the messages in a session's outbox, some 250 bytes for each included; at least
-        /// max-packet-bytes. The limit acts like that of their number.
+        /// Memory of the messages in a session's outbox: what each says and some 250 bytes more; at
+        /// least max-packet-bytes. The limit acts like that of their number.
         outbox_bytes_max: Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>, "SIZE" => limits.outbox_bytes_max;
         /// What happens to a message for an absent client whose outbox is full. drop-oldest: the
         /// outbox takes it, and drops its oldest messages that were never sent. drop-newest: it is

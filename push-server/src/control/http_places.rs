@@ -3,7 +3,7 @@
 //!
 //! A new connection never waits: silent ones must not keep a probe out. The connection that gives
 //! way belongs to the network with the most places, so that no network can push out another's; of
-//! that network it is the one that has been silent the longest.
+//! that network it is the one whose last complete request is the oldest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};

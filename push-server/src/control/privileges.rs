@@ -7,12 +7,10 @@
 //! main thread drops them in two steps:
 //!
 //! 1. [`drop_after_load`], when the kernel path is loaded and HTTP is bound, and before the first
-//!    shard
-//!    thread exists: drops everything, `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_SYS_ADMIN` included, but
-//!    the two capabilities that shards need to start.
+//!    shard thread exists: drops everything, `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_SYS_ADMIN`
+//!    included, but the two capabilities that shards need to start.
 //! 2. [`drop_after_start`], when every shard serves: the main thread, which handles signals and
-//!    HTTP,
-//!    drops these two as well. The shards' threads keep them, since one thread cannot change another's;
+//!    HTTP, drops these two as well. The shards' threads keep them, since one thread cannot change another's;
 //!    they only allow low ports and locked memory.
 //!
 //! A process without capabilities has nothing to drop, and serves as well.

@@ -163,7 +163,8 @@ fn ping_path(kernel: Option<&(Arc<KernelPath>, Vec<String>)>, reason: String) ->
     PingPath::Kernel { interfaces, counters: Box::new(counters), doubt }
 }
 
-/// Lets the programs end with the process after an orderly stop, and keeps them after any other end.
+/// Lets the programs end with the process after an orderly stop, and keeps them after any other
+/// end.
 fn end_programs(ending: &Ending, path: Option<Arc<KernelPath>>) {
     match (ending, path) {
         // They end with the last handle, when `serve` returns.

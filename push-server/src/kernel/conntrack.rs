@@ -31,7 +31,7 @@ const PARTS: u64 = 3;
 pub(super) struct Conntrack {
     lines: Weak<Lines<ShardLine>>,
     shards: u16,
-    /// What the programs were told last, in seconds; 0: no limit.
+    /// What the programs were told last, in seconds; 0: nothing yet.
     told: AtomicU64,
 }
 

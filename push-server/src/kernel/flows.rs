@@ -41,8 +41,9 @@ impl Flows {
         Self { map: Mutex::new(map) }
     }
 
-    /// Inserts the flow of a connection that has sent nothing yet. An old flow with the same
-    /// addresses is replaced: its socket cannot exist beside this one.
+    /// Inserts the flow of a connection of which no byte is on its way to the socket
+    /// ([`Flow::new`]). An old flow with the same addresses is replaced: its socket cannot exist
+    /// beside this one.
     pub(super) fn insert(&self, key: &FlowKey, flow: Flow) -> Result<(), Unarmed> {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         map.insert(key, LockedFlow { lock: 0, flow }, ANY).map_err(|error| {

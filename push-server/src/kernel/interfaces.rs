@@ -18,9 +18,9 @@ pub(super) struct Interface {
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// The interfaces that own the listen addresses, by name. An unspecified address means all that are
-/// up and have an Ethernet header, except the ports of bridges and bonds: the bridge or bond sees
-/// their packets again.
+/// The interfaces that own the listen addresses, sorted by name. An unspecified address means all
+/// that are up and have an Ethernet header, except the ports of bridges and bonds: the bridge or
+/// bond sees their packets again.
 pub fn interfaces_for(addresses: &[SocketAddr]) -> io::Result<Vec<String>> {
     let all = list()?;
     let wanted: Vec<IpAddr> = addresses.iter().map(|address| address.ip().to_canonical()).collect();

@@ -50,7 +50,7 @@ const INGRESS: &str = "push_ingress";
 const KERNEL_MIN: (u32, u32) = (6, 6);
 
 /// Capabilities for loading maps and programs, for attaching to an interface, and for the verifier
-/// to allow pointers.
+/// to trust the programs with pointers.
 const CAPABILITIES: [Capability; 3] =
     [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 

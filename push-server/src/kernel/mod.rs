@@ -73,7 +73,7 @@ pub struct KernelPath {
     speaking: Arc<AtomicBool>,
     /// Why the programs may not outlive this process; `None`: they do.
     doubt: Option<String>,
-    /// Dropped before the programs, because pinned ones outlive them.
+    /// Dropped before the programs, because what stays pinned outlives them.
     pins: Option<(Pins, Vec<PinnedLink>)>,
     /// Owns the programs and their links; dropped last.
     ebpf: Ebpf,

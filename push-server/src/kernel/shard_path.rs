@@ -74,9 +74,9 @@ pub struct ShardPath {
 #[derive(Debug)]
 struct ClosingConnection {
     slot: SlotRef,
-    /// When it was closed.
+    /// When it was closed, or was last seen to go on: its two minutes begin then.
     closed_at: Monotonic,
-    /// Its numbers then, and when the stack had last sent.
+    /// Its numbers then, and when the stack had last sent; zeros until the first look.
     progress: [u32; 4],
     /// The peer had not acknowledged everything at close: the system goes on sending.
     speaks: bool,
@@ -132,8 +132,8 @@ impl Registration {
     }
 }
 
-/// Free slots of which the shard that had them last is not the one that they began with: their connections had
-/// moved. Any shard that has run out of slots takes one of them.
+/// Free slots of which the shard that had them last is not the one that they began with: their
+/// connections had moved. Any shard that has run out of slots takes one of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReturnedSlots(Arc<Mutex<Vec<u32>>>);
 
@@ -181,9 +181,9 @@ impl ShardPath {
         self.heartbeats.heartbeat(self.shard).store(now.0, Ordering::Release);
     }
 
-    /// Takes a slot and inserts the flow; to be called while no send is under way, because the next byte
-    /// (of CONNACK, mostly) anchors the flow. On an error nothing is left behind, and the connection is
-    /// served by user space alone.
+    /// Takes a slot and inserts the flow; to be called while no send is under way, because the next
+    /// byte (of CONNACK, mostly) anchors the flow. On an error nothing is left behind, and the
+    /// connection is served by user space alone.
     pub fn register(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -254,9 +254,9 @@ impl ShardPath {
         Ok(())
     }
 
-    /// The connection has come from another shard of this process, which does not touch the slot any more. From now
-    /// on this shard's heartbeat vouches for it. Both shards are alive while it moves, so the programs may see
-    /// either of them; the flow and its numbers know no shard.
+    /// The connection has come from another shard of this process, which does not touch the slot
+    /// any more. From now on this shard's heartbeat vouches for it. Both shards are alive while it
+    /// moves, so the programs may see either of them; the flow and its numbers know no shard.
     pub fn adopt(&self, slot: &SlotRef) {
         self.slots.slot(slot.index).shard.store(self.shard, Ordering::Release);
     }
@@ -269,12 +269,12 @@ impl ShardPath {
         }
     }
 
-    /// Publishes how many bytes were parsed.
+    /// Publishes how many bytes were parsed, up to the end of a whole packet.
     pub fn set_rx(&self, slot: &SlotRef, rx: u64) {
         self.slots.slot(slot.index).rx.store(rx, Ordering::Release);
     }
 
-    /// Publishes how many bytes the socket has accepted.
+    /// Publishes how many bytes the socket has accepted, up to the end of a whole frame.
     pub fn set_tx(&self, slot: &SlotRef, tx: u64) {
         self.slots.slot(slot.index).tx.store(tx, Ordering::Release);
     }
@@ -295,9 +295,9 @@ impl ShardPath {
     }
 
     /// Call it before closing the socket. Returns whether the system will send on bytes that the
-    /// programs must translate: otherwise a client would miss two bytes for each ping, or never see
-    /// the end. If the programs may be gone by then, because the server stops or a crash takes them
-    /// along, sets the socket to close with a reset and send nothing more.
+    /// programs must translate: otherwise a client would miss the length of a PINGRESP for each
+    /// ping, or never see the end. If the programs may be gone by then, because the server stops or
+    /// a crash takes them along, sets the socket to close with a reset and send nothing more.
     pub fn before_close(&self, socket: BorrowedFd<'_>, slot: &SlotRef, is_stopping: bool) -> bool {
         // A socket that cannot be asked has failed.
         let is_heard_out = super::socket::is_heard_out(socket).unwrap_or(true);
@@ -331,8 +331,9 @@ impl ShardPath {
         }
     }
 
-    /// Removes flows whose two minutes are over, and those that were never answered. Call it about
-    /// once a second. It looks at `SWEEP_MAX` flows at most; returns whether there may be more.
+    /// Removes flows whose two minutes are over, and those that were never answered, a second after
+    /// the close. Call it about once a second. It looks at `SWEEP_MAX` flows at most; returns
+    /// whether there may be more.
     pub fn sweep(&mut self, now: Monotonic) -> bool {
         let mut left = SWEEP_MAX;
         while left > 0 {
@@ -394,8 +395,8 @@ impl ShardPath {
         words.generation.load(Ordering::Relaxed)
     }
 
-    /// Gives the slot back under a new generation, which changes before any other word, so that the
-    /// old flow notices.
+    /// Gives the slot back under a new generation. The old flow sees that before it can see a word
+    /// of the next connection.
     fn vacate(&mut self, slot: &SlotRef) {
         let words = self.slots.slot(slot.index);
         words.state.store(state::FREE, Ordering::Release);

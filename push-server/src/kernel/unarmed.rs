@@ -3,7 +3,7 @@
 /// Why the kernel does not serve a connection; each is a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unarmed {
-    /// The shard's slots are used up.
+    /// The shard's slots are used up, and none was returned by another shard.
     NoSlot,
     /// The flow map is full, because too many flows of closed connections linger; or the addresses
     /// alone do not identify the connection (link-local).

@@ -279,7 +279,8 @@ impl Exactly {
         self.0.len() * EXACTLY_BYTES
     }
 
-    /// The server took this publish before it restarted, and answered it, unless the disk failed for it.
+    /// The server took this publish before it restarted, and answered it, unless the disk failed
+    /// for it.
     pub(super) fn recover(&mut self, packet_id: u16) {
         self.0.insert(packet_id, ReceivedPublish::Found);
     }

@@ -108,7 +108,7 @@ pub struct Limits {
     pub ping_rate: PingRate,
     /// What particular clients may not do.
     pub policy: Policy,
-    /// What no client may do.
+    /// Which features all clients may use.
     pub features: Features,
 }
 

@@ -39,7 +39,7 @@ pub enum Fetched {
     Message(Delivery),
     /// The client received the message already (PUBREC): PUBREL is owed.
     Release,
-    /// A message that has expired.
+    /// A message that has waited on disk for longer than `--outbox-age-max-secs`.
     Stale(Delivery),
 }
 

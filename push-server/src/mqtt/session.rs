@@ -85,7 +85,8 @@ pub struct Forgotten {
 }
 
 impl Session {
-    /// Bytes that a session takes for its outbox, beside what `charge_inflight` charges.
+    /// Bytes that a session takes for its outbox. Places of messages come on top: `charge_inflight`
+    /// charges them, except a first step.
     pub const OUTBOX_BYTES: usize = size_of::<Outbox>();
 
     /// A session that is kept in memory alone.

@@ -13,8 +13,8 @@ pub struct Transmit {
     pub chunks: Vec<Bytes>,
     /// Sum of the chunks' lengths.
     pub len: usize,
-    /// Bytes of the chunks that are copies. The others are payloads of messages, which outboxes
-    /// count.
+    /// Memory of the chunks that are copies, in bytes: their capacity. The others are payloads of
+    /// messages, which outboxes count.
     pub copied_bytes: usize,
     /// PUBLISH packets among the frames, those sent again included.
     pub publishes: u32,

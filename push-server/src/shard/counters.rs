@@ -156,7 +156,7 @@ counters! {
     cut_completions,
     /// `push_turns_cut_total{by="discards"}`: turns that left memory of ended connections to the next one.
     cut_discards,
-    /// Gauge: how long the longest-waiting session has waited (`push_longest_wait_seconds`).
+    /// Gauge: how long the longest-waiting session has waited, in ms (`push_work_wait_ms_max`).
     longest_wait_millis,
     /// `push_publishes_sent_total`.
     publishes_sent,

@@ -5,36 +5,31 @@
 //! A [`Transport`] is a stack of layers, the outermost first; MQTT is inside the last. Its user
 //! does not know which layers there are:
 //! - [`Transport::take`] unwraps received bytes. Afterwards look at [`Transport::owes`] (a layer
-//!   has an
-//!   answer of its own to send: call `wrap` soon, with or without bytes of MQTT) and [`Transport::ended`].
+//!   has an answer of its own to send: call `wrap` soon, with or without bytes of MQTT) and
+//!   [`Transport::ended`].
 //! - [`Transport::wrap`] wraps the next bytes to send. Call it in the order in which bytes leave,
-//!   and
-//!   send all that it returns.
+//!   and send all that it returns.
 //! - [`Transport::close`] makes the layers say goodbye after the bytes that are wrapped next.
 //! - [`Transport::freeze`] and [`Transport::thaw`] are for a client that moves.
 //! - [`Transport::heartbeat`] and [`Transport::whole_wire_bytes`] are for the kernel path, which
-//!   answers
-//!   pings by their length on the wire and only while both streams are at rest.
+//!   answers pings by their form on the wire and only while both streams are at rest.
 //!
 //! # How TLS fits
 //! TLS will be a variant of `layer::Layer`, with `Kind`s of its own (alone, and around WebSocket);
 //! its configuration becomes an argument of [`Transport::new`]. Its parts map so:
 //! - Handshake: the layer owes its flights; MQTT's bytes begin when `take` first returns some.
-//!   Nothing
-//!   is wrapped before, since a server says nothing before CONNECT. `heartbeat` is `None` until the
-//!   keys are there.
+//!   Nothing is wrapped before, since a server says nothing before CONNECT. `heartbeat` is `None`
+//!   until the keys are there.
 //! - An incomplete record stays in the layer, and `is_whole` says so: `rx` keeps its value, and the
 //!   kernel declines. An idle connection holds no part of a record, so no buffer.
 //! - `wrap` seals, which takes the claim of the kernel path (`HELD`). The claim may be released
-//!   when
-//!   TCP has all sealed bytes, `tx` is published, and `owes` is false: rustls seals its answer to a
-//!   KeyUpdate at once and holds it until the next write, and `owes` is true meanwhile. The shard
-//!   publishes `tx` at the end of a send already, so the release belongs there.
+//!   when TCP has all sealed bytes, `tx` is published, and `owes` is false: rustls seals its answer
+//!   to a KeyUpdate at once and holds it until the next write, and `owes` is true meanwhile. The
+//!   shard publishes `tx` at the end of a send already, so the release belongs there.
 //! - The layer owes alerts and close_notify after an end or `close`; their causes are variants of
 //!   [`Ended`], of which callers only ask text and limit.
 //! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes become 24 and 24
-//!   in
-//!   TLS 1.3, 8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
+//!   in TLS 1.3, 8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
 //! - `freeze` yields suite, keys, record numbers and traffic secrets, with an incomplete record.
 //!
 //! Not covered: how many handshakes advance in a turn, and whom a client certificate names. The
@@ -161,9 +156,10 @@ impl Transport {
         }
     }
 
-    /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is that
-    /// end in bytes of MQTT, `pending_bytes` what MQTT has of the packet after it. `None`: a packet, a
-    /// frame or a message of frames has come in part, and where the last whole packet ended is not known.
+    /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is
+    /// that end in bytes of MQTT, `pending_bytes` what MQTT has of the packet after it. `None`: a
+    /// packet, a frame or a message of frames has come in part, and where the last whole packet
+    /// ended is not known.
     pub(crate) fn whole_wire_bytes(&self, parsed_bytes: u64, pending_bytes: usize) -> Option<u64> {
         let Some(layers) = &self.0 else { return Some(parsed_bytes) };
         (pending_bytes == 0 && self.is_whole()).then_some(layers.received_bytes)

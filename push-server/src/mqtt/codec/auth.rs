@@ -55,8 +55,8 @@ pub(in crate::mqtt) fn auth(mut reader: Reader<'_>) -> Result<Auth, Reason> {
     Ok(Auth { reason, method: method.ok_or(Reason::ProtocolError)?, data })
 }
 
-/// Writes an AUTH with the exchange's method [MQTT-4.12.0-5] and data, if any. The server chose
-/// both, and they are far shorter than 64 KiB.
+/// Writes an AUTH with the exchange's method [MQTT-4.12.0-5] and data, if any. The server knows the
+/// method and has made the data; both are far shorter than 64 KiB.
 pub(in crate::mqtt) fn put_auth(
     out: &mut BytesMut,
     reason: AuthReason,

@@ -22,8 +22,8 @@ mod flags {
     pub(super) const USER_NAME: u8 = 0x80;
 }
 
-/// Why a CONNECT was refused, and the packet that tells the client; `None`: it would not understand
-/// one.
+/// Why a CONNECT was refused, and what the client understands of an answer; `None`: nothing, so it
+/// gets none.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mqtt) struct ConnectError {
     pub audience: Option<Audience>,

@@ -6,8 +6,7 @@
 //!
 //! - has no AUTH, no DISCONNECT with a remaining length of 0 or 1, and takes passwords for text;
 //! - reads properties past the end of their section, miscounts subscription identifiers, and
-//!   accepts
-//!   repeated properties, reserved flags and options, empty lists and trailing bytes;
+//!   accepts repeated properties, reserved flags and options, empty lists and trailing bytes;
 //! - prints the packet id of every MQTT 5 UNSUBSCRIBE to stderr;
 //! - never looks for U+0000, and copies every topic and filter before checking it.
 //!

@@ -9,8 +9,8 @@ use crate::mqtt::codec::{self, Auth, AuthReason, Reason};
 use crate::mqtt::session::Session;
 
 impl Connection {
-    /// Takes an AUTH: what the client offers, to be answered by `judged`. Where it is, and where it has come to, are
-    /// for the caller to add. `nonce` is random, and spent.
+    /// Takes the client's AUTH and returns the credentials in it; `judged` takes the verdict on them.
+    /// The caller adds the client's address and the listener. `nonce` is random; use it once.
     ///
     /// # Errors
     /// AUTH is not due, or not one of this exchange: the connection has failed, as by `poll_event`.
@@ -52,7 +52,8 @@ impl Connection {
         reauthentication.map_or(0, Reauthentication::question_number)
     }
 
-    /// Takes the answer to the latest question. Returns whether the client has shown once more that it is who it was.
+    /// Takes the verdict on the latest question. Returns whether the client has proved again to be the
+    /// user that it was.
     ///
     /// # Errors
     /// It has not: `close` the connection.

@@ -13,7 +13,8 @@ pub(crate) struct FrozenConnection {
     input: Vec<u8>,
     /// Answers not sent yet: whole packets.
     answers: Vec<u8>,
-    /// Everything else, without those two: numbers, and will, topic aliases and identity, which are values already.
+    /// Everything else, without those two: numbers, and will, topic aliases and identity, which are
+    /// values already.
     rest: Connection,
 }
 

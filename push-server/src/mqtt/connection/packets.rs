@@ -119,8 +119,9 @@ impl Connection {
         if exactly_once {
             match session.exactly_once(packet_id) {
                 None => {}
-                // A start may have found the id of a publish that was refused because the disk failed, which ended
-                // its flow, and that is on disk all the same: the id now names another publish [MQTT-4.3.3-9].
+                // A start may have found the id of a publish that was refused because the disk
+                // failed, which ended its flow, and that is on disk all the same: the id now names
+                // another publish [MQTT-4.3.3-9].
                 Some(ReceivedPublish::Found) if is_new => {}
                 // The answer follows when the receipt comes back.
                 Some(ReceivedPublish::Pending | ReceivedPublish::Asked) => {
@@ -145,7 +146,7 @@ impl Connection {
         Ok(Some(event(Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
-    /// The topic of a PUBLISH. A publish that is refused sets its alias all the same.
+    /// The topic of a PUBLISH. A publish that is refused or repeated sets its alias all the same.
     fn topic_of(&mut self, publish: &codec::Publish, limits: &Limits) -> Result<TopicName, Reason> {
         let topic = publish.topic.clone();
         match publish.topic_alias {

@@ -76,9 +76,9 @@ impl Left {
         self.queue.push_back(Owed::new(position, Filing::Written, delivery, memory));
     }
 
-    /// Takes out the next message, unless it may not leave before it is safe: if its write fails, its
-    /// publisher sends it again, and at QoS 2 no member may have had it. While it is offered it counts
-    /// nowhere, so that it does not take its own room.
+    /// Takes out the next message, unless it may not leave before it is safe: if its write fails,
+    /// its publisher sends it again, and at QoS 2 no member may have had it. While it is offered it
+    /// counts nowhere, so that it does not take its own room.
     pub fn take(&mut self) -> Option<LeftMessage> {
         if !self.queue.front()?.may_leave() {
             self.is_held = true;
@@ -100,8 +100,8 @@ impl Left {
         self.queue.push_front(Owed::new(position, filing, delivery, memory));
     }
 
-    /// Whether `take` has held a message back since the last call. When a write of the session has ended,
-    /// `take` may give it.
+    /// Whether `take` has held a message back since the last call. When a write of the session has
+    /// ended, `take` may give it.
     pub fn take_held(&mut self) -> bool {
         std::mem::take(&mut self.is_held)
     }
@@ -147,8 +147,8 @@ impl Left {
         true
     }
 
-    /// Counts the memory of these messages, payloads excepted, against `memory` under no holder,
-    /// because their session has ended.
+    /// Counts what this takes, messages excepted, against `memory` under no holder, because the
+    /// session has ended.
     pub fn charge(&mut self, memory: &Arc<MemoryBudget>) {
         let bytes = self.bytes() as u64;
         match &mut self.charge {

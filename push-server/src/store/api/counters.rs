@@ -21,7 +21,7 @@ pub struct StoreCounters {
     pub records: AtomicU64,
     /// Changes that needed no record, because a later one of the same group undid them.
     pub coalesced: AtomicU64,
-    /// Bytes of keys and values written, before the database compresses or repeats them.
+    /// Bytes of keys and values written, without what the database adds or writes again.
     pub bytes: AtomicU64,
     /// Longest time from taking a group to its completion, in microseconds.
     pub group_us_max: AtomicU64,

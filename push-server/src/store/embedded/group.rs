@@ -192,8 +192,8 @@ impl CommitGroup {
         record.effect = if leaves_nothing { NetEffect::Nothing } else { NetEffect::Remove };
     }
 
-    /// Writes all changes as one batch, and begins a new group. After an error, [`CommitGroup::made`]
-    /// tells what may have to be undone.
+    /// Writes all changes as one batch, and begins a new group. After an error,
+    /// [`CommitGroup::made`] tells what may have to be undone.
     pub(super) fn write(&mut self, database: &Database) -> Result<Written, DatabaseError> {
         let mut batch = database.batch(self.records.len());
         let mut records = 0;

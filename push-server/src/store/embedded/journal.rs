@@ -46,9 +46,9 @@ pub(super) enum JournalError {
 /// Checks the journals in `dir`, and cuts off the batch that was being written when the process or
 /// the machine died. Returns how many bytes it cut off.
 ///
-/// `newest`: the number of a journal that must exist. `may_be_torn`: whether batches were written
-/// without waiting for the disk, so that after a power loss a later batch may be whole while an
-/// earlier one is not.
+/// `newest`: the number of a journal that has existed; the last one found must not be older.
+/// `may_be_torn`: whether batches were written without waiting for the disk, so that after a power
+/// loss a later batch may be whole while an earlier one is not.
 pub(super) fn check(
     dir: &Path,
     newest: Option<u64>,

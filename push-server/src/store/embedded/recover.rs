@@ -248,7 +248,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Removes the records of a session that is neither on disk nor left out.
+    /// Marks a session for removal whose own record is gone, but not one that was left out.
     fn add_leftover(&mut self, number: SessionNumber) {
         if !self.room.leaves_out(number) {
             self.leftovers.add_session(number);

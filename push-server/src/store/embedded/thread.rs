@@ -27,8 +27,8 @@ use crate::store::{
 
 /// Requests at which a group is closed.
 const GROUP_REQUESTS_MAX: usize = 16_384;
-/// Requests from which a group counts as load, and the time between the starts of two such groups:
-/// a larger group costs less for each request, and more of its changes cancel out.
+/// Requests from which a group counts as load, and the least time from the start of such a group to
+/// that of the next: a larger group costs less for each request, and more of its changes cancel out.
 const LOAD_REQUESTS_MIN: usize = 64;
 const GATHER: Duration = Duration::from_millis(1);
 /// Bytes that a page counts in a group, for the time it takes.

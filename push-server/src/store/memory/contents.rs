@@ -101,7 +101,7 @@ impl Contents {
     }
 
     /// What a start finds. Removes records without a session, sessions with a younger namesake, and
-    /// expired messages.
+    /// retained messages that have expired or are on the server's own topics.
     pub(crate) fn recover(&mut self, opening: &Opening, retained: &Retained) -> Recovered {
         let mut room = Room::new(opening);
         let mut sessions = Vec::new();

@@ -53,11 +53,11 @@ fn resumed(now: Clocks, mark: Option<ClockMark>) -> Clocks {
     Clocks { wall: WallMillis(mark.stored.0.saturating_add(passed)), ..now }
 }
 
-/// Milliseconds between the wall clock and its last mark from which it counts as set. 500: reading
-/// two clocks one after the other never takes so long.
+/// Milliseconds between the wall clock and where the last mark expects it, from which it counts as
+/// set. 500: reading two clocks one after the other never takes so long.
 const SET_MILLIS_MIN: u64 = 500;
 
-/// Milliseconds between two marks: what a start whose clock is not set yet may miss.
+/// Most milliseconds between two marks: what a start whose clock is not set yet may miss.
 const MARK_EVERY_MILLIS: u64 = 10 * 60 * 1_000;
 
 /// Decides when to make a mark, and which.
@@ -88,7 +88,7 @@ impl ClockWatch {
         Some(Duration::from_millis(behind))
     }
 
-    /// Reads the clocks, which say `now`.
+    /// The clocks' reading `now`, with the store's time in place of the monotonic clock.
     pub(crate) fn look(&self, now: ClockReading) -> Seen {
         let ClockReading { clocks, is_synchronised } = now;
         let stored = self.clocks.to_wall(clocks.monotonic);

@@ -1,15 +1,16 @@
-//! Sessions whose own record could not be written. Until it is written, the store promises nothing in
-//! them: a start would remove records without a session, and an outdated record may say that the
+//! Sessions whose own record could not be written. Until it is written, the store promises nothing
+//! in them: a start would remove records without a session, and an outdated record may say that the
 //! session has long expired.
 //!
 //! A caller learns of a failure some time later, and the disk may be back by then. The caller's
 //! requests in between must not be promised, through however many callers, queues and shared writes
 //! they came. Only the store sees all requests in order, so it remembers: *a request that puts
-//! something into a session is committed only if the session's last record, requested before or with
-//! it, is written*. A session is noted here when a request with its record fails, for any reason;
-//! later requests are behind that one in the queue, so they are checked after it. The note goes when
-//! a later record joins a group. If that group fails, the session is noted again, and everything
-//! behind it in the group fails, too. When the session is removed, nothing in it is left to promise.
+//! something into a session is committed only if the session's last record, requested before or
+//! with it, is written*. A session is noted here when a request with its record fails, for any
+//! reason; later requests are behind that one in the queue, so they are checked after it. The note
+//! goes when a later record joins a group. If that group fails, the session is noted again, and
+//! everything behind it in the group fails, too. When the session is removed, nothing in it is left
+//! to promise.
 //!
 //! The store only refuses: it does not have the record, so it cannot write it again. The caller has
 //! it, and keeps a list of records to write again (in `shard`, `journal/retry_list.rs`); but it
