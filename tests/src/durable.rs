@@ -10,6 +10,7 @@ use std::process::Command;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use tempfile::TempDir;
 
+use crate::expectations::wait_for;
 use crate::server::server_binary;
 use crate::skip::{Skip, TestResult, need_root};
 use crate::stand_in;
@@ -63,9 +64,15 @@ impl SmallDisk {
         self.directory.path()
     }
 
-    /// Makes it read-only.
+    /// Makes it read-only. It is busy while a child process that another test's thread is about to start
+    /// still holds a file that was open for writing.
     pub fn make_read_only(&self) {
-        mount_remount(self.path(), MountFlags::RDONLY, c"").expect("make a tmpfs read-only");
+        wait_for("a tmpfs to become read-only", || {
+            match mount_remount(self.path(), MountFlags::RDONLY, c"") {
+                Err(rustix::io::Errno::BUSY) => None,
+                other => Some(other.expect("make a tmpfs read-only")),
+            }
+        });
     }
 
     /// Fills the rest of it.

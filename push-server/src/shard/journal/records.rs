@@ -33,8 +33,7 @@ pub(in crate::shard) fn put_outbox(
 /// A message as it goes into an outbox. Its identifiers are sorted: their order means nothing, and side by side
 /// equal ones are stored once.
 pub(in crate::shard) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> OutboxEntry {
-    let mut subscription_ids: Box<[u32]> =
-        delivery.via.ids().iter().map(|id| id.value()).collect();
+    let mut subscription_ids: Box<[u32]> = delivery.via.ids().iter().map(|id| id.value()).collect();
     subscription_ids.sort_unstable();
     OutboxEntry {
         message: Arc::clone(&delivery.message),
