@@ -70,7 +70,10 @@ impl SmallDisk {
         wait_for("a tmpfs to become read-only", || {
             match mount_remount(self.path(), MountFlags::RDONLY, c"") {
                 Err(rustix::io::Errno::BUSY) => None,
-                other => Some(other.expect("make a tmpfs read-only")),
+                other => {
+                    other.expect("make a tmpfs read-only");
+                    Some(())
+                }
             }
         });
     }
