@@ -335,6 +335,32 @@ fn a_will_without_delay_is_not_published_where_its_client_is_back_soon_after_a_s
     witness.expect_nothing();
 }
 
+/// The record that marked its session as ended was refused with it, so the one on disk still has the will.
+#[test]
+fn a_will_of_a_session_that_ends_while_the_disk_fails_comes_once_wherever_a_crash_comes() {
+    for written in 0..5 {
+        let mut world = world();
+        Client::subscriber(&mut world, "witness", "will", 2);
+        let will = Will { topic: "will".into(), qos: 2, ..Will::default() };
+        Client::connect(&mut world, "device").peer.reset();
+        settle(&mut world);
+        // A session on disk, which is to end with this connection.
+        let device = Client::begin(&mut world, "device", 0, Some(&will));
+        settle(&mut world);
+        fail(&mut world);
+        device.peer.reset();
+        settle(&mut world);
+        world.heal_disk();
+        // It is offered what it has refused, and has not taken it.
+        world.advance(OFFERED_AGAIN);
+        world.crash(Written::Requests(written));
+        let mut witness = Client::connect(&mut world, "witness");
+        world.advance(GRACE);
+        settle(&mut world);
+        assert_eq!(messages(&mut witness), 1, "with {written} requests on disk");
+    }
+}
+
 /// A session of seconds, with all about it on disk, when a crash comes and no server runs until its time is over.
 /// Returns whether it is there all the same.
 pub(crate) fn is_resumed_after_its_time() -> bool {
