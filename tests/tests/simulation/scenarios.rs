@@ -335,6 +335,31 @@ fn a_will_without_delay_is_not_published_where_its_client_is_back_soon_after_a_s
     witness.expect_nothing();
 }
 
+#[test]
+fn a_message_expiry_interval_is_no_longer_after_a_crash() {
+    let mut world = world();
+    let mut publisher = Client::connect(&mut world, "publisher");
+    Client::subscriber(&mut world, "subscriber", "t", 1).peer.reset();
+    // Not at a whole millisecond, which is what the disk has.
+    world.leap(Duration::from_micros(300));
+    settle(&mut world);
+    let expiry = (property::MESSAGE_EXPIRY_INTERVAL, Value::Number(3));
+    let publish = Publish {
+        topic: "t".into(),
+        payload: vec![1],
+        qos: 1,
+        packet_id: 1,
+        properties: Properties(vec![expiry.clone()]),
+        ..Publish::default()
+    };
+    publisher.say(&mut world, &wire::publish(Version::V5, &publish));
+    settle(&mut world);
+    world.crash(Written::Requests(ALL));
+    let mut subscriber = Client::connect(&mut world, "subscriber");
+    let Some(Packet::Publish(came)) = subscriber.receive() else { panic!("it is owed") };
+    assert_eq!(came.properties, Properties(vec![expiry]));
+}
+
 /// The record that marked its session as ended was refused with it, so the one on disk still has the will.
 #[test]
 fn a_will_of_a_session_that_ends_while_the_disk_fails_comes_once_wherever_a_crash_comes() {
