@@ -338,7 +338,7 @@ fn a_will_without_delay_is_not_published_where_its_client_is_back_soon_after_a_s
 #[test]
 fn a_message_expiry_interval_is_no_longer_after_a_crash() {
     let mut world = world();
-    let mut publisher = Client::connect(&mut world, "publisher");
+    let publisher = Client::connect(&mut world, "publisher");
     Client::subscriber(&mut world, "subscriber", "t", 1).peer.reset();
     // Not at a whole millisecond, which is what the disk has.
     world.leap(Duration::from_micros(300));
