@@ -4,7 +4,7 @@
 //!
 //! It sends nothing itself: the caller gets the packets to send.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::message::MessageId;
 use super::{Ledger, Publication};
@@ -29,12 +29,20 @@ pub struct Flows {
     queue: VecDeque<Flow>,
     packet_id: u16,
     packet_id_max: u16,
+    /// Packet ids whose publish was refused, and in which round: what fails may be on disk all the same.
+    refused: BTreeMap<u16, u32>,
 }
 
 impl Flows {
     /// Packet ids are used in turn up to `packet_id_max`, so that each is used again soon.
     pub fn new(version: Version, packet_id_max: u16) -> Self {
-        Self { version, queue: VecDeque::new(), packet_id: 0, packet_id_max }
+        Self {
+            version,
+            queue: VecDeque::new(),
+            packet_id: 0,
+            packet_id_max,
+            refused: BTreeMap::new(),
+        }
     }
 
     /// How many are not acknowledged to their end.
@@ -66,6 +74,11 @@ impl Flows {
                 say(&wire::ack(PUBREL, flow.packet_id));
             } else {
                 ledger.publishing(flow.id, &flow.what);
+                let refused = self.refused.get(&flow.packet_id);
+                if present && refused.is_some_and(|&round| round < ledger.round()) {
+                    // To a server that has begun anew it may be the refused one, and that one is dropped.
+                    ledger.may_be_taken_for_another(flow.id);
+                }
                 say(&flow.packet(self.version, present));
             }
         }
@@ -115,6 +128,9 @@ impl Flows {
         let flow = &mut self.queue[at];
         if kind != PUBCOMP && reason >= 0x80 {
             ledger.refused(flow.id, reason);
+            if kind == PUBREC {
+                self.refused.insert(packet_id, ledger.round());
+            }
             self.queue.remove(at);
         } else if kind == PUBREC {
             ledger.acknowledged(flow.id);
@@ -126,6 +142,9 @@ impl Flows {
                 ledger.acknowledged(flow.id);
             }
             ledger.completed(flow.id);
+            if kind == PUBCOMP {
+                self.refused.remove(&packet_id);
+            }
             self.queue.remove(at);
         }
         None

@@ -99,6 +99,8 @@ struct Sent {
     /// Its interval has passed: it need not come any more.
     has_expired: bool,
     interval_is_sure: bool,
+    /// The server may have taken it for another message.
+    may_be_another: bool,
     payload_bytes: usize,
 }
 
@@ -299,6 +301,7 @@ impl Ledger {
             complete: what.qos == 0,
             has_expired: false,
             interval_is_sure: true,
+            may_be_another: false,
             payload_bytes: 0,
         });
         self.counts.resent += u64::from(sent.sends > 0);
@@ -316,6 +319,19 @@ impl Ledger {
     /// A subscriber takes no larger packets from the beginning.
     pub fn takes_at_most(&mut self, subscriber: usize, packet_bytes_max: usize) {
         self.subscribers[subscriber].packet_bytes_max = Some(packet_bytes_max);
+    }
+
+    /// How often the server has begun again.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// A message comes again under the packet id of one that was refused before a crash, and that the disk may have all
+    /// the same: whether its own first sending had come nobody can tell.
+    pub fn may_be_taken_for_another(&mut self, id: MessageId) {
+        if let Some(sent) = self.messages.get_mut(&id) {
+            sent.may_be_another = true;
+        }
     }
 
     /// So much time has passed since a message was first sent that its interval may have.
@@ -512,7 +528,10 @@ impl Ledger {
 impl Sent {
     /// That the server has promised to deliver it.
     fn is_promised(&self) -> bool {
-        self.what.qos > 0 && self.acknowledged.is_some() && self.refused.is_none()
+        self.what.qos > 0
+            && self.acknowledged.is_some()
+            && self.refused.is_none()
+            && !self.may_be_another
     }
 
     /// That it is promised, and in time still.

@@ -335,6 +335,57 @@ fn a_will_without_delay_is_not_published_where_its_client_is_back_soon_after_a_s
     witness.expect_nothing();
 }
 
+#[test]
+fn a_message_expiry_interval_is_no_longer_after_a_crash() {
+    let mut world = world();
+    let publisher = Client::connect(&mut world, "publisher");
+    Client::subscriber(&mut world, "subscriber", "t", 1).peer.reset();
+    // Not at a whole millisecond, which is what the disk has.
+    world.leap(Duration::from_micros(300));
+    settle(&mut world);
+    let expiry = (property::MESSAGE_EXPIRY_INTERVAL, Value::Number(3));
+    let publish = Publish {
+        topic: "t".into(),
+        payload: vec![1],
+        qos: 1,
+        packet_id: 1,
+        properties: Properties(vec![expiry.clone()]),
+        ..Publish::default()
+    };
+    publisher.say(&mut world, &wire::publish(Version::V5, &publish));
+    settle(&mut world);
+    world.crash(Written::Requests(ALL));
+    let mut subscriber = Client::connect(&mut world, "subscriber");
+    let Some(Packet::Publish(came)) = subscriber.receive() else { panic!("it is owed") };
+    assert_eq!(came.properties, Properties(vec![expiry]));
+}
+
+/// The record that marked its session as ended was refused with it, so the one on disk still has the will.
+#[test]
+fn a_will_of_a_session_that_ends_while_the_disk_fails_comes_once_wherever_a_crash_comes() {
+    for written in 0..5 {
+        let mut world = world();
+        Client::subscriber(&mut world, "witness", "will", 2);
+        let will = Will { topic: "will".into(), qos: 2, ..Will::default() };
+        Client::connect(&mut world, "device").peer.reset();
+        settle(&mut world);
+        // A session on disk, which is to end with this connection.
+        let device = Client::begin(&mut world, "device", 0, Some(&will));
+        settle(&mut world);
+        fail(&mut world);
+        device.peer.reset();
+        settle(&mut world);
+        world.heal_disk();
+        // It is offered what it has refused, and has not taken it.
+        world.advance(OFFERED_AGAIN);
+        world.crash(Written::Requests(written));
+        let mut witness = Client::connect(&mut world, "witness");
+        world.advance(GRACE);
+        settle(&mut world);
+        assert_eq!(messages(&mut witness), 1, "with {written} requests on disk");
+    }
+}
+
 /// A session of seconds, with all about it on disk, when a crash comes and no server runs until its time is over.
 /// Returns whether it is there all the same.
 pub(crate) fn is_resumed_after_its_time() -> bool {

@@ -5,6 +5,7 @@
 use crate::broker::SessionMemory;
 use crate::mqtt::{Delivery, Left};
 use crate::shard::journal::HandOnCursor;
+use crate::store::SessionRecord;
 
 /// An ended session that hands on its messages.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct HandOn {
     is_waiting: bool,
     /// Where in its outbox on disk it is. `None`: the session was never on disk.
     on_disk: Option<OnDisk>,
+    /// The record that marks it as ended, where its will leaves the record with that.
+    mark: Option<Box<SessionRecord>>,
 }
 
 /// Where a session is in its outbox on disk.
@@ -42,14 +45,23 @@ pub(crate) enum NextStep {
 impl HandOn {
     /// Of a session that was never on disk. Its errand is to be queued.
     pub(crate) fn in_memory(left: Left) -> Self {
-        Self { left, is_waiting: true, on_disk: None }
+        Self { left, is_waiting: true, on_disk: None, mark: None }
     }
 
     /// Of a session with records. `has_messages`: from `begin` on, messages for groups are to be read from
     /// disk. Its errand is to be queued.
     pub(crate) fn on_disk(left: Left, begin: HandOnCursor, has_messages: bool) -> Self {
         let on_disk = OnDisk { page: begin.at(0), next: has_messages.then_some(begin) };
-        Self { left, is_waiting: true, on_disk: Some(on_disk) }
+        Self { left, is_waiting: true, on_disk: Some(on_disk), mark: None }
+    }
+
+    /// Its will leaves its record with this one, which has to be written again with the will if that fails.
+    pub(crate) fn keep_mark(&mut self, mark: Box<SessionRecord>) {
+        self.mark = Some(mark);
+    }
+
+    pub(crate) fn mark(&self) -> Option<Box<SessionRecord>> {
+        self.mark.clone()
     }
 
     /// Whether the session has records on disk.

@@ -271,6 +271,16 @@ impl World {
         self.shards.iter_mut().any(|one| one.begins(|shard| shard.move_client_of(address, to)))
     }
 
+    /// Whether a shard has received bytes of this client, and has not read its CONNECT whole: it may yet do so though
+    /// the client resets the connection.
+    pub fn may_read_connect(&self, peer: &Peer) -> bool {
+        let address = peer.address();
+        let mut shards = self.shards.iter().filter(|one| !one.has_ended);
+        !peer.is_closed()
+            && peer.is_heard()
+            && shards.any(|one| one.shard.awaits_connect_of(address))
+    }
+
     /// The session of a client that is away moves to another shard, when all of them have come to rest. Returns
     /// whether that has begun.
     pub fn move_session(&mut self, client_id: &str, to: u16) -> bool {

@@ -306,7 +306,7 @@ impl Disk {
     pub(super) fn resume_clock(&mut self, reading: ClockReading) -> ClockWatch {
         let (watch, clocks) = ClockWatch::resumed(reading, self.mark);
         let before = std::mem::replace(&mut self.clocks, clocks);
-        self.contents.convert_expiries(|at| clocks.to_monotonic(before.to_wall(at)));
+        self.contents.convert_expiries(|at| clocks.to_monotonic(before.to_wall_before(at)));
         watch
     }
 

@@ -53,6 +53,11 @@ impl Peer {
         self.0.state().to_server.len()
     }
 
+    /// Whether the server has received anything of it, though it may not have looked at it yet.
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.state().is_heard
+    }
+
     /// Sends FIN.
     pub fn end(&self) {
         self.0.state().client_ended = true;
@@ -98,6 +103,8 @@ struct PipeState {
     /// Bytes that a receive brings at most.
     piece_bytes: usize,
     client_ended: bool,
+    /// The server has received something.
+    is_heard: bool,
     server_ended: bool,
     /// The server receives no more.
     is_deaf: bool,
@@ -113,6 +120,7 @@ impl Pipe {
             window: usize::MAX,
             piece_bytes: PIECE_BYTES,
             client_ended: false,
+            is_heard: false,
             server_ended: false,
             is_deaf: false,
             is_reset: false,
@@ -397,6 +405,7 @@ impl Receive {
         }
         let len = state.to_server.len().min(state.piece_bytes);
         if len > 0 {
+            state.is_heard = true;
             return Some((Received::Data(state.to_server.drain(..len).collect()), self.is_once));
         }
         state.client_ended.then_some((Received::End, true))

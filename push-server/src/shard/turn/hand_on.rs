@@ -86,9 +86,13 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let begin = HandOnCursor::new(number, session.sent_to(), stored.unwrap_or_default());
-        self.begin_hand_on(number, HandOn::on_disk(left, begin, stored.is_some()));
-        let mut mark = self.draft_of_end(Giver { key, number });
         let record = Box::new(records::ended_session_record(&session));
+        let mut hand_on = HandOn::on_disk(left, begin, stored.is_some());
+        if will.is_some() {
+            hand_on.keep_mark(record.clone());
+        }
+        self.begin_hand_on(number, hand_on);
+        let mut mark = self.draft_of_end(Giver { key, number });
         mark.write(Write::PutSession { number, record });
         if let Some(will) = will {
             self.publish_will((number, key), will.will, mark);
@@ -97,6 +101,16 @@ impl<P: Ports> Shard<P> {
             // Ahead of all that other shards write for it.
             self.submit_draft();
         }
+    }
+
+    /// The mark of an ended session once more, to be written with its will: the record on disk may still have that,
+    /// and a start would publish both. After the session's removal there is none.
+    pub(super) fn mark_again(&mut self, number: SessionNumber) -> Draft {
+        let mark = self.sessions.hand_on_mut(number).and_then(|hand_on| hand_on.mark());
+        let Some(record) = mark else { return Draft::default() };
+        let mut draft = self.draft_of_end(Giver { key: None, number });
+        draft.write(Write::PutSession { number, record });
+        draft
     }
 
     fn begin_hand_on(&mut self, number: SessionNumber, mut hand_on: HandOn) {

@@ -22,6 +22,8 @@ use crate::mqtt::{Session, SubscriptionList};
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::clients::{FrozenClient, Phase, Unsent, Wish};
 #[cfg(any(test, feature = "simulation"))]
+use crate::shard::connect_order::ConnectNumber;
+#[cfg(any(test, feature = "simulation"))]
 use crate::shard::ports::Socket;
 use crate::shard::ports::{Ports, Token, Wire};
 use crate::shard::post::{Company, Mail, Moved};
@@ -107,10 +109,21 @@ impl<P: Ports> Shard<P> {
     /// The same for the client with this address.
     #[cfg(any(test, feature = "simulation"))]
     pub(in crate::shard) fn move_client_of(&mut self, peer: SocketAddr, to: u16) -> bool {
-        let mut indices = self.clients.indices().into_iter();
+        self.client_at(peer).is_some_and(|index| self.begin_move(index, to).is_ok())
+    }
+
+    /// Whether the client with this address is here, and its CONNECT has not been read whole.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(in crate::shard) fn awaits_connect_of(&self, peer: SocketAddr) -> bool {
+        let number = self.client_at(peer).map(|index| self.clients[index].connect_number());
+        number == Some(ConnectNumber::default())
+    }
+
+    #[cfg(any(test, feature = "simulation"))]
+    fn client_at(&self, peer: SocketAddr) -> Option<u32> {
         let at =
             |index: &u32| self.clients[*index].socket.peer_address().is_ok_and(|at| at == peer);
-        indices.find(at).is_some_and(|index| self.begin_move(index, to).is_ok())
+        self.clients.indices().into_iter().find(at)
     }
 
     /// The same for the session of this client, if that is away.

@@ -8,7 +8,8 @@
 //! in the session's record or in its own, and then the start publishes it, or in every outbox. So it is not lost,
 //! even if its session has ended meanwhile, and at QoS 2, where messages leave only when they are safe, no receiver
 //! gets it twice. (If the move fails and the disk is back for the publication, the session's record still has the
-//! will. The store then fails the publication, too, as a promise in a session whose record has failed.)
+//! will. The store then fails the publication, too, as a promise in a session whose record has failed. When the will
+//! is moved again, a record of its session without it is written before or with it.)
 //!
 //! A client sends a publish again when it fails. A will's client is gone, so the shard publishes it again, once a
 //! second, unless it has QoS 0. It is not retained again: memory has retained it already, and a later message may
@@ -107,7 +108,8 @@ impl<P: Ports> Shard<P> {
             self.file(draft);
             return;
         }
-        self.move_will(&will, Draft::default());
+        let record = self.mark_again(will.session);
+        self.move_will(&will, record);
         let flow = self.flow_of_will(&will);
         let (message, key, draft) = self.sent_out(will);
         let author = Author::Will { key, _charge: None };

@@ -50,6 +50,13 @@ impl Clocks {
         }
     }
 
+    /// The same, rounded down: where a start reads it, nothing has longer than it had.
+    pub fn to_wall_before(&self, at: Monotonic) -> WallMillis {
+        let up = self.to_wall(at);
+        let is_exact = at.0.abs_diff(self.monotonic.0).is_multiple_of(NANOS_PER_MILLI);
+        WallMillis(up.0.saturating_sub(u64::from(!is_exact)))
+    }
+
     /// `at` on the monotonic clock. An instant before the boot becomes the boot.
     pub fn to_monotonic(&self, at: WallMillis) -> Monotonic {
         if at >= self.wall {

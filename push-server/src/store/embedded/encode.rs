@@ -423,7 +423,7 @@ fn message_record<'a>(message: &'a Message, clocks: &Clocks) -> MessageRecord<'a
         payload: &message.payload,
         qos: message.qos as u8,
         retain: message.retain,
-        expires_at: message.expires_at.map(|at| clocks.to_wall(at).0),
+        expires_at: message.expires_at.map(|at| clocks.to_wall_before(at).0),
         properties: message.properties.as_deref().map(|properties| PropertiesRecord {
             payload_format: properties.payload_format,
             content_type: properties.content_type.as_deref(),

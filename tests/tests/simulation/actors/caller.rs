@@ -25,6 +25,9 @@ const CHANGING: &str = "changing-v311";
 /// Topics that it has retained.
 const RETAINED: u32 = 2;
 
+/// What a client would be told where a door says that the store has failed.
+const IMPLEMENTATION_SPECIFIC_ERROR: u8 = 0x83;
+
 /// A caller.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -179,7 +182,7 @@ impl Caller {
             }
             Outcome::Refused => {
                 self.tally.refused += 1;
-                ledger.unanswered(call.id);
+                ledger.refused(call.id, IMPLEMENTATION_SPECIFIC_ERROR);
             }
         }
     }

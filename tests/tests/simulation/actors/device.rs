@@ -56,8 +56,9 @@ struct Connection {
     connect_sent_at: Monotonic,
     last_sent_at: Monotonic,
     pings: u32,
-    /// The will of the connection that this one takes over from.
-    takes_over: Option<usize>,
+    /// The will of the connection that this one takes over from, and when it may be due: where the server reads this
+    /// CONNECT late, it may have ended that one for its silence before.
+    takes_over: Option<(usize, Monotonic)>,
 }
 
 /// What is known of the session while no connection uses it.
@@ -144,6 +145,7 @@ impl Device {
         let now = world.now();
         let takes_over = self.connection.take().map(|before| {
             let will = self.wills.len() - 1;
+            let due_from = after_secs(before.silent_until(), self.wills[will].delay_secs);
             self.wills[will].verdict = Verdict::May;
             self.wills[will].not_before = now;
             self.session = Some(Standing {
@@ -157,7 +159,7 @@ impl Device {
             // What it has still to hear it does not hear.
             let peer = before.link.peer;
             self.leaving.push(Leaving { peer, taken_back: None, is_last: false });
-            will
+            (will, due_from)
         });
         for leaving in &mut self.leaving {
             // The server may read this CONNECT first, and end that connection without having read its goodbye.
@@ -295,9 +297,13 @@ impl Device {
         let (takes_over, is_resumed) = (connection.takes_over, is_present && !connection.is_clean);
         let current = self.wills.len() - 1;
         for (at, will) in self.wills[..current].iter_mut().enumerate() {
-            if takes_over == Some(at) {
+            if let Some((_, due_from)) = takes_over.filter(|(will, _)| *will == at) {
                 let is_back = will.delay_secs > 0 && is_resumed;
-                will.decide(if is_back { Verdict::MustNot } else { Verdict::Must });
+                will.decide(match is_back {
+                    true if now < due_from => Verdict::MustNot,
+                    true => Verdict::May,
+                    false => Verdict::Must,
+                });
             } else if will.verdict == Verdict::Must && will.seen == 0 {
                 if will.is_stray || sent_at < will.waits_until {
                     will.decide(Verdict::May);

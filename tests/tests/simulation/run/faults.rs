@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 
 use super::{ALL, DRAIN_STEP, Run};
 use crate::actors::device::Device;
+use crate::link::Link;
 use crate::trace::trace;
 
 /// How long a disk that has failed is not tried again, in steps of the clock.
@@ -52,6 +53,12 @@ impl Run {
     pub(super) fn disturb(&mut self, rng: &mut SmallRng) {
         let at = rng.random_range(0..self.seats.len());
         let seat = &mut self.seats[at];
+        let may_be_read =
+            |link: &Link| !link.is_accepted && self.world.may_read_connect(&link.peer);
+        if seat.link.as_ref().is_some_and(may_be_read) {
+            // A CONNECT that the server reads after the next one's would take over from that.
+            return;
+        }
         let Some(mut link) = seat.link.take() else { return };
         trace(|| format!("{} is disturbed", seat.client.name()));
         match rng.random_range(0..10) {
@@ -59,7 +66,6 @@ impl Run {
                 link.peer.reset();
                 self.tally.resets += 1;
             }
-            // A CONNECT that the server reads after the next one's would take over from that.
             _ if !link.is_accepted => link.peer.reset(),
             2 => link.peer.end(),
             3 => {

@@ -18,6 +18,20 @@ fn what_was_before_the_boot_is_over() {
 }
 
 #[test]
+fn a_fraction_of_a_millisecond_is_added_or_taken_away() {
+    let base = CLOCKS.monotonic.0;
+    for (at, up, down) in [
+        (base, 1_000_000, 1_000_000),
+        (base + 1, 1_000_001, 1_000_000),
+        (base - 1, 1_000_000, 999_999),
+        (base + NANOS_PER_MILLI, 1_000_001, 1_000_001),
+    ] {
+        assert_eq!(CLOCKS.to_wall(Monotonic(at)), WallMillis(up));
+        assert_eq!(CLOCKS.to_wall_before(Monotonic(at)), WallMillis(down));
+    }
+}
+
+#[test]
 fn the_ends_of_time_do_not_overflow() {
     assert!(CLOCKS.to_monotonic(WallMillis(u64::MAX)) > CLOCKS.monotonic);
     assert!(CLOCKS.to_wall(Monotonic(u64::MAX)) > CLOCKS.wall);
