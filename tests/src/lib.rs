@@ -8,6 +8,7 @@ pub mod clients;
 pub mod durable;
 pub mod expectations;
 pub mod foreign;
+pub mod in_process;
 pub mod ledger;
 pub mod link;
 pub mod load;

@@ -1,18 +1,12 @@
 //! Doors of shards that run in this process: threads of ours publish, and clients of ours acknowledge over TCP.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use push_server::access::Access;
 use push_server::broker::{Fate, QoS};
-use push_server::config::{Config, DurabilityMode};
-use push_server::shard::Shards;
 use push_server::shard::door::{Door, Publication, Refusal, Reply};
-use push_server::store::embedded;
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::PATIENCE;
-use push_tests::target::Target;
+use push_tests::in_process;
 use push_tests::wire::Version;
 
 /// Threads that publish, each by a door of its own, and messages of each.
@@ -24,19 +18,7 @@ type Confirmed = BTreeMap<u64, Vec<String>>;
 
 #[test]
 fn threads_publish_by_doors_and_hear_of_each_acknowledgement_once() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let config = Config {
-        shards: 2,
-        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-        ws_listen: Vec::new(),
-        data_dir: directory.path().to_owned(),
-        durability: DurabilityMode::Fsync,
-        ..Config::default()
-    };
-    let lock = embedded::lock_directory(directory.path()).expect("nobody else has it");
-    let shards = Shards::start(&Arc::new(config), Access::default(), 100, None, Some(lock))
-        .expect("shards start");
-    let target = Target::at(shards.listening()[0]);
+    let (shards, target, _directory) = in_process::start(2);
     let away = Connect::new(Version::V5, "away").persistent();
     let mut before = Client::connect(&target, &away);
     assert_eq!(before.subscribe(&[("news/#", 1)]), [1]);

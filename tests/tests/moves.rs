@@ -1,18 +1,12 @@
 //! Sessions that move between shards of this process, on real rings and a real disk: clients of ours publish and
 //! acknowledge over TCP meanwhile, and notice nothing.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use push_server::access::Access;
-use push_server::config::{Config, DurabilityMode};
-use push_server::shard::Shards;
-use push_server::store::embedded;
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::PATIENCE;
-use push_tests::target::Target;
+use push_tests::in_process;
 use push_tests::wire::Version;
 
 const SHARDS: u16 = 3;
@@ -26,19 +20,7 @@ const MOVED_MIN: u64 = 30;
 
 #[test]
 fn sessions_move_between_shards_under_load_and_their_clients_notice_nothing() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let config = Config {
-        shards: SHARDS,
-        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-        ws_listen: Vec::new(),
-        data_dir: directory.path().to_owned(),
-        durability: DurabilityMode::Fsync,
-        ..Config::default()
-    };
-    let lock = embedded::lock_directory(directory.path()).expect("nobody else has it");
-    let shards = Shards::start(&Arc::new(config), Access::default(), 100, None, Some(lock))
-        .expect("shards start");
-    let target = Target::at(shards.listening()[0]);
+    let (shards, target, _directory) = in_process::start(SHARDS);
     let stays = Connect::new(Version::V5, "stays").persistent();
     let mut reader = Client::connect(&target, &stays);
     assert_eq!(reader.subscribe(&[("news/#", 1)]), [1]);

@@ -291,12 +291,9 @@ fn transcript_of_many() -> Vec<Vec<u8>> {
     peers.iter().map(Peer::take).collect()
 }
 
-/// A client with half a packet under way to the server, and a message of which its socket has taken a part.
-#[test]
-fn a_client_that_moves_keeps_the_bytes_under_way_on_both_sides() {
-    let mut world = world(1);
-    let peer = served(&mut world, 0, "moving");
-    let publisher = served(&mut world, 0, "publisher");
+/// Leaves a client with half a packet under way to the server, and a message of which its socket has taken a part. Returns
+/// the packet, of which nine bytes are sent.
+fn bytes_under_way(world: &mut World, peer: &Peer, publisher: &Peer) -> Vec<u8> {
     peer.send(&subscribe("weather"));
     world.settle();
     assert_eq!(peer.take(), SUBACK_QOS0);
@@ -305,6 +302,15 @@ fn a_client_that_moves_keeps_the_bytes_under_way_on_both_sides() {
     let own = publish("weather", "fog");
     peer.send(&own[..9]);
     world.settle();
+    own
+}
+
+#[test]
+fn a_client_that_moves_keeps_the_bytes_under_way_on_both_sides() {
+    let mut world = world(1);
+    let peer = served(&mut world, 0, "moving");
+    let publisher = served(&mut world, 0, "publisher");
+    let own = bytes_under_way(&mut world, &peer, &publisher);
     assert!(world.move_client(&peer, 0), "it is served");
     assert!(!world.move_client(&peer, 0), "and moves already");
     world.settle();

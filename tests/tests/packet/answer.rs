@@ -77,17 +77,7 @@ fn answer_is_cut_to_its_length_where_the_link_layer_has_padded(rig: &mut Rig, ip
 }
 
 fn ping_with_the_sum_of_the_pseudo_header_alone_is_answered(rig: &mut Rig, ipv6: bool) {
-    let world = World::new(ipv6, 1);
-    let ping = world.ping();
-    let mut packet = ping.build();
-    let sum = etherparse::checksum::Sum16BitWords::new();
-    let addresses = if ipv6 { &packet[L3 + 8..L3 + 40] } else { &packet[L3 + 12..L3 + 20] };
-    let pseudo = !sum.add_slice(addresses).add_2bytes([0, 6]).add_2bytes([0, 22]).ones_complement();
-    let at = ping.l4() + 16;
-    packet[at..at + 2].copy_from_slice(&pseudo.to_ne_bytes());
-    let outcome = world.run_raw(rig, ping.way, &packet);
-    assert_eq!(outcome.verdict, Verdict::Redirect);
-    outcome.assert_counted(&[Counter::Answered]);
+    World::new(ipv6, 1).assert_half_summed_ping_is_answered(rig);
 }
 
 fn every_combination_of_flags_but_ack_and_psh_is_left_to_user_space(rig: &mut Rig, ipv6: bool) {
@@ -176,20 +166,7 @@ fn payloads_that_are_no_single_ping_are_left_to_user_space(rig: &mut Rig, ipv6: 
 }
 
 fn any_flipped_bit_is_noticed(rig: &mut Rig, ipv6: bool) {
-    let world = World::new(ipv6, 0);
-    let ping = Bytes { options: timestamps(70, 9), ..world.ping() };
-    let right = ping.build();
-    for bit in L3 * 8..right.len() * 8 {
-        // What an IPv6 header says of traffic class, flow label and hop limit has no checksum.
-        if ipv6 && ((L3 * 8 + 4..L3 * 8 + 32).contains(&bit) || bit / 8 == L3 + 7) {
-            continue;
-        }
-        let mut packet = right.clone();
-        packet[bit / 8] ^= 0x80 >> (bit % 8);
-        let outcome = world.run_raw(rig, ping.way, &packet);
-        assert_ne!(outcome.verdict, Verdict::Redirect, "bit {bit}: {packet:02x?}");
-        assert_eq!(outcome.slot.pings, 0);
-    }
+    World::new(ipv6, 0).assert_flipped_bits_are_noticed(rig);
 }
 
 fn numbers_beside_the_expected_ones_are_left_to_user_space(rig: &mut Rig, ipv6: bool) {

@@ -1,6 +1,7 @@
 //! The connection that every case is about, as user space and the programs know it: CONNECT parsed,
 //! CONNACK sent and acknowledged, `n` pings answered. Both streams begin close below 2^32.
 
+use push_common::counter::Counter;
 use push_common::flow::{Flow, bits};
 use push_common::heartbeat::{Heartbeat, form};
 use push_common::segment::flags;
@@ -8,8 +9,8 @@ use push_common::slot::{Slot, state};
 
 use push_common::mac::Mac;
 
-use crate::bytes::{Bytes, PEER_MAC, key};
-use crate::rig::{Outcome, Rig, Way, now_ns};
+use crate::bytes::{Bytes, L3, PEER_MAC, key, timestamps};
+use crate::rig::{Outcome, Rig, Verdict, Way, now_ns};
 
 pub(crate) const RX_BASE: u32 = u32::MAX - 2;
 pub(crate) const TX_BASE: u32 = u32::MAX - 1;
@@ -109,6 +110,42 @@ impl World {
     pub(crate) fn run_raw(&self, rig: &mut Rig, way: Way, packet: &[u8]) -> Outcome {
         let slot = Slot { last_seen: now_ns() - 1, ..self.slot };
         rig.run(way, packet, key(self.ipv6), self.flow, slot, self.gso_bytes)
+    }
+
+    /// The ping as a stack leaves it to a network card: with the sum of the pseudo header alone.
+    #[track_caller]
+    pub(crate) fn assert_half_summed_ping_is_answered(&self, rig: &mut Rig) {
+        let ping = self.ping();
+        let mut packet = ping.build();
+        let tcp_len = u16::try_from(20 + ping.payload.len()).expect("a few bytes");
+        let addresses = if self.ipv6 { L3 + 8..L3 + 40 } else { L3 + 12..L3 + 20 };
+        let sum = etherparse::checksum::Sum16BitWords::new()
+            .add_slice(&packet[addresses])
+            .add_2bytes([0, 6])
+            .add_2bytes(tcp_len.to_be_bytes());
+        let at = ping.l4() + 16;
+        packet[at..at + 2].copy_from_slice(&(!sum.ones_complement()).to_ne_bytes());
+        let outcome = self.run_raw(rig, ping.way, &packet);
+        assert_eq!(outcome.verdict, Verdict::Redirect);
+        outcome.assert_counted(&[Counter::Answered]);
+    }
+
+    /// No bit of the ping, from its IP header on, may change and the ping still be answered.
+    #[track_caller]
+    pub(crate) fn assert_flipped_bits_are_noticed(&self, rig: &mut Rig) {
+        let ping = Bytes { options: timestamps(70, 9), ..self.ping() };
+        let right = ping.build();
+        for bit in L3 * 8..right.len() * 8 {
+            // What an IPv6 header says of traffic class, flow label and hop limit has no checksum.
+            if self.ipv6 && ((L3 * 8 + 4..L3 * 8 + 32).contains(&bit) || bit / 8 == L3 + 7) {
+                continue;
+            }
+            let mut packet = right.clone();
+            packet[bit / 8] ^= 0x80 >> (bit % 8);
+            let outcome = self.run_raw(rig, ping.way, &packet);
+            assert_ne!(outcome.verdict, Verdict::Redirect, "bit {bit}: {packet:02x?}");
+            assert_eq!(outcome.slot.pings, 0);
+        }
     }
 }
 

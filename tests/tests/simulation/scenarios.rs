@@ -65,10 +65,24 @@ impl Client {
 
     fn subscriber(world: &mut World, id: &str, filter: &str, qos: u8) -> Self {
         let mut client = Self::connect(world, id);
-        client.peer.send(&wire::subscribe(Version::V5, 1, &[(filter, qos)]));
-        settle(world);
-        client.expect("a SUBACK", |packet| matches!(packet, Packet::Suback { .. }));
+        client.subscribe(world, filter, qos);
         client
+    }
+
+    /// Connects, to be sent one message at a time (Receive Maximum 1).
+    fn connect_for_one(world: &mut World, id: &str, expiry_secs: u32) -> Self {
+        let mut client = Self::dial(world);
+        let receive_max = (property::RECEIVE_MAXIMUM, Value::Number(1));
+        client.connect_as(id, expiry_secs, None, &[receive_max]);
+        settle(world);
+        client.expect("a CONNACK", |packet| matches!(packet, Packet::Connack { code: 0, .. }));
+        client
+    }
+
+    fn subscribe(&mut self, world: &mut World, filter: &str, qos: u8) {
+        self.peer.send(&wire::subscribe(Version::V5, 1, &[(filter, qos)]));
+        settle(world);
+        self.expect("a SUBACK", |packet| matches!(packet, Packet::Suback { .. }));
     }
 
     fn say(&self, world: &mut World, bytes: &[u8]) {
@@ -458,11 +472,7 @@ fn what_a_member_leaves_while_the_disk_fails_goes_to_another_when_it_works() {
     for packet_id in 1..=3 {
         publisher.publish(&mut world, packet_id, 1);
     }
-    let mut leaver = Client::dial(&mut world);
-    let receive_max = (property::RECEIVE_MAXIMUM, Value::Number(1));
-    leaver.connect_as("leaver", SESSION_EXPIRY_SECS, None, &[receive_max]);
-    settle(&mut world);
-    leaver.expect("a CONNACK", |packet| matches!(packet, Packet::Connack { code: 0, .. }));
+    let mut leaver = Client::connect_for_one(&mut world, "leaver", SESSION_EXPIRY_SECS);
     // The others are fetched from the disk by now, and never sent.
     leaver.message();
     let heir = Client::subscriber(&mut world, "heir", "$share/g/t", 1);
@@ -470,11 +480,7 @@ fn what_a_member_leaves_while_the_disk_fails_goes_to_another_when_it_works() {
     settle(&mut world);
     fail(&mut world);
     leaver.say(&mut world, &wire::unsubscribe(Version::V5, 2, &["$share/g/t"]));
-    settle(&mut world);
-    assert!(world.counters(0).shared_passed_on.value() > 0, "they were passed on in vain");
-    heal(&mut world);
-    world.crash(Written::Requests(ALL));
-    let mut heir = Client::connect(&mut world, "heir");
+    let mut heir = heir_of_what_was_passed_on_in_vain(&mut world);
     assert_eq!(messages(&mut heir), 2);
 }
 
@@ -487,13 +493,8 @@ fn what_a_brief_member_leaves_while_the_disk_fails_goes_to_another_when_it_works
         let heir = Client::subscriber(&mut world, "heir", "$share/g/t", 2);
         heir.peer.reset();
         settle(&mut world);
-        let mut leaver = Client::dial(&mut world);
-        let receive_max = (property::RECEIVE_MAXIMUM, Value::Number(1));
-        leaver.connect_as("leaver", 0, None, &[receive_max]);
-        leaver.peer.send(&wire::subscribe(Version::V5, 1, &[("$share/g/t", 2)]));
-        settle(&mut world);
-        leaver.expect("a CONNACK", |packet| matches!(packet, Packet::Connack { code: 0, .. }));
-        leaver.expect("a SUBACK", |packet| matches!(packet, Packet::Suback { .. }));
+        let mut leaver = Client::connect_for_one(&mut world, "leaver", 0);
+        leaver.subscribe(&mut world, "$share/g/t", 2);
         for (packet_id, qos) in [(1, 1), (2, 1), (3, 2)] {
             publisher.publish(&mut world, packet_id, qos);
         }
@@ -505,11 +506,7 @@ fn what_a_brief_member_leaves_while_the_disk_fails_goes_to_another_when_it_works
         } else {
             leaver.say(&mut world, &wire::unsubscribe(Version::V5, 2, &["$share/g/t"]));
         }
-        settle(&mut world);
-        assert!(world.counters(0).shared_passed_on.value() > 0, "they were passed on in vain");
-        heal(&mut world);
-        world.crash(Written::Requests(ALL));
-        let mut heir = Client::connect(&mut world, "heir");
+        let mut heir = heir_of_what_was_passed_on_in_vain(&mut world);
         // What it was sent is its own as long as its session lasts.
         assert_eq!(messages(&mut heir), if ends { 3 } else { 2 });
     }
@@ -575,6 +572,15 @@ fn messages_on_disk_of_a_group_that_its_member_has_left_go_to_others_when_it_end
     again.peer.send(&wire::connect(Version::V5, "leaver", 0, true, None, &nothing));
     settle(&mut world);
     assert_eq!(messages(&mut heir), 3);
+}
+
+/// The heir connects after the disk is back and a crash.
+fn heir_of_what_was_passed_on_in_vain(world: &mut World) -> Client {
+    settle(world);
+    assert!(world.counters(0).shared_passed_on.value() > 0, "they were passed on in vain");
+    heal(world);
+    world.crash(Written::Requests(ALL));
+    Client::connect(world, "heir")
 }
 
 /// How many messages come, none of which it acknowledges.

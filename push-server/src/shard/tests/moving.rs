@@ -47,7 +47,6 @@ fn stayed(world: &World) -> u64 {
     [0, 1].map(|shard| world.counters(shard).moves_refused.value()).iter().sum()
 }
 
-/// A client with half a packet under way to the server, and a message of which its socket has taken a part.
 #[test]
 fn a_session_moves_to_another_shard_with_its_client_and_the_bytes_under_way() {
     let mut world = world(2);
@@ -55,14 +54,7 @@ fn a_session_moves_to_another_shard_with_its_client_and_the_bytes_under_way() {
     let peer = served(&mut world, 0, &id);
     let other_id = id_at_home(&world, 1);
     let publisher = served(&mut world, 0, &other_id);
-    peer.send(&subscribe("weather"));
-    world.settle();
-    assert_eq!(peer.take(), SUBACK_QOS0);
-    peer.set_window(7);
-    publisher.send(&publish("weather", "sun, and later rain"));
-    let own = publish("weather", "fog");
-    peer.send(&own[..9]);
-    world.settle();
+    let own = bytes_under_way(&mut world, &peer, &publisher);
     assert!(world.move_client(&peer, 1), "it is served");
     assert!(!world.move_client(&peer, 1), "and moves already");
     world.settle();
@@ -167,13 +159,18 @@ fn served_durably(world: &mut World, shard: u16, client_id: &str) -> Peer {
     peer
 }
 
+fn served_with_a_subscription_unwritten(world: &mut World, client_id: &str) -> Peer {
+    let peer = served_durably(world, 0, client_id);
+    peer.send(&packet(0x82, &[&[0, 1], &string("weather"), &[1]]));
+    world.settle();
+    peer
+}
+
 #[test]
 fn a_session_stays_where_the_disk_hangs_and_its_client_goes_on() {
     let mut world = durable_world(2);
     let id = id_at_home(&world, 0);
-    let peer = served_durably(&mut world, 0, &id);
-    peer.send(&packet(0x82, &[&[0, 1], &string("weather"), &[1]]));
-    world.settle();
+    let peer = served_with_a_subscription_unwritten(&mut world, &id);
     assert!(world.store_waiting() > 0);
     assert!(world.move_client(&peer, 1));
     peer.send(&PINGREQ);
@@ -266,9 +263,7 @@ fn a_member_of_a_group_keeps_its_turn_at_another_shard() {
 fn a_stop_does_not_wait_for_a_rest() {
     let mut world = durable_world(2);
     let id = id_at_home(&world, 0);
-    let peer = served_durably(&mut world, 0, &id);
-    peer.send(&packet(0x82, &[&[0, 1], &string("weather"), &[1]]));
-    world.settle();
+    let peer = served_with_a_subscription_unwritten(&mut world, &id);
     assert!(world.move_client(&peer, 1));
     world.settle();
     world.stop();
