@@ -343,15 +343,18 @@ impl<P: Ports> Shard<P> {
 
     /// The same while shards come to rest, and rest: what is held back is not waited for.
     fn rest_time(&self) -> Duration {
-        let own = self.here.index();
-        let unread =
-            self.post.has_mail() || !self.here.shared().journal.completions(own).is_empty();
         let unfinished = self.agenda.leaves_completions()
             || self.agenda.has_work()
             || self.journal.has_written()
             || self.journal.has_settled()
             || self.has_wishes_due();
-        if unread || unfinished { Duration::ZERO } else { REST_LOOK }
+        if self.has_unread() || unfinished { Duration::ZERO } else { REST_LOOK }
+    }
+
+    /// Whether another shard, or the store, has left something for this one to read.
+    fn has_unread(&self) -> bool {
+        let own = self.here.index();
+        self.post.has_mail() || !self.here.shared().journal.completions(own).is_empty()
     }
 
     fn wait_time(&self) -> Duration {
@@ -371,9 +374,6 @@ impl<P: Ports> Shard<P> {
         if self.agenda.has_parked() || self.agenda.has_blocked() || self.clients.has_stalled() {
             until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
-        let own = self.here.index();
-        let unread =
-            self.post.has_mail() || !self.here.shared().journal.completions(own).is_empty();
         let unfinished = self.agenda.is_unfinished()
             || self.clients.has_discarded()
             || self.timers.has_due()
@@ -383,7 +383,7 @@ impl<P: Ports> Shard<P> {
             || self.has_absent_backlogs()
             // The rest begins here with the next turn.
             || self.clients.has_wishes();
-        if unread || unfinished {
+        if self.has_unread() || unfinished {
             return Duration::ZERO;
         }
         until.since(self.agenda.read_clock())
