@@ -280,7 +280,7 @@ fn unprivileged(kernel_path: &str, home: &Path) -> Result<Command, Skip> {
     Ok(command)
 }
 
-/// Has the server check a file with this text, which messages name push.toml.
+/// Runs `check-config` on a file push.toml with this text.
 fn check(text: &str) -> Result<(Option<i32>, String), Skip> {
     let directory = tempfile::tempdir().expect("make a directory");
     let path = directory.path().join("push.toml");

@@ -45,7 +45,7 @@ struct PendingConnect {
     wire_bytes: u64,
 }
 
-/// Who acts next.
+/// The state of the handshake, by whom it waits for.
 #[derive(Debug)]
 enum Stage {
     /// The caller, which takes the credentials, with this step of an exchange, if any.

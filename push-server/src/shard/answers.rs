@@ -98,7 +98,7 @@ impl Questions {
         self.answerer.asks_for_addresses()
     }
 
-    /// Has credentials judged. `None`: the verdict comes later.
+    /// Asks for a verdict on credentials. `None`: it comes later.
     pub(super) fn judge(&self, credentials: Credentials, who: Questioner) -> Option<Verdict> {
         if let Some(verdict) = self.answerer.judge(&credentials) {
             return Some(verdict);

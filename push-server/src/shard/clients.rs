@@ -280,7 +280,7 @@ impl<P: Ports> Clients<P> {
         None
     }
 
-    /// Has the memory of a connection's input freed, in pieces.
+    /// Takes a connection's input, whose memory is freed in pieces.
     pub(super) fn discard(&mut self, input: Vec<u8>, charge: Option<Box<InputCharge>>) {
         self.discarded.push(input, charge);
     }

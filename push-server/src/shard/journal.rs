@@ -97,12 +97,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Has a draft written at the end of the turn.
+    /// Adds a draft to what is written at the end of the turn.
     pub(super) fn append(&mut self, draft: Draft) {
         self.draft.append(draft);
     }
 
-    /// Has a page read at the end of the turn.
+    /// Adds a page to those that are read at the end of the turn.
     pub(super) fn read_page(&mut self, page: PageRead) {
         self.page_reads.push(page);
     }

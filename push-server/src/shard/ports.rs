@@ -118,7 +118,7 @@ pub(crate) trait Socket: Debug {
     /// Sends FIN, and ends the receive that is under way.
     fn end_both_ways(&self);
 
-    /// Has the socket's close send a RST at once, and leave nothing behind that sends.
+    /// Makes the socket's close send a RST at once, and leave nothing behind that sends.
     fn reset_on_close(&self);
 }
 

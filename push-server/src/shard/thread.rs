@@ -284,8 +284,7 @@ impl Shards {
         &self.doors
     }
 
-    /// Has a client's session move to a shard, with its connection, if it can: for tests, because nobody else asks for
-    /// it yet.
+    /// Asks that a client's session move to a shard, with its connection, if it can. Only tests ask so far.
     #[cfg(any(test, feature = "simulation"))]
     pub fn move_session(&self, client_id: &str, to: u16) {
         let asked = (Done::Move { client_id: client_id.into(), to }, Outcome::Committed);

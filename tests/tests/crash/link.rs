@@ -77,7 +77,7 @@ impl Link {
         panic!("{client_id}: no CONNACK within {CONNACK_WITHIN:?}");
     }
 
-    /// Has bytes sent by the next `flush`.
+    /// Queues bytes for the next `flush`.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.output.extend(bytes);
     }

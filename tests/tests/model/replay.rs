@@ -14,7 +14,7 @@ use crate::tcp::before;
 /// Segments that are kept.
 const KEPT: usize = 16;
 
-/// Has an ear on the wire.
+/// Listens on the wire, and sends again what it heard.
 #[derive(Debug, Default)]
 pub(crate) struct Replayer {
     pings: Pings,

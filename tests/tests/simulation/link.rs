@@ -56,7 +56,7 @@ impl Link {
         }
     }
 
-    /// Has bytes sent by the next `flush`.
+    /// Queues bytes for the next `flush`.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.said.extend(bytes);
     }

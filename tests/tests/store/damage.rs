@@ -159,7 +159,7 @@ fn a_damaged_file_is_no_silent_loss() {
     assert!(refused > 10, "{refused}");
 }
 
-/// Has tables written: what is in memory is, when it passes 32 MB.
+/// Fills the store's memory until it writes tables, as it does beyond 32 MB.
 fn flush_to_tables(dir: &Path) {
     let mut rig = Rig::try_open(durable(dir)).unwrap();
     rig.commit(vec![put_session(2, "filler")]);

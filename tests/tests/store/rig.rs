@@ -229,7 +229,7 @@ impl<S: Store<Token>> Rig<S> {
     }
 }
 
-/// Has each claim tested against each implementation.
+/// Makes a test of each claim for each implementation.
 macro_rules! claims {
     ($($claim:ident)*) => {
         mod embedded {

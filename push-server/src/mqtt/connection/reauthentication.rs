@@ -15,7 +15,7 @@ pub(super) struct Reauthentication {
     questions: u32,
 }
 
-/// Who acts next.
+/// The state of the exchange, by whom it waits for.
 #[derive(Debug, Default)]
 enum Stage {
     /// The client may begin a new exchange.

@@ -101,7 +101,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Has a change made.
+    /// Adds a change.
     pub(crate) fn write(&mut self, write: Write) {
         self.writes.push(write);
     }
@@ -301,7 +301,7 @@ impl Part {
         self.filing
     }
 
-    /// Has a change made with the message.
+    /// Adds a change that is written with the message.
     pub(crate) fn write(&mut self, write: Write) {
         self.draft.write(write);
     }

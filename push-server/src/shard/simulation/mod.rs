@@ -507,7 +507,8 @@ impl SimulatedShard {
         self.begin_turn();
     }
 
-    /// Has something begun between two turns. Returns whether it has.
+    /// Calls `begin` between two turns. If that has begun something, submits what it asked of the ring, and wakes the
+    /// shard. Returns whether it has.
     fn begins(&mut self, begin: impl FnOnce(&mut Shard<Simulated>) -> bool) -> bool {
         if self.has_ended || !begin(&mut self.shard) {
             return false;

@@ -1,4 +1,5 @@
-//! Who a client is: its handshake or its connection asks, and the answer may come in another turn.
+//! Finds out who a client is. A handshake asks, or a connection that authenticates again, and the answer may come in
+//! another turn.
 
 use std::fmt;
 
@@ -37,7 +38,7 @@ impl fmt::Display for RefusalText {
 }
 
 impl<P: Ports> Shard<P> {
-    /// Has a client's credentials judged, as long as verdicts are known at once. Returns how far its handshake has
+    /// Asks for verdicts on a client's credentials, as long as they come at once. Returns how far its handshake has
     /// come.
     pub(super) fn ask(&mut self, index: u32) -> HandshakeProgress {
         loop {

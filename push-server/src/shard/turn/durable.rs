@@ -30,7 +30,7 @@ const FETCHED_UNITS: u32 = 256;
 const FILTER_NOTED_UNITS: u32 = 4;
 
 impl<P: Ports> Shard<P> {
-    /// Has a draft written at the end of the turn. A draft without writes is done at once.
+    /// Queues a draft, to be written at the end of the turn. A draft without writes is done at once.
     pub(super) fn file(&mut self, draft: Draft) {
         if draft.has_writes() {
             self.journal.append(draft);

@@ -48,7 +48,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Has a client's input go on when it is its session's turn.
+    /// Queues a client's input, to go on when it is its session's turn.
     pub(super) fn queue_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         client.intake.stall();

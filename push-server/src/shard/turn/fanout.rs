@@ -46,7 +46,7 @@ impl<P: Ports> Shard<P> {
         None
     }
 
-    /// Has a publish done when it is its turn.
+    /// Queues a publish, to begin when it is its turn.
     pub(super) fn queue_fanout(&mut self, mut fanout: Fanout) {
         fanout.begin(self.here.shared().journal.next_number());
         self.agenda.push(fanout.flow(), Errand::Fanout(Box::new(fanout)));

@@ -52,7 +52,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Has a session hand on its messages when it is its turn.
+    /// Queues a session, to hand on its messages when it is its turn.
     pub(super) fn queue_hand_on(&mut self, key: u32) {
         let giver = Giver { key: Some(key), number: self.sessions.number(key) };
         self.agenda.push(self.flow_of_session(key), Errand::HandOn(giver));
@@ -309,7 +309,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Has a session hand on again the messages whose write failed, whether it goes on or has ended since.
+    /// Queues a session, to hand on again the messages whose write failed, whether it goes on or has ended since.
     pub(super) fn retry_hand_on(&mut self, giver: Giver) {
         if !self.has_left(giver) {
             return;

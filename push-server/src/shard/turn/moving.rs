@@ -54,8 +54,8 @@ pub(in crate::shard) enum Stays {
 }
 
 impl<P: Ports> Shard<P> {
-    /// Has a served client move to a shard as soon as its operations have ended, with its session; within its shard,
-    /// if that is it.
+    /// Begins to move a served client, with its session, to a shard, which may be its own. It leaves as soon as its
+    /// operations have ended.
     ///
     /// # Errors
     /// It stays, and nothing has begun.
@@ -87,7 +87,7 @@ impl<P: Ports> Shard<P> {
         Ok(())
     }
 
-    /// Has a session move to another shard that has no client here.
+    /// Begins to move a session that has no client here to another shard.
     ///
     /// # Errors
     /// It stays, and nothing has begun.

@@ -58,7 +58,7 @@ impl<P: Ports> Shard<P> {
         self.publish(flow, message, author, Draft::default());
     }
 
-    /// Has a will written as a record of its own, before other shards file its publication.
+    /// Writes a will as a record of its own, before other shards file its publication.
     fn move_will(&mut self, will: &Outgoing, mut record: Draft) {
         let Outgoing { session, number, key: _, message, charge: _ } = will;
         let (session, number, message) = (*session, *number, Arc::clone(message));

@@ -185,7 +185,7 @@ impl Run {
         self.begin_life(begun, Written::Requests(ALL), None, false);
     }
 
-    /// Has every client's FIN sent, which a stop waits for.
+    /// Sends every client's FIN, which a stop waits for.
     fn end_all_sockets(&mut self) {
         self.seats.iter().filter_map(|seat| seat.link.as_ref()).for_each(|link| link.peer.end());
         self.devices.iter().filter_map(Device::link).for_each(|link| link.peer.end());
