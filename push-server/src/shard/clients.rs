@@ -78,9 +78,8 @@ impl<P: Ports> Clients<P> {
         connect_number: ConnectNumber,
         phase: Phase,
     ) -> u32 {
-        self.generation = (self.generation + 1) & GENERATION_MASK;
-        let client = Client::new(socket, self.generation, transport, connect_number, phase);
-        u32::try_from(self.slab.insert(client)).expect("connections are limited to u32")
+        let generation = self.next_generation();
+        self.put(Client::new(socket, generation, transport, connect_number, phase))
     }
 
     /// Counts, for tests alone, that a client was looked at for something to send.
@@ -152,8 +151,17 @@ impl<P: Ports> Clients<P> {
 
     /// Makes a client of a value that has come from another shard. Returns its index.
     pub(super) fn take_in(&mut self, client: FrozenClient<P>) -> u32 {
+        let generation = self.next_generation();
+        self.put(Client::thaw(client, generation))
+    }
+
+    fn next_generation(&mut self) -> u32 {
         self.generation = (self.generation + 1) & GENERATION_MASK;
-        let client = Client::thaw(client, self.generation);
+        self.generation
+    }
+
+    /// Puts a client into the slab. Returns its index.
+    fn put(&mut self, client: Client<P>) -> u32 {
         u32::try_from(self.slab.insert(client)).expect("connections are limited to u32")
     }
 
@@ -183,11 +191,7 @@ impl<P: Ports> Clients<P> {
     pub(super) fn move_to_new_place(&mut self, index: u32) -> u32 {
         let client = self.slab.remove(index as usize);
         let before = client.token(index);
-        let frozen = client.freeze();
-        self.generation = (self.generation + 1) & GENERATION_MASK;
-        let client = Client::thaw(frozen, self.generation);
-        let place =
-            u32::try_from(self.slab.insert(client)).expect("connections are limited to u32");
+        let place = self.take_in(client.freeze());
         self.moving.has_moved(before, self[place].token(place));
         for stalled in self.stalled.iter_mut().filter(|stalled| **stalled == index) {
             *stalled = place;

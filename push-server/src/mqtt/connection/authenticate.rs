@@ -40,16 +40,12 @@ impl Connection {
 
     /// Whether a verdict is awaited.
     pub fn is_asking(&self) -> bool {
-        let extras = self.extras.as_deref();
-        let reauthentication = extras.and_then(|extras| extras.reauthentication.as_deref());
-        reauthentication.is_some_and(Reauthentication::is_asking)
+        self.reauthentication().is_some_and(Reauthentication::is_asking)
     }
 
     /// The number of the question that was asked last; 0: none yet.
     pub fn question_number(&self) -> u32 {
-        let extras = self.extras.as_deref();
-        let reauthentication = extras.and_then(|extras| extras.reauthentication.as_deref());
-        reauthentication.map_or(0, Reauthentication::question_number)
+        self.reauthentication().map_or(0, Reauthentication::question_number)
     }
 
     /// Takes the verdict on the latest question. Returns whether the client has proved again to be the
@@ -70,6 +66,10 @@ impl Connection {
         let method: Box<str> = reauthentication.method().into();
         self.answer(|out| codec::put_auth(out, reason, &method, data.as_deref()));
         Ok(reason == AuthReason::Success)
+    }
+
+    fn reauthentication(&self) -> Option<&Reauthentication> {
+        self.extras.as_deref()?.reauthentication.as_deref()
     }
 
     pub(super) fn reauthentication_mut(&mut self) -> Option<&mut Reauthentication> {

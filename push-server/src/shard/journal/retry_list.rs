@@ -158,10 +158,17 @@ impl RetryList {
     pub(crate) fn has(&self, key: u32, number: SessionNumber) -> bool {
         self.unwritten.get(&key) == Some(&number)
             || self.unread.get(&key) == Some(&number)
-            || self.changes.keys().any(|(other, _)| *other == number)
+            || self.has_change(number)
             || self.filters.has(number)
             || self.givers.contains_key(&number)
             || self.wills.has(number)
+    }
+
+    /// Whether a change of this session waits. They are sorted by their sessions, of which all shards may wait to
+    /// know, and there may be a million.
+    fn has_change(&self, number: SessionNumber) -> bool {
+        let least = (number, SessionChange::Settle(0));
+        self.changes.range(least..).next().is_some_and(|((other, _), _)| *other == number)
     }
 
     fn is_empty(&self) -> bool {

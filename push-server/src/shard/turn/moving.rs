@@ -137,7 +137,7 @@ impl<P: Ports> Shard<P> {
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn on_move_asked(&mut self, client_id: &str, to: u16) {
         let Some(key) = self.sessions.find(client_id) else { return };
-        let client = self.sessions.entry(key).and_then(|entry| entry.client());
+        let client = self.sessions.client(key);
         let begun = match client {
             Some(index) => self.begin_move(index, to),
             None => self.begin_session_move(key, to),
@@ -291,17 +291,17 @@ impl<P: Ports> Shard<P> {
     /// It stays.
     fn move_away(&mut self, wish: &Wish) -> Result<(), Stays> {
         let &Wish { session: (key, number), client, to, .. } = wish;
-        let index = self.movable(key, number, client)?;
-        let client_id = self.sessions.session(key).map(|session| session.client_id().to_owned());
-        self.note_owner(&client_id.ok_or(Stays::Gone)?, to)?;
+        self.judge_move(key, number, client)?;
+        let session = self.sessions.session(key).ok_or(Stays::Gone)?;
+        self.note_owner(session.client_id(), to)?;
         let network = self.sessions.network(key);
         let entry = self.sessions.remove(key).ok_or(Stays::Gone)?;
         let (session, presence, number) = entry.into_parts();
         self.take_out_of_tables(key, &session.subscriptions);
         let backlog = self.publishing.take_backlog(key);
-        let company = match (index, presence) {
-            (None, Presence::Absent(absence)) => Company::Nobody(absence),
-            (Some(index), _) | (None, Presence::Connected(index)) => {
+        let company = match presence {
+            Presence::Absent(absence) => Company::Nobody(absence),
+            Presence::Connected(index) => {
                 let client = &self.clients[index];
                 self.path.leaves(client.slot.as_ref(), self.here.counters());
                 self.here.counters().connections.sub(1);
@@ -318,16 +318,16 @@ impl<P: Ports> Shard<P> {
         Ok(())
     }
 
-    /// The client of a session that is to move, if it has one.
+    /// Judges whether a session may move now.
     ///
     /// # Errors
     /// It is not what it was when it was to move, or in a state that does not go along.
-    fn movable(
+    fn judge_move(
         &mut self,
         key: u32,
         number: SessionNumber,
         client: Option<Token>,
-    ) -> Result<Option<u32>, Stays> {
+    ) -> Result<(), Stays> {
         let entry = self.sessions.numbered(key, number).ok_or(Stays::Gone)?;
         let index = entry.client();
         if entry.session.awaits_disk() {
@@ -357,7 +357,7 @@ impl<P: Ports> Shard<P> {
         if client_id.is_some_and(|client_id| self.sessions.has_stray(client_id)) {
             return Err(Stays::HasStray);
         }
-        Ok(index)
+        Ok(())
     }
 
     /// From now on a CONNECT with this client id goes to that shard.
@@ -377,12 +377,9 @@ impl<P: Ports> Shard<P> {
 
     /// Filters of a session that moves lead to nobody here any more. Its groups keep it, with its turn.
     fn take_out_of_tables(&mut self, key: u32, filters: &SubscriptionList) {
-        for (filter, _) in filters.clone() {
+        for (filter, _) in filters {
             if !filter.is_shared() {
-                let (_, was_last) = self.publishing.remove(&filter, key);
-                if was_last {
-                    self.here.shared().routing.remove(&filter, self.here.index());
-                }
+                self.drop_from_tables(key, filter);
             }
         }
         self.here.counters().subscriptions.sub(filters.len() as u64);

@@ -298,16 +298,21 @@ impl<P: Ports> Shard<P> {
         self.drop_subscription(key, filter)
     }
 
+    /// A filter that is no group's leads to the session here no more. Returns whether it did.
+    pub(super) fn drop_from_tables(&mut self, key: u32, filter: &TopicFilter) -> bool {
+        let (existed, was_last) = self.publishing.remove(filter, key);
+        if was_last {
+            self.here.shared().routing.remove(filter, self.here.index());
+        }
+        existed
+    }
+
     /// Returns whether there was one.
     pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
         let existed = if filter.is_shared() {
             self.here.shared().shares.leave(filter, self.member(key))
         } else {
-            let (existed, was_last) = self.publishing.remove(filter, key);
-            if was_last {
-                self.here.shared().routing.remove(filter, self.here.index());
-            }
-            existed
+            self.drop_from_tables(key, filter)
         };
         if existed {
             self.here.counters().subscriptions.sub(1);
