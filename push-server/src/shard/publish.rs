@@ -33,8 +33,8 @@ pub(super) struct Publishing {
     returning: BTreeMap<u32, Return>,
     /// Retained messages that sessions are still owed for their subscriptions.
     backlogs: Backlogs,
-    /// Scratch, kept for its memory.
-    matching: Matching,
+    /// Scratch, kept for its memory. `None`: lent, or never used yet.
+    matching: Option<Box<Matching>>,
 }
 
 /// A session that is back, and not all of whose groups have been told.
@@ -164,12 +164,12 @@ impl Publishing {
     }
 
     /// Scratch for a search; to be given back, empty.
-    pub(super) fn take_matching(&mut self) -> Matching {
-        std::mem::take(&mut self.matching)
+    pub(super) fn take_matching(&mut self) -> Box<Matching> {
+        self.matching.take().unwrap_or_default()
     }
 
-    pub(super) fn give_matching_back(&mut self, matching: Matching) {
-        self.matching = matching;
+    pub(super) fn give_matching_back(&mut self, matching: Box<Matching>) {
+        self.matching = Some(matching);
     }
 
     /// A session has ended with these filters, one at least.

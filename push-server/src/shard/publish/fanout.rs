@@ -55,7 +55,9 @@ struct Receivers {
     shards: ShardSearch,
     /// Shards that no letter has gone to yet.
     others: ShardSet,
-    matching: Matching,
+    /// Boxed, and made only when it is needed: a publish is moved several times, and most are done at once with
+    /// the shard's scratch memory.
+    matching: Option<Box<Matching>>,
     groups: GroupReceivers,
 }
 
@@ -145,15 +147,15 @@ impl Fanout {
     }
 
     /// Lends it scratch memory for its search.
-    pub(crate) fn lend(&mut self, matching: Matching) {
-        self.receivers.matching = matching;
+    pub(crate) fn lend(&mut self, matching: Box<Matching>) {
+        self.receivers.matching = Some(matching);
     }
 
     /// Returns the scratch memory, empty.
-    pub(crate) fn into_lent(self) -> Matching {
-        let mut matching = self.receivers.matching;
+    pub(crate) fn into_lent(self) -> Option<Box<Matching>> {
+        let mut matching = self.receivers.matching?;
         matching.clear();
-        matching
+        Some(matching)
     }
 
     /// Whether it has writes that do not depend on its receivers.
@@ -244,7 +246,7 @@ impl Fanout {
     ) -> bool {
         // No Local is for the session that published, not for another one that has its key now [MQTT-3.8.3-3].
         let from = self.author.key().filter(|_| self.is_older(sender));
-        let matching = &mut self.receivers.matching;
+        let matching = self.receivers.matching.get_or_insert_default();
         if !subscriptions.search(&self.message.topic, from, matching, budget) {
             return false;
         }
@@ -257,18 +259,18 @@ impl Fanout {
 
     /// How many known subscribers of this shard do not have it yet.
     pub(crate) fn matches_len(&mut self) -> usize {
-        self.receivers.matching.found().len()
+        self.receivers.matching.as_mut().map_or(0, |matching| matching.found().len())
     }
 
     /// The key of the next such subscriber, and the QoS of its delivery.
     pub(crate) fn next_match(&mut self) -> Option<(u32, QoS)> {
-        let found = self.receivers.matching.found().last()?;
+        let found = self.receivers.matching.as_mut()?.found().last()?;
         Some((found.subscriber, self.message.qos.min(found.qos)))
     }
 
     /// Takes that subscriber's delivery.
     pub(crate) fn take_delivery(&mut self) -> Option<Delivery> {
-        let found = self.receivers.matching.found().pop()?;
+        let found = self.receivers.matching.as_mut()?.found().pop()?;
         Some(Delivery {
             message: Arc::clone(&self.message),
             qos: self.message.qos.min(found.qos),

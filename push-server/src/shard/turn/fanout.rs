@@ -42,7 +42,9 @@ impl<P: Ports> Shard<P> {
             self.here.counters().publishes_cut.add(1);
             return Some((Box::new(fanout), progress));
         }
-        self.publishing.give_matching_back(fanout.into_lent());
+        if let Some(matching) = fanout.into_lent() {
+            self.publishing.give_matching_back(matching);
+        }
         None
     }
 
