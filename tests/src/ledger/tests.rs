@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::wire::{PUBCOMP, PUBREC, Version};
 
 const ID: MessageId = MessageId { publisher: 0, number: 0 };
 
@@ -594,6 +595,31 @@ fn settled_messages_are_forgotten_but_not_their_uniqueness() {
     one.delivered(0, &Delivery { dup: true, ..came(id(1), "t/0", 2) });
     one.released(0, 7);
     assert_fault(&mut one, "again after all was settled");
+}
+
+/// The disk may have had the packet id all the same.
+#[test]
+fn a_message_may_be_lost_that_is_repeated_under_an_id_refused_before_a_crash() {
+    for crashes in [true, false] {
+        let mut one = ledger();
+        subscribe(&mut one, "t", 2);
+        let mut flows = Flows::new(Version::V5, 1);
+        let (refused, repeated) = (ID, id(1));
+        flows.publish(&mut one, refused, live("t", 2), Vec::new());
+        flows.acknowledged(&mut one, "publisher", (PUBREC, 1, 0x83));
+        if crashes {
+            one.begin_round(2);
+            one.begin_connection(0, 2);
+        }
+        flows.publish(&mut one, repeated, live("t", 2), Vec::new());
+        flows.resume(&mut one, true, |_| {});
+        flows.acknowledged(&mut one, "publisher", (PUBREC, 1, 0));
+        flows.acknowledged(&mut one, "publisher", (PUBCOMP, 1, 0));
+        match crashes {
+            true => assert_good(&mut one),
+            false => assert_fault(&mut one, "lost"),
+        }
+    }
 }
 
 #[test]
