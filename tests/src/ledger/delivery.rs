@@ -291,3 +291,6 @@ fn judge_repetition(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
