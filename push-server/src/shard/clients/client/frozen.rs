@@ -50,9 +50,7 @@ impl<P: Ports> Client<P> {
             FrozenPhase::Other(phase) => phase,
         };
         client.transport = Transport::thaw(transport);
-        client.generation = generation;
-        // The list of those that are to be sent something knows it by its place.
-        client.output.take_dirty();
+        client.settle(generation);
         client
     }
 }
