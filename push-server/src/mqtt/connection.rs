@@ -124,7 +124,7 @@ impl Connection {
     ) -> Self {
         let Connecting { mut connect, rest, wire_bytes } = connecting;
         session.restart();
-        session.expiry_secs = connect.session_expiry_secs;
+        session.set_expiry_secs(connect.session_expiry_secs);
         let keep_alive = connect.keep_alive(limits);
         let mut connection = Self {
             input: Input::new(rest),

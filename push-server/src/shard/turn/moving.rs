@@ -297,7 +297,7 @@ impl<P: Ports> Shard<P> {
         let network = self.sessions.network(key);
         let entry = self.sessions.remove(key).ok_or(Stays::Gone)?;
         let (session, presence, number) = entry.into_parts();
-        self.take_out_of_tables(key, &session.subscriptions);
+        self.take_out_of_tables(key, session.subscriptions());
         let backlog = self.publishing.take_backlog(key);
         let company = match presence {
             Presence::Absent(absence) => Company::Nobody(absence),
@@ -388,7 +388,7 @@ impl<P: Ports> Shard<P> {
     /// A session lives here from now on, which has come from another shard.
     pub(super) fn on_moved(&mut self, moved: Moved<P>) {
         let Moved { session, number, network, company, backlog, from } = moved;
-        let filters = session.subscriptions.clone();
+        let filters = session.subscriptions().clone();
         // In the place of what it took there.
         self.sessions.take_memory(&session, true);
         let (presence, unsent) = match company {
