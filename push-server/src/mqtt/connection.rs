@@ -17,7 +17,6 @@ use crate::mutant::{Rule, is_left_out};
 pub use alive::Timeout;
 use dialect::Dialect;
 use extras::Extras;
-pub(crate) use frozen::FrozenConnection;
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
 /// A connection after CONNECT.
@@ -285,7 +284,6 @@ mod answers;
 mod authenticate;
 mod dialect;
 mod extras;
-mod frozen;
 mod packets;
 mod reauthentication;
 mod send;

@@ -10,7 +10,7 @@ mod output;
 mod receipts;
 mod sending;
 
-pub(super) use client::{Client, EndedConnection, FrozenClient, PendingClient, Phase};
+pub(super) use client::{Client, EndedConnection, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::{Unsent, Wish};
 pub(super) use receipts::Receipts;
@@ -97,21 +97,6 @@ impl<P: Ports> Clients<P> {
         self.take_out(index).0
     }
 
-    /// Takes out a client that leaves for the shard of its session, before its first byte was sent.
-    pub(super) fn depart(&mut self, index: u32) -> Client<P> {
-        let mut client = self.remove(index);
-        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        // It counts where it goes.
-        client.intake.discharge();
-        client
-    }
-
-    /// Adds a client that has departed from another shard. Returns its index.
-    pub(super) fn adopt(&mut self, mut client: Client<P>) -> u32 {
-        client.settle(self.next_generation());
-        self.put(client)
-    }
-
     /// A client is to move to a shard when its operations have ended.
     pub(super) fn begin_move(&mut self, index: u32, to: u16) {
         self.moving.begin(index, to);
@@ -142,12 +127,13 @@ impl<P: Ports> Clients<P> {
         self.moving.is_full()
     }
 
-    /// Takes a client out, as a value, with what is left of its send.
-    pub(super) fn take_away(&mut self, index: u32) -> (FrozenClient<P>, Option<Unsent>) {
+    /// Takes out a client that leaves for another shard, with what is left of its send.
+    pub(super) fn take_away(&mut self, index: u32) -> (Client<P>, Option<Unsent>) {
         let (mut client, unsent) = self.take_out(index);
+        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         // It counts where it goes.
         client.intake.discharge();
-        (client.freeze(), unsent)
+        (client, unsent)
     }
 
     /// Takes out a client that is there, with what is left of its send.
@@ -161,10 +147,10 @@ impl<P: Ports> Clients<P> {
         (client, unsent)
     }
 
-    /// Makes a client of a value that has come from another shard. Returns its index.
-    pub(super) fn take_in(&mut self, client: FrozenClient<P>) -> u32 {
-        let generation = self.next_generation();
-        self.put(Client::thaw(client, generation))
+    /// Adds a client that has come from another shard, or from another place. Returns its index.
+    pub(super) fn take_in(&mut self, mut client: Client<P>) -> u32 {
+        client.settle(self.next_generation());
+        self.put(client)
     }
 
     fn next_generation(&mut self) -> u32 {
@@ -198,12 +184,12 @@ impl<P: Ports> Clients<P> {
         self.moving.end(index)
     }
 
-    /// Makes a value of a client, and a client of the value. Returns its index. Tokens that it had before
-    /// still mean it: work that was begun for it comes back by them.
+    /// Puts a client in another place. Returns its index. Tokens that it had before still mean it: work that was
+    /// begun for it comes back by them.
     pub(super) fn move_to_new_place(&mut self, index: u32) -> u32 {
         let client = self.slab.remove(index as usize);
         let before = client.token(index);
-        let place = self.take_in(client.freeze());
+        let place = self.take_in(client);
         self.moving.has_moved(before, self[place].token(place));
         for stalled in self.stalled.iter_mut().filter(|stalled| **stalled == index) {
             *stalled = place;

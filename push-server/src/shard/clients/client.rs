@@ -1,9 +1,5 @@
 //! One accepted socket, from accept to close.
 
-mod frozen;
-
-pub(in crate::shard) use frozen::FrozenClient;
-
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 

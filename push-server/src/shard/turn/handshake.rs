@@ -78,7 +78,7 @@ impl<P: Ports> Shard<P> {
     /// A client leaves for its session's shard. `connecting`: it is accepted.
     fn depart(&mut self, index: u32, home: u16, connecting: Option<Connecting>) {
         self.here.counters().connections.sub(1);
-        let client = self.clients.depart(index);
+        let (client, _) = self.clients.take_away(index);
         self.post(home, Mail::Adopt(Box::new(Adoption { client, connecting })));
     }
 
@@ -139,9 +139,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let Adoption { client, connecting } = adoption;
-        self.here.counters().connections.add(1);
-        self.path.adopt(client.slot.as_ref(), self.here.counters());
-        let index = self.clients.adopt(client);
+        let index = self.take_in(client);
         match connecting {
             Some(connecting) if self.stop.has_begun() => self.turn_away(index, &connecting),
             Some(connecting) => self.serve(index, connecting),
