@@ -46,7 +46,7 @@ pub mod bits {
 }
 
 /// The record of one connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
     /// Pings answered in the kernel so far.
@@ -172,7 +172,7 @@ impl Flow {
 /// A value of the flow map (`FLOWS`): the record behind its lock. The lock's type belongs to the
 /// side that uses it: `bpf_spin_lock` in the programs, a plain `u32` in user space, which never
 /// takes it (the kernel keeps the field out of every copy).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct LockedFlow<L> {
     /// The lock.

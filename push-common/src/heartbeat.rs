@@ -11,14 +11,17 @@ pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
 /// (RFC 6455, section 5.2). Four bytes of mask follow, and the message.
 pub const WEBSOCKET_REQUEST_HEAD: [u8; 2] = [0x82, 0x82];
 
+/// The bytes of that frame: head, mask and PINGREQ.
+const WEBSOCKET_REQUEST_BYTES: usize = WEBSOCKET_REQUEST_HEAD.len() + 4 + PINGREQ.len();
+
 /// PINGRESP in a WebSocket frame of the server: a whole binary message, not masked.
 pub const WEBSOCKET_PINGRESP: [u8; 4] = [0x82, 0x02, PINGRESP[0], PINGRESP[1]];
 
 /// The most bytes that a PINGREQ has on the wire.
-pub const REQUEST_BYTES_MAX: usize = 8;
+pub const REQUEST_BYTES_MAX: usize = WEBSOCKET_REQUEST_BYTES;
 
 /// The most bytes that a PINGRESP has on the wire.
-pub const RESPONSE_BYTES_MAX: usize = 4;
+pub const RESPONSE_BYTES_MAX: usize = WEBSOCKET_PINGRESP.len();
 
 /// What lies around MQTT on a connection; values of [`Heartbeat::form`].
 pub mod form {
@@ -29,7 +32,7 @@ pub mod form {
 }
 
 /// The heartbeat of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Heartbeat {
     /// One of [`form`]; `u8::MAX` if the programs do not know it.
@@ -41,19 +44,21 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// MQTT with nothing around it: 2 bytes each way.
-    pub const PLAIN: Self =
-        Self { form: form::PLAIN, request_bytes: 2, response_bytes: 2, reserved: 0 };
+    pub const PLAIN: Self = Self::of_form(form::PLAIN, PINGREQ.len() as u8, PINGRESP.len() as u8);
 
     /// MQTT in WebSocket frames: 8 bytes from the client, which masks (RFC 6455, section 5.3), 4 to
     /// it.
-    pub const WEBSOCKET: Self =
-        Self { form: form::WEBSOCKET, request_bytes: 8, response_bytes: 4, reserved: 0 };
+    pub const WEBSOCKET: Self = Self::of_form(
+        form::WEBSOCKET,
+        WEBSOCKET_REQUEST_BYTES as u8,
+        WEBSOCKET_PINGRESP.len() as u8,
+    );
 
     /// So many bytes each way, of no form that the programs know. The splice asks for the lengths
     /// alone.
     #[must_use]
     pub const fn of_lengths(request_bytes: u8, response_bytes: u8) -> Self {
-        Self { form: u8::MAX, request_bytes, response_bytes, reserved: 0 }
+        Self::of_form(u8::MAX, request_bytes, response_bytes)
     }
 
     /// The same heartbeat with a layer around it that adds so many bytes each way.
@@ -117,6 +122,10 @@ impl Heartbeat {
             return WEBSOCKET_PINGRESP;
         }
         [PINGRESP[0], PINGRESP[1], 0, 0]
+    }
+
+    const fn of_form(form: u8, request_bytes: u8, response_bytes: u8) -> Self {
+        Self { form, request_bytes, response_bytes, reserved: 0 }
     }
 }
 

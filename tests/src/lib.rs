@@ -7,6 +7,7 @@
 pub mod clients;
 pub mod durable;
 pub mod expectations;
+pub mod figure;
 pub mod foreign;
 pub mod in_process;
 pub mod ledger;

@@ -15,7 +15,7 @@ pub(crate) const SHARDS_MAX: u16 = 64;
 
 /// A set of shards, at most 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardSet(pub u64);
+pub struct ShardSet(u64);
 
 impl ShardSet {
     /// The set of one shard, which must be below `SHARDS_MAX`.
@@ -26,9 +26,7 @@ impl ShardSet {
 
     /// The set of the first `shards` shards, at most `SHARDS_MAX`.
     pub fn first(shards: usize) -> Self {
-        (0..SHARDS_MAX)
-            .take(shards)
-            .fold(Self::default(), |set, shard| Self(set.0 | Self::of(shard).0))
+        (0..SHARDS_MAX).take(shards).fold(Self::default(), Self::with)
     }
 
     /// The shards of the set, in ascending order.
@@ -39,6 +37,11 @@ impl ShardSet {
             left &= left - 1;
             Some(shard)
         })
+    }
+
+    /// The set with one more shard.
+    pub fn with(self, shard: u16) -> Self {
+        Self(self.0 | Self::of(shard).0)
     }
 
     /// The set without one shard.
@@ -70,14 +73,12 @@ pub struct Routing(LockedFilters<ShardSet>);
 impl Routing {
     /// `shard` now has a first subscriber of `filter`.
     pub fn add(&self, filter: &TopicFilter, shard: u16) {
-        let shard = ShardSet::of(shard);
-        self.0.make(filter, |shards| shards.0 |= shard.0);
+        self.0.make(filter, |shards| *shards = shards.with(shard));
     }
 
     /// `shard` has lost its last subscriber of `filter`.
     pub fn remove(&self, filter: &TopicFilter, shard: u16) {
-        let shard = ShardSet::of(shard);
-        self.0.change(filter, |shards| shards.0 &= !shard.0);
+        self.0.change(filter, |shards| *shards = shards.without(shard));
     }
 
     /// Searches for the shards that must get `topic`, until it has found `all`, no more exist, or

@@ -17,7 +17,6 @@ use crate::mutant::{Rule, is_left_out};
 pub use alive::Timeout;
 use dialect::Dialect;
 use extras::Extras;
-pub(crate) use frozen::FrozenConnection;
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
 /// A connection after CONNECT.
@@ -124,7 +123,7 @@ impl Connection {
     ) -> Self {
         let Connecting { mut connect, rest, wire_bytes } = connecting;
         session.restart();
-        session.expiry_secs = connect.session_expiry_secs;
+        session.set_expiry_secs(connect.session_expiry_secs);
         let keep_alive = connect.keep_alive(limits);
         let mut connection = Self {
             input: Input::new(rest),
@@ -285,7 +284,6 @@ mod answers;
 mod authenticate;
 mod dialect;
 mod extras;
-mod frozen;
 mod packets;
 mod reauthentication;
 mod send;

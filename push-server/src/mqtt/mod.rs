@@ -38,7 +38,6 @@ use crate::broker::TopicName;
 use codec::Reason;
 
 pub use connect::{Authenticated, Authentication, Connect};
-pub(crate) use connection::FrozenConnection;
 pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Timeout, Unsubscribe,
 };

@@ -67,6 +67,33 @@ pub struct Extent {
     pub bytes: u64,
 }
 
+impl Extent {
+    /// One that begins with the next message pushed to it, at this position.
+    fn beginning_at(position: u64) -> Self {
+        Self { from: position, next: position, messages: 0, bytes: 0 }
+    }
+
+    /// A message or release comes to its end.
+    fn push(&mut self, position: u64, bytes: u64) {
+        self.next = position + 1;
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    /// One of its messages or releases is gone.
+    fn remove(&mut self, bytes: u64) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// What lies behind it becomes part of it.
+    fn extend(&mut self, behind: Self) {
+        self.next = behind.next;
+        self.messages += behind.messages;
+        self.bytes += behind.bytes;
+    }
+}
+
 /// The read from disk that is under way. One at a time, so that what it finds is still there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Loading {

@@ -9,11 +9,12 @@ mod send;
 
 use push_common::clock::Monotonic;
 
+use super::Limits;
 use super::connect::Connect;
 use super::outbox::Outbox;
-use super::subscription_list::SubscriptionList;
+use super::subscription_list::{ListFull, SubscriptionList};
 use crate::access::Subject;
-use crate::broker::QoS;
+use crate::broker::{QoS, SubscriptionOptions, TopicFilter};
 pub use deliver::Delivered;
 pub(super) use send::{Next, SendOutcome};
 
@@ -24,14 +25,14 @@ pub(super) use send::{Next, SendOutcome};
 #[derive(Debug)]
 pub struct Session {
     name: SessionName,
-    /// The client's subscriptions, for resumption and clean-up.
-    pub subscriptions: SubscriptionList,
+    /// For resumption and clean-up.
+    subscriptions: SubscriptionList,
     /// `None` while the session is owed nothing, as nearly every session is nearly always.
     outbox: Option<Box<Outbox>>,
     /// The position of the next message.
     next_position: u64,
     /// How long the session outlives its connection, in seconds; `u32::MAX`: for ever.
-    pub expiry_secs: u32,
+    expiry_secs: u32,
     is_durable: bool,
     keeps_will: bool,
     /// The outbox may hold messages of groups that the session has left.
@@ -123,6 +124,13 @@ impl Session {
         self
     }
 
+    /// The session that a start finds, with these subscriptions.
+    #[must_use]
+    pub fn subscribed(mut self, subscriptions: SubscriptionList) -> Self {
+        self.subscriptions = subscriptions;
+        self
+    }
+
     /// Its client's identifier.
     pub fn client_id(&self) -> &str {
         self.name.subject().client_id
@@ -157,6 +165,44 @@ impl Session {
         self.next_position == 0
             && self.outbox.is_none()
             && self.subscriptions.iter().next().is_none()
+    }
+
+    /// Its subscriptions.
+    pub fn subscriptions(&self) -> &SubscriptionList {
+        &self.subscriptions
+    }
+
+    /// Adds a subscription, or changes its options.
+    ///
+    /// # Errors
+    /// The limits allow no more.
+    pub fn subscribe(
+        &mut self,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+        limits: &Limits,
+    ) -> Result<(), ListFull> {
+        self.subscriptions.set(filter, options, limits)
+    }
+
+    /// Removes a subscription. Returns whether it was there.
+    pub fn unsubscribe(&mut self, filter: &TopicFilter) -> bool {
+        self.subscriptions.remove(filter)
+    }
+
+    /// Takes all its subscriptions, when it has ended.
+    pub fn take_subscriptions(&mut self) -> SubscriptionList {
+        std::mem::take(&mut self.subscriptions)
+    }
+
+    /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
+    pub fn expiry_secs(&self) -> u32 {
+        self.expiry_secs
+    }
+
+    /// CONNECT or DISCONNECT says how long it outlives its connection.
+    pub(super) fn set_expiry_secs(&mut self, secs: u32) {
+        self.expiry_secs = secs;
     }
 
     /// Whether the store keeps it.

@@ -10,9 +10,7 @@ mod output;
 mod receipts;
 mod sending;
 
-pub(super) use client::{
-    Client, DepartingClient, EndedConnection, FrozenClient, PendingClient, Phase,
-};
+pub(super) use client::{Client, EndedConnection, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::{Unsent, Wish};
 pub(super) use receipts::Receipts;
@@ -22,7 +20,6 @@ use std::ops::{Index, IndexMut};
 
 use slab::Slab;
 
-use super::connect_order::ConnectNumber;
 use super::ports::{Ports, SocketOf, Token};
 use crate::transport::{Scratch, Transport};
 use discarded::Discarded;
@@ -70,16 +67,15 @@ impl<P: Ports> Clients<P> {
         }
     }
 
-    /// Adds a client, under a new generation.
+    /// Adds the client of a new socket, under a new generation. Returns its index.
     pub(super) fn add(
         &mut self,
         socket: SocketOf<P>,
         transport: Transport,
-        connect_number: ConnectNumber,
-        phase: Phase,
+        pending: PendingClient,
     ) -> u32 {
         let generation = self.next_generation();
-        self.put(Client::new(socket, generation, transport, connect_number, phase))
+        self.put(Client::new(socket, generation, transport, pending))
     }
 
     /// Counts, for tests alone, that a client was looked at for something to send.
@@ -98,12 +94,7 @@ impl<P: Ports> Clients<P> {
 
     /// Takes out a client that is there.
     pub(super) fn remove(&mut self, index: u32) -> Client<P> {
-        let client = self.slab.remove(index as usize);
-        self.moving.forget(client.token(index));
-        if let Some(unsent) = self.moving.end(index) {
-            self.sending.end(unsent.weight);
-        }
-        client
+        self.take_out(index).0
     }
 
     /// A client is to move to a shard when its operations have ended.
@@ -136,23 +127,30 @@ impl<P: Ports> Clients<P> {
         self.moving.is_full()
     }
 
-    /// Takes a client out, as a value, with what is left of its send.
-    pub(super) fn take_away(&mut self, index: u32) -> (FrozenClient<P>, Option<Unsent>) {
-        let mut client = self.slab.remove(index as usize);
+    /// Takes out a client that leaves for another shard, with what is left of its send.
+    pub(super) fn take_away(&mut self, index: u32) -> (Client<P>, Option<Unsent>) {
+        let (mut client, unsent) = self.take_out(index);
+        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
+        // It counts where it goes.
+        client.intake.discharge();
+        (client, unsent)
+    }
+
+    /// Takes out a client that is there, with what is left of its send.
+    fn take_out(&mut self, index: u32) -> (Client<P>, Option<Unsent>) {
+        let client = self.slab.remove(index as usize);
         self.moving.forget(client.token(index));
         let unsent = self.moving.end(index);
         if let Some(unsent) = &unsent {
             self.sending.end(unsent.weight);
         }
-        // It counts where it goes.
-        client.intake.discharge();
-        (client.freeze(), unsent)
+        (client, unsent)
     }
 
-    /// Makes a client of a value that has come from another shard. Returns its index.
-    pub(super) fn take_in(&mut self, client: FrozenClient<P>) -> u32 {
-        let generation = self.next_generation();
-        self.put(Client::thaw(client, generation))
+    /// Adds a client that has come from another shard, or from another place. Returns its index.
+    pub(super) fn take_in(&mut self, mut client: Client<P>) -> u32 {
+        client.settle(self.next_generation());
+        self.put(client)
     }
 
     fn next_generation(&mut self) -> u32 {
@@ -186,12 +184,12 @@ impl<P: Ports> Clients<P> {
         self.moving.end(index)
     }
 
-    /// Makes a value of a client, and a client of the value. Returns its index. Tokens that it had before
-    /// still mean it: work that was begun for it comes back by them.
+    /// Puts a client in another place. Returns its index. Tokens that it had before still mean it: work that was
+    /// begun for it comes back by them.
     pub(super) fn move_to_new_place(&mut self, index: u32) -> u32 {
         let client = self.slab.remove(index as usize);
         let before = client.token(index);
-        let place = self.take_in(client.freeze());
+        let place = self.take_in(client);
         self.moving.has_moved(before, self[place].token(place));
         for stalled in self.stalled.iter_mut().filter(|stalled| **stalled == index) {
             *stalled = place;

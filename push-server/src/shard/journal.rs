@@ -3,6 +3,7 @@
 //!
 //! It does not decide what is written, or what the store's answers mean: `turn/durable` does.
 
+mod filters_by_session;
 mod giver;
 mod outgoing;
 pub(super) mod records;
@@ -223,9 +224,9 @@ impl Journal {
         &mut self,
         subscribe: u64,
         number: SessionNumber,
-        filter: TopicFilter,
+        filter: &TopicFilter,
     ) {
-        self.retry_list.replace_filter(number, &filter);
+        self.retry_list.replace_filter(number, filter);
         self.unconfirmed.written(subscribe, number, filter);
     }
 

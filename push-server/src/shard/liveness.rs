@@ -53,8 +53,8 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// Takes a slot for a connection, if it can have one. Before CONNACK leaves, because CONNACK anchors the
-    /// flow.
+    /// Takes a slot for a connection, if it can have one. Before the server's first packet leaves, CONNACK or
+    /// AUTH, because its first byte anchors the flow.
     pub(super) fn register(
         &mut self,
         applicant: &Applicant<'_, L::Socket>,

@@ -12,7 +12,7 @@ mod moved;
 mod postage;
 mod shared_mail;
 
-pub(super) use mail::{Adoption, Arrival, Letter, Mail};
+pub(super) use mail::{Adoption, Letter, Mail};
 pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
 pub(super) use mailbox::Mailbox;
 pub(super) use moved::{Company, Moved};

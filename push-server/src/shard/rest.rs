@@ -101,7 +101,7 @@ impl Rest {
     pub(super) fn end_turn(&self, shard: u16, is_nothing_under_way: impl FnOnce() -> bool) -> bool {
         let mut state = self.lock();
         let Phase::Asked(number) = self.phase() else { return false };
-        state.quiet = ShardSet(state.quiet.0 | ShardSet::of(shard).0);
+        state.quiet = state.quiet.with(shard);
         let has_come = state.quiet == self.all && is_nothing_under_way();
         if has_come {
             self.set(Phase::Come(number));

@@ -10,7 +10,6 @@
 //! - [`Transport::wrap`] wraps the next bytes to send. Call it in the order in which bytes leave,
 //!   and send all that it returns.
 //! - [`Transport::close`] makes the layers say goodbye after the bytes that are wrapped next.
-//! - [`Transport::freeze`] and [`Transport::thaw`] are for a client that moves.
 //! - [`Transport::heartbeat`] and [`Transport::whole_wire_bytes`] are for the kernel path, which
 //!   answers pings by their form on the wire and only while both streams are at rest.
 //!
@@ -30,13 +29,11 @@
 //!   [`Ended`], of which callers only ask text and limit.
 //! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes become 24 and 24
 //!   in TLS 1.3, 8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
-//! - `freeze` yields suite, keys, record numbers and traffic secrets, with an incomplete record.
 //!
 //! Not covered: how many handshakes advance in a turn, and whom a client certificate names. The
 //! shard will have to ask the transport for both.
 
 mod end;
-mod frozen;
 mod layer;
 mod websocket;
 
@@ -52,7 +49,6 @@ use layer::Layer;
 use websocket::WebSocket;
 
 pub(crate) use end::{Ended, Goodbye, Limit};
-pub(crate) use frozen::FrozenTransport;
 pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// Which layers a listener's connections have.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::message::MessageId;
-use super::{Ledger, Receipt, Routing, Sent, Subscriber};
+use super::{Latest, Ledger, Receipt, Routing, Sent, Subscriber};
 
 /// A PUBLISH that a subscriber takes: repeated QoS 2 packets of a flow under way do not count.
 #[derive(Clone, Debug)]
@@ -209,13 +209,7 @@ fn judge_order(
     delivery: &Delivery<'_>,
     disk_fails: bool,
 ) -> Result<(), String> {
-    let key = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
-    let latest = subscriber.latest.entry(key).or_insert(id.number);
-    if *latest <= id.number {
-        *latest = id.number;
-        return Ok(());
-    }
-    let after = *latest;
+    let Some(after) = overtaken(&mut subscriber.latest, id, sent, delivery) else { return Ok(()) };
     // One that was sent again, and only then found the subscription, comes late in good order; so
     // does one whose first copy was lost, as it may be at QoS 0.
     // Of one that has expired a copy that was dropped is found again by a start, if the removal was not on disk.
@@ -240,15 +234,27 @@ fn judge_order_again(
     sent: &Sent,
     delivery: &Delivery<'_>,
 ) -> Result<(), String> {
-    let key = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
-    let latest = subscriber.latest_again.entry(key).or_insert(id.number);
+    // Of one that its publisher sent again there may be a copy behind later ones.
+    match overtaken(&mut subscriber.latest_again, id, sent, delivery) {
+        Some(before) if sent.sends == 1 => {
+            Err(format!("sent again out of order: after message {before}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Notes that a message has come, and returns a later one of its kind that came before it, if any.
+fn overtaken(
+    latest: &mut Latest,
+    id: MessageId,
+    sent: &Sent,
+    delivery: &Delivery<'_>,
+) -> Option<u32> {
+    let kind = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
+    let latest = latest.entry(kind).or_insert(id.number);
     let before = *latest;
     *latest = before.max(id.number);
-    // Of one that its publisher sent again there may be a copy behind later ones.
-    match before > id.number && sent.sends == 1 {
-        true => Err(format!("sent again out of order: after message {before}")),
-        false => Ok(()),
-    }
+    (before > id.number).then_some(before)
 }
 
 /// A delivery of what was delivered before; `known`: where it came last under this packet id.
@@ -285,3 +291,6 @@ fn judge_repetition(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,16 +118,19 @@ struct Standing {
     promised: bool,
 }
 
+/// The highest number that was delivered, by publisher, topic, QoS published and QoS delivered.
+type Latest = BTreeMap<(u32, Arc<str>, u8, u8), u32>;
+
 /// One subscriber's side.
 #[derive(Debug)]
 struct Subscriber {
     name: String,
     terms: Vec<Term>,
     receipts: BTreeMap<MessageId, Receipt>,
-    /// The last first delivery by publisher, topic, QoS published and QoS delivered.
-    latest: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
-    /// The same of what was delivered again on this connection.
-    latest_again: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
+    /// Of first deliveries.
+    latest: Latest,
+    /// Of what was delivered again on this connection.
+    latest_again: Latest,
     /// QoS 2 messages taken whose PUBREL has not come.
     unreleased: BTreeMap<u16, Option<MessageId>>,
     /// Messages that it has acknowledged to the end: PUBACK, PUBCOMP.

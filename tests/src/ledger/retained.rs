@@ -74,3 +74,6 @@ impl Ledger {
         topics.into_iter().map(|(topic, sent)| (topic, possible(sent))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ fn connect_v311_is_accepted_without_session() {
         server.connect(&Connect::v311().bytes());
         assert_eq!(server.received(), [0x20, 2, 0, 0]);
         assert_eq!(server.connection().keep_alive().0, 60);
-        assert_eq!(server.session.as_ref().expect("one").expiry_secs, 0);
+        assert_eq!(server.session.as_ref().expect("one").expiry_secs(), 0);
     });
 }
 
@@ -34,7 +34,7 @@ fn connack_v5_says_what_is_granted() {
         ]);
         assert_eq!(server.received(), packet(0x20, &[&[0, 0][..], &granted].concat()));
         assert_eq!(server.connection().keep_alive().0, 30);
-        assert_eq!(server.session.as_ref().expect("one").expiry_secs, 5);
+        assert_eq!(server.session.as_ref().expect("one").expiry_secs(), 5);
     });
 }
 

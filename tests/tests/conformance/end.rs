@@ -110,13 +110,17 @@ fn goodbye_may_change_the_session_expiry() {
     at_every_split(|server| {
         server.limits.session_expiry_max_secs = 7_200;
         server.open(&Connect::v5().persistent());
-        assert_eq!(server.session.as_ref().expect("one").expiry_secs, 3_600);
+        assert_eq!(server.session.as_ref().expect("one").expiry_secs(), 3_600);
         server.send(&packet(0xE0, &[0, 5, 0x11, 0, 0, 0, 9]));
         assert_eq!(server.events(), [Seen::Disconnected]);
-        assert_eq!(server.session.as_ref().expect("one").expiry_secs, 9);
+        assert_eq!(server.session.as_ref().expect("one").expiry_secs(), 9);
         server.open(&Connect::v5().persistent());
         server.send(&packet(0xE0, &[0, 5, 0x11, 0xFF, 0xFF, 0xFF, 0xFF]));
-        assert_eq!(server.session.as_ref().expect("one").expiry_secs, 7_200, "as granted at most");
+        assert_eq!(
+            server.session.as_ref().expect("one").expiry_secs(),
+            7_200,
+            "as granted at most"
+        );
     });
 }
 

@@ -45,7 +45,7 @@ fn connect_that_is_refused_leaves_the_session_as_it_was() {
             assert_eq!(server.events(), [Seen::Refused(Reason::PacketTooLarge)]);
             assert_eq!(server.received(), [0x20, 3, 0, 0x95, 0]);
             let session = server.session.as_ref().expect("the session that was there");
-            assert_eq!((session.expiry_secs, session.owed()), (3_600, 1));
+            assert_eq!((session.expiry_secs(), session.owed()), (3_600, 1));
         });
     }
 }

@@ -4,17 +4,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use push_server::kernel::{KernelPath, KernelPathOptions, Registration, Unarmed};
+use push_server::kernel::{KernelPath, Unarmed};
 use push_tests::server::server_binary;
 use push_tests::skip::{Skip, TestResult, need_kernel_path_kernel, need_root, report};
 
 use super::namespace::{Veth, ip};
-use super::{PATIENCE, Served, counted, counter, now, tour};
+use super::path::{PATIENCE, counted, counter, options};
+use super::served::{Served, register};
 
 /// The device of the server's end that owns its address.
 const DEVICE: &str = "push0";
@@ -189,14 +189,7 @@ fn with(device: fn(&Veth) -> TestResult, tag: &str, test: impl FnOnce(&Veth) -> 
 }
 
 fn load(interfaces: &[&str]) -> KernelPath {
-    let options = KernelPathOptions {
-        interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
-        connections_max: 64,
-        shards: 1,
-        ping_burst: 1,
-        place_seed: 1,
-    };
-    KernelPath::load(&options).expect("loads for root")
+    KernelPath::load(&options(interfaces)).expect("loads for root")
 }
 
 fn open(path: &mut KernelPath, client: &str) -> Served {
@@ -209,18 +202,17 @@ fn open(path: &mut KernelPath, client: &str) -> Served {
 fn serves(interfaces: &[&str], client: &str) {
     let mut path = load(interfaces);
     let served = open(&mut path, client);
-    tour(&path, served);
+    served.tour(&path);
 }
 
 /// With the programs on `interface`, a connection of the device is refused a slot.
 fn is_left_to_user_space(interface: &str, client: &str) {
     let mut path = load(&[interface]);
-    let mut shard = path.shard(0);
     let listener = TcpListener::bind((SERVER, 0)).expect("listen");
     let address = listener.local_addr().expect("address");
     let client = Veth::inside(client, move || TcpStream::connect(address)).expect("connect");
-    let (socket, peer) = listener.accept().expect("accept");
-    let refused = shard.register(socket.as_fd(), &Registration::new(address, peer), now());
+    let (socket, _) = listener.accept().expect("accept");
+    let refused = register(&mut path.shard(0), &socket, 0);
     assert_eq!(refused.err(), Some(Unarmed::Interface));
     drop(client);
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use push_server::kernel::{KernelPath, ShardPath};
 use push_tests::expectations::wait_for;
 
-use super::{Order, PATIENCE, PINGREQ, Served, counter, frame, load_on_private_lo, now};
+use super::path::{PATIENCE, counter, load_on_private_lo, now};
+use super::served::{Order, PINGREQ, Served, frame};
 
 /// States of TCP as `/proc/net/tcp` has them.
 const TIME_WAIT: &str = "06";

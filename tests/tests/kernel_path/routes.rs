@@ -2,15 +2,16 @@
 //! hosts; the programs are on the first one of the server alone.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use push_server::kernel::{KernelPath, Registration, ShardPath, SlotRef, Unarmed};
+use push_server::kernel::{KernelPath, Unarmed};
 use push_tests::skip::{Skip, report};
 
 use super::namespace::{Veth, ip};
-use super::{CONNACK, PATIENCE, PINGREQ, PINGRESP, Served, counted, counter, load, now};
+use super::path::{PATIENCE, counted, counter, load, now};
+use super::served::{CONNACK, PINGREQ, PINGRESP, Served, register, said_connack};
 
 /// The server's end of the first link and of the second.
 const COVERED: &str = "10.88.0.1";
@@ -22,9 +23,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 #[test]
 fn connection_over_an_interface_without_programs_is_left_to_user_space() {
     two_links("u", |path, links| {
-        let (mut shard, socket, peer, _client) = accepted(path.shard(0), links, UNCOVERED);
-        let local = socket.local_addr().expect("address");
-        let refused = shard.register(socket.as_fd(), &Registration::new(local, peer), now());
+        let (socket, _client) = accepted(links, UNCOVERED);
+        let refused = register(&mut path.shard(0), &socket, 0);
         assert_eq!(refused.err(), Some(Unarmed::Interface));
     });
 }
@@ -33,8 +33,9 @@ fn connection_over_an_interface_without_programs_is_left_to_user_space() {
 fn connection_that_leaves_by_another_interface_than_it_comes_is_left_to_user_space() {
     two_links("a", |path, links| {
         ip(&format!("-n {} route add 10.88.0.2/32 dev pushs1", links.server));
-        let (shard, socket, peer, client) = accepted(path.shard(0), links, COVERED);
-        let (shard, mut slot) = said_connack(shard, &socket, peer);
+        let (socket, client) = accepted(links, COVERED);
+        let mut shard = path.shard(0);
+        let mut slot = said_connack(&mut shard, &socket, 0);
         assert_eq!(shard.arm(socket.as_fd(), &mut slot, now()), Err(Unarmed::Interface));
         assert!(!slot.is_armed());
         let mut connack = [0; CONNACK.len()];
@@ -97,31 +98,13 @@ fn two_links(tag: &'static str, test: impl FnOnce(&mut KernelPath, &Veth) + Send
     });
 }
 
-/// A connection of the client to `address`, accepted.
-fn accepted(
-    shard: ShardPath,
-    links: &Veth,
-    address: &str,
-) -> (ShardPath, TcpStream, SocketAddr, TcpStream) {
+/// A connection of the client to `address`: the server's end and the client's.
+fn accepted(links: &Veth, address: &str) -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((address, 0)).expect("listen");
     let address = listener.local_addr().expect("address");
     let client = Veth::inside(&links.client, move || TcpStream::connect(address));
     let client = client.expect("connect");
     client.set_read_timeout(Some(PATIENCE)).expect("timeout");
-    let (socket, peer) = listener.accept().expect("accept");
-    (shard, socket, peer, client)
-}
-
-/// Registers the connection and sends its CONNACK.
-fn said_connack(
-    mut shard: ShardPath,
-    socket: &TcpStream,
-    peer: SocketAddr,
-) -> (ShardPath, SlotRef) {
-    let local = socket.local_addr().expect("address");
-    let slot =
-        shard.register(socket.as_fd(), &Registration::new(local, peer), now()).expect("registered");
-    (&*socket).write_all(&CONNACK).expect("CONNACK");
-    shard.set_tx(&slot, CONNACK.len() as u64);
-    (shard, slot)
+    let (socket, _) = listener.accept().expect("accept");
+    (socket, client)
 }

@@ -11,6 +11,7 @@ mod next_hop;
 
 mod rig;
 mod timestamps;
+mod verifier;
 mod websocket;
 mod world;
 

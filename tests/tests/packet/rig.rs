@@ -19,6 +19,8 @@ const OUTPUT_BYTES_MAX: usize = 8_192;
 /// What the places of early fragments depend on here; not what it is where nobody sets it.
 pub(crate) const PLACE_SEED: u64 = 0xFEED_5EED_0000_0007;
 
+const PROGRAMS: [&str; 2] = ["push_ingress", "push_egress"];
+
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -92,7 +94,7 @@ impl Rig {
             .override_global("PLACE_SEED", &PLACE_SEED, true)
             .load(&object)
             .expect("maps");
-        for name in ["push_ingress", "push_egress"] {
+        for name in PROGRAMS {
             let program = ebpf.program_mut(name).expect("a program of this name");
             let program: &mut SchedClassifier = program.try_into().expect("a classifier");
             program.load().expect("the verifier takes it");
@@ -104,6 +106,16 @@ impl Rig {
         let early_fragments = take("EARLY_FRAGMENTS").try_into().expect("an array");
         let counters = take("COUNTERS").try_into().expect("an array for each CPU");
         Ok(Self { ebpf, flows, slots, heartbeats, early_fragments, counters })
+    }
+
+    /// The programs, and how many instructions the verifier has looked at to take each.
+    pub(crate) fn verified(&self) -> [(&'static str, u32); 2] {
+        PROGRAMS.map(|name| {
+            let program = self.ebpf.program(name).expect("a program of this name");
+            let program: &SchedClassifier = program.try_into().expect("a classifier");
+            let count = program.info().expect("it is loaded").verified_instruction_count();
+            (name, count.expect("kernels tell it since 5.16"))
+        })
     }
 
     /// Runs a program on `packet`, which names the connection of `key`. `gso_bytes`: the segment

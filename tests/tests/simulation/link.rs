@@ -114,6 +114,11 @@ impl Link {
         self.fault.take()
     }
 
+    /// Whether the server may still read its CONNECT, even if the client resets it.
+    pub(crate) fn may_be_read(&self, world: &World) -> bool {
+        !self.is_accepted && world.may_read_connect(&self.peer)
+    }
+
     /// Whether the server has ended it; what it sent before may still be there.
     pub(crate) fn is_over(&self) -> bool {
         self.peer.is_ended()

@@ -24,9 +24,7 @@ use std::time::{Duration, Instant};
 
 use push_server::config::Config;
 use push_server::shard::simulation::World;
-use push_tests::ledger::message::MessageId;
-use push_tests::ledger::{Flows, Ledger, Publication};
-use push_tests::wire::{self, PUBCOMP, PUBREC, Packet, Properties, Value, Version, Will, property};
+use push_tests::wire::{self, Packet, Properties, Value, Version, Will, property};
 
 use plan::Plan;
 use push_server::mutant::{Rule, leave_out};
@@ -73,39 +71,6 @@ fn a_plan_is_read_as_it_is_printed() {
     assert_eq!(plan::parse(&plan.to_string(), STEPS), Some(plan));
     assert_eq!(plan::parse("7", 3), Some(Plan::new(7, 3)));
     assert_eq!(plan::parse("7:x", 3), None);
-}
-
-/// The disk may have had the packet id all the same.
-#[test]
-fn the_ledger_lets_a_message_be_lost_that_is_repeated_under_an_id_refused_before_a_crash() {
-    for crashes in [true, false] {
-        let mut ledger = Ledger::new(&["subscriber"]);
-        ledger.begin_round(1);
-        ledger.begin_connection(0, 1);
-        ledger.subscribing(0, "t", 2);
-        ledger.subscribed(0, "t", 2);
-        let mut flows = Flows::new(Version::V5, 1);
-        let [refused, repeated] = [0, 1].map(|number| MessageId { publisher: 0, number });
-        let what = Publication {
-            topic: "t".into(),
-            qos: 2,
-            retain: false,
-            empty: false,
-            expiry_secs: None,
-        };
-        flows.publish(&mut ledger, refused, what.clone(), Vec::new());
-        flows.acknowledged(&mut ledger, "publisher", (PUBREC, 1, 0x83));
-        if crashes {
-            ledger.begin_round(2);
-            ledger.begin_connection(0, 2);
-        }
-        flows.publish(&mut ledger, repeated, what, Vec::new());
-        flows.resume(&mut ledger, true, |_| {});
-        flows.acknowledged(&mut ledger, "publisher", (PUBREC, 1, 0));
-        flows.acknowledged(&mut ledger, "publisher", (PUBCOMP, 1, 0));
-        ledger.settle();
-        assert_eq!(ledger.faults().is_empty(), crashes, "{:?}", ledger.faults());
-    }
 }
 
 /// A timer comes up to a tick after what it is for.

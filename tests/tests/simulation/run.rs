@@ -334,7 +334,7 @@ impl Run {
     fn connect(&mut self, at: usize, rng: &mut SmallRng) {
         let seat = &mut self.seats[at];
         let version = seat.client.version();
-        let (begins_anew, properties) = seat.client.choose_connect(seat.is_unheard, rng);
+        let (begins_anew, properties) = seat.client.choose_connect(rng);
         // In 3.1.1 a clean session would end with its connection.
         let clean = begins_anew || (seat.is_clean && version == Version::V5);
         let connect = wire::connect(version, seat.client.name(), 0, clean, None, &properties);
@@ -342,7 +342,7 @@ impl Run {
         let mut link = Link::open(&mut self.world, self.shards, version, connect, rng);
         link.flush();
         seat.link = Some(link);
-        (seat.connects_clean, seat.is_unheard) = (clean, true);
+        seat.connects_clean = clean;
         seat.life = self.life;
     }
 
@@ -351,9 +351,7 @@ impl Run {
         let now = self.world.now();
         let device = &mut self.devices[at];
         device.listen(now, &mut self.ledger);
-        if device.waits()
-            && device.link().is_some_and(|link| self.world.may_read_connect(&link.peer))
-        {
+        if device.link().is_some_and(|link| link.may_be_read(&self.world)) {
             // A CONNECT that the server reads after the next one's would take over from that.
             return;
         }

@@ -147,7 +147,8 @@ impl Brokers {
         Ok(broker.with_data(data))
     }
 
-    fn before(&self) -> Result<&Path> {
+    /// The build of `--before`.
+    pub(super) fn before(&self) -> Result<&Path> {
         self.before.as_deref().context("no build is given with --before")
     }
 

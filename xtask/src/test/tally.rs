@@ -5,6 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// What begins a figure that a test prints, in the middle of a line perhaps (`push_tests::figure`).
+const FIGURE: &str = "FIGURE ";
+
 /// The sums of libtest's lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -12,12 +15,16 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     /// `SKIPPED` and ignored tests, as `name: why`.
     pub(super) skipped: Vec<String>,
+    /// Figures that tests have found.
+    pub(super) figures: Vec<String>,
 }
 
 impl Tally {
-    /// Counts a line of libtest: the result of a binary, or an ignored test.
+    /// Counts a line of libtest: the result of a binary, or an ignored test. Keeps a figure.
     pub(super) fn read_line(&mut self, line: &str) {
-        if let Some((passed, failed)) = parse_result(line) {
+        if let Some((_, figure)) = line.split_once(FIGURE) {
+            self.figures.push(figure.to_owned());
+        } else if let Some((passed, failed)) = parse_result(line) {
             self.passed += passed;
             self.failed += failed;
         } else if let Some(test) = line.strip_prefix("test ")
@@ -39,11 +46,15 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped.iter().map(|test| format!("{under}: {test}")));
+        self.figures.extend(other.figures.iter().map(|figure| format!("{under}: {figure}")));
     }
 
     pub(super) fn print(&self) {
         for test in &self.skipped {
             println!("skipped {test}");
+        }
+        for figure in &self.figures {
+            println!("{figure}");
         }
         println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len());
     }

@@ -166,10 +166,10 @@ impl Connection {
     ) -> Result<(), Reason> {
         if let Some(secs) = disconnect.session_expiry_secs {
             // A session that was to end with its connection cannot be kept now [MQTT5 3.14.2.2.2].
-            if session.expiry_secs == 0 && secs != 0 {
+            if session.expiry_secs() == 0 && secs != 0 {
                 return Err(Reason::ProtocolError);
             }
-            session.expiry_secs = secs.min(limits.session_expiry_max_secs);
+            session.set_expiry_secs(secs.min(limits.session_expiry_max_secs));
         }
         if !disconnect.keeps_will {
             self.take_will();

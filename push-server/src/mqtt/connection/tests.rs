@@ -140,29 +140,3 @@ fn answers_are_due_from_their_event_until_they_are_moved_out() {
     assert_eq!(transmit(&mut connection, &mut session, 1).len, 14);
     assert_eq!(connection.answers_due_bytes(), 0);
 }
-
-/// Frozen at any moment, a connection goes on where it was.
-#[test]
-fn a_thawed_connection_is_the_one_that_was_frozen() {
-    let limits = Limits::default();
-    let (mut connection, mut session) = accepted();
-    deliver(&mut session, QoS::AtMostOnce, 10);
-    let publish = b"\x32\x05\0\x01t\0\x01";
-    connection.handle_bytes(&publish[..3], NOW);
-    assert!(connection.poll_event(&mut session, &limits, NOW).is_none());
-    let due = connection.answers_due_bytes();
-    let parsed = connection.parsed_bytes();
-    let mut connection = Connection::thaw(connection.freeze());
-    assert_eq!((connection.answers_due_bytes(), connection.parsed_bytes()), (due, parsed));
-    assert_eq!(connection.input_len(), 3, "a packet that has come in part");
-    connection.handle_bytes(&publish[3..], NOW);
-    let event = connection.poll_event(&mut session, &limits, NOW);
-    let Some(Event::Publish(_, Some(receipt))) = event else { panic!("{event:?}") };
-    let mut connection = Connection::thaw(connection.freeze());
-    connection.publish_done(&mut session, receipt, Reason::Success);
-    let sent = transmit(&mut connection, &mut session, 1 << 20).chunks.concat();
-    assert_eq!(sent[0], 0x20, "CONNACK, which had not left");
-    assert!(sent.windows(4).any(|bytes| bytes == [0x40, 2, 0, 1]), "PUBACK: {sent:?}");
-    let connection = Connection::thaw(connection.freeze());
-    assert_eq!(connection.answers.capacity() + connection.input.bytes().len(), 0, "no buffer");
-}

@@ -88,8 +88,7 @@ impl Outbox {
     fn take_from_disk(&mut self, position: u64, fetched: Fetched, memory: &Arc<MemoryBudget>) {
         let size = fetched.size();
         if let Some(disk) = &mut self.disk {
-            disk.messages = disk.messages.saturating_sub(1);
-            disk.bytes = disk.bytes.saturating_sub(size);
+            disk.remove(size);
         }
         let was_sent = position < self.sent_to;
         match fetched {
@@ -194,19 +193,15 @@ impl Outbox {
         if self.disk.is_none() && !self.is_short && self.head.len() < HEAD_MESSAGES_MAX {
             return;
         }
-        while let Some(owed) = self.tail.pop_front_if(|owed| owed.filing == Filing::Written) {
-            self.put_on_disk(&owed);
-        }
+        self.put_written_tail_on_disk();
     }
 
-    fn put_on_disk(&mut self, owed: &Owed) {
-        self.release_bytes(owed);
-        let position = owed.position;
-        let disk =
-            self.disk.get_or_insert(Extent { from: position, next: position, ..Extent::default() });
-        disk.next = position + 1;
-        disk.messages += 1;
-        disk.bytes += owed.delivery.size();
+    fn put_written_tail_on_disk(&mut self) {
+        while let Some(owed) = self.tail.pop_front_if(|owed| owed.filing == Filing::Written) {
+            self.release_bytes(&owed);
+            let disk = self.disk.get_or_insert(Extent::beginning_at(owed.position));
+            disk.push(owed.position, owed.delivery.size());
+        }
     }
 
     /// The client is away: frees every message in memory that is on disk, once all before it are on
@@ -221,9 +216,7 @@ impl Outbox {
             self.head = VecDeque::new();
             self.inflight = Inflight::default();
         }
-        while let Some(owed) = self.tail.pop_front_if(|owed| owed.filing == Filing::Written) {
-            self.put_on_disk(&owed);
-        }
+        self.put_written_tail_on_disk();
         if self.tail.is_empty() {
             // A slow disk may have made the tail long, and its messages may stay on disk for years.
             self.tail = VecDeque::new();
@@ -237,27 +230,19 @@ impl Outbox {
 
     /// Inflight, head and the disk part as one extent.
     fn extent_before_tail(&self) -> Option<Extent> {
-        let mut whole = Extent::default();
+        let mut whole: Option<Extent> = None;
         let inflight = self.inflight.iter().map(|entry| {
             (entry.position, entry.owed.as_ref().map_or(0, |owed| owed.delivery.size()))
         });
         let head = self.head.iter().map(|owed| (owed.position, owed.delivery.size()));
         for (position, size) in inflight.chain(head) {
-            if whole.messages == 0 {
-                whole.from = position;
-            }
-            whole.next = position + 1;
-            whole.messages += 1;
-            whole.bytes += size;
+            whole.get_or_insert(Extent::beginning_at(position)).push(position, size);
         }
-        if let Some(disk) = self.disk {
-            if whole.messages == 0 {
-                whole.from = disk.from;
-            }
-            whole.next = disk.next;
-            whole.messages += disk.messages;
-            whole.bytes += disk.bytes;
+        match (&mut whole, self.disk) {
+            (Some(whole), Some(disk)) => whole.extend(disk),
+            (None, disk) => whole = disk,
+            (Some(_), None) => {}
         }
-        (whole.messages > 0).then_some(whole)
+        whole.filter(|whole| whole.messages > 0)
     }
 }

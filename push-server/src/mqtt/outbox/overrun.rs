@@ -89,8 +89,7 @@ impl Outbox {
                     break;
                 }
                 if let Some(disk) = &mut self.disk {
-                    disk.messages = disk.messages.saturating_sub(1);
-                    disk.bytes = disk.bytes.saturating_sub(size);
+                    disk.remove(size);
                 }
                 drop(self.take_slip(position));
                 self.changes.push(SessionChange::Settle(position));

@@ -1,9 +1,5 @@
 //! One accepted socket, from accept to close.
 
-mod frozen;
-
-pub(in crate::shard) use frozen::FrozenClient;
-
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
@@ -81,18 +77,6 @@ pub(crate) struct EndedConnection {
     pub(crate) receipts: Option<Box<Receipts>>,
 }
 
-/// A client that leaves for its session's shard. Plain data.
-#[derive(Debug)]
-pub(crate) struct DepartingClient<P: Ports> {
-    pub(crate) socket: SocketOf<P>,
-    pub(crate) slot: Option<SlotOf<P>>,
-    pub(crate) transport: Transport,
-    pub(crate) sent_bytes: u64,
-    pub(crate) connect_number: ConnectNumber,
-    /// `None`: its CONNECT was accepted.
-    pub(crate) pending: Option<PendingClient>,
-}
-
 impl PendingClient {
     /// Of a new socket; `nonce` is random.
     pub(crate) fn new(nonce: Nonce, deadline: Monotonic) -> Self {
@@ -128,13 +112,12 @@ impl PendingClient {
 }
 
 impl<P: Ports> Client<P> {
-    /// A client whose CONNECT has not been read, if it has no number.
+    /// A client whose CONNECT has not been read.
     pub(crate) fn new(
         socket: SocketOf<P>,
         generation: u32,
         transport: Transport,
-        connect_number: ConnectNumber,
-        phase: Phase,
+        pending: PendingClient,
     ) -> Self {
         Self {
             socket,
@@ -143,23 +126,20 @@ impl<P: Ports> Client<P> {
             intake: Intake::default(),
             output: Output::default(),
             generation,
-            phase,
-            connect_number,
+            phase: Phase::Handshake(pending),
+            connect_number: ConnectNumber::default(),
             sent_bytes: 0,
             timer_tick: 0,
             receipts: None,
         }
     }
 
-    /// Leaves for the shard of its session, before its first byte was sent.
-    pub(crate) fn depart(self) -> DepartingClient<P> {
-        debug_assert!(self.is_quiet(), "an operation of this ring would follow it");
-        let Self { socket, slot, transport, sent_bytes, connect_number, phase, .. } = self;
-        let pending = match phase {
-            Phase::Handshake(pending) => Some(pending),
-            _ => None,
-        };
-        DepartingClient { socket, slot, transport, sent_bytes, connect_number, pending }
+    /// It has come to a place of its own, and is known by this generation: what the place that it has left knew it by
+    /// counts no more.
+    pub(in crate::shard::clients) fn settle(&mut self, generation: u32) {
+        self.generation = generation;
+        self.timer_tick = 0;
+        self.output.take_dirty();
     }
 
     /// What operations on its socket, and work that is begun for it, know it by.
@@ -197,6 +177,14 @@ impl<P: Ports> Client<P> {
     pub(crate) fn served_mut(&mut self) -> Option<(&mut Connection, u32)> {
         match &mut self.phase {
             Phase::Serving { connection, session, .. } => Some((connection, *session)),
+            _ => None,
+        }
+    }
+
+    /// Its handshake, until it is served.
+    pub(crate) fn pending(&self) -> Option<&PendingClient> {
+        match &self.phase {
+            Phase::Handshake(pending) => Some(pending),
             _ => None,
         }
     }

@@ -74,7 +74,7 @@ pub(in crate::shard) fn session_record(
     SessionRecord {
         client_id: session.client_id().into(),
         user: session.user().map(Into::into),
-        expiry_secs: session.expiry_secs,
+        expiry_secs: session.expiry_secs(),
         disconnected_at,
         sent_to: Position(session.sent_to()),
         will,
@@ -91,9 +91,8 @@ pub(in crate::shard) fn ended_session_record(session: &Session) -> SessionRecord
 pub(in crate::shard) fn found_session(found: RecoveredSession) -> (Session, SessionRecord) {
     let RecoveredSession { record, subscriptions, exactly_once, outbox, .. } = found;
     let session = Session::durable(&record.client_id, record.expiry_secs);
-    let mut session = session.of_user(record.user.as_deref());
     let filters = subscriptions.into_iter().map(|kept| (kept.filter, kept.options));
-    session.subscriptions = filters.collect();
+    let mut session = session.of_user(record.user.as_deref()).subscribed(filters.collect());
     session.recover(extent(&outbox), outbox.sent_to.0, &exactly_once);
     (session, record)
 }

@@ -1,9 +1,7 @@
 //! Subscriptions of durable sessions that are in memory and perhaps not on disk yet: they are
 //! undone if the write fails.
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-
+use super::filters_by_session::FiltersBySession;
 use crate::broker::TopicFilter;
 use crate::store::SessionNumber;
 
@@ -11,7 +9,7 @@ use crate::store::SessionNumber;
 #[derive(Debug, Default)]
 pub(crate) struct UnconfirmedFilters {
     last: u64,
-    touched: HashMap<(SessionNumber, TopicFilter), Touched, foldhash::fast::RandomState>,
+    touched: FiltersBySession<Touched>,
 }
 
 /// The SUBSCRIBE that brought a subscription, and the last one for the same filter; later ones have larger numbers.
@@ -30,7 +28,7 @@ impl UnconfirmedFilters {
 
     /// Whether a session has any.
     pub(crate) fn has(&self, number: SessionNumber) -> bool {
-        self.touched.keys().any(|(other, _)| *other == number)
+        self.touched.has(number)
     }
 
     /// A SUBSCRIBE subscribes to a filter; `is_new`: the session did not have it. Returns whether its write has to
@@ -42,33 +40,27 @@ impl UnconfirmedFilters {
         filter: &TopicFilter,
         is_new: bool,
     ) -> bool {
-        let touched = Touched { first: subscribe, last: subscribe };
-        match self.touched.entry((number, filter.clone())) {
-            Entry::Occupied(mut known) => {
-                known.get_mut().last = subscribe;
-                true
-            }
-            Entry::Vacant(free) if is_new => {
-                free.insert(touched);
-                true
-            }
-            Entry::Vacant(_) => false,
+        if let Some(known) = self.touched.get_mut(number, filter) {
+            known.last = subscribe;
+            return true;
         }
+        if is_new {
+            let touched = Touched { first: subscribe, last: subscribe };
+            self.touched.insert(number, filter.clone(), touched);
+        }
+        is_new
     }
 
     /// The session has unsubscribed.
     pub(crate) fn end(&mut self, number: SessionNumber, filter: &TopicFilter) {
-        if !self.touched.is_empty() {
-            self.touched.remove(&(number, filter.clone()));
-        }
+        self.touched.remove(number, filter);
     }
 
     /// The SUBSCRIBE is on disk, and with it the filter: later ones only replace it.
-    pub(crate) fn written(&mut self, subscribe: u64, number: SessionNumber, filter: TopicFilter) {
-        if let Entry::Occupied(known) = self.touched.entry((number, filter))
-            && known.get().first <= subscribe
-        {
-            known.remove();
+    pub(crate) fn written(&mut self, subscribe: u64, number: SessionNumber, filter: &TopicFilter) {
+        let known = self.touched.get_mut(number, filter);
+        if known.is_some_and(|known| known.first <= subscribe) {
+            self.touched.remove(number, filter);
         }
     }
 
@@ -80,13 +72,8 @@ impl UnconfirmedFilters {
         number: SessionNumber,
         filter: &TopicFilter,
     ) -> bool {
-        match self.touched.entry((number, filter.clone())) {
-            Entry::Occupied(known) if known.get().last == subscribe => {
-                known.remove();
-                true
-            }
-            _ => false,
-        }
+        let known = self.touched.get_mut(number, filter);
+        known.is_some_and(|known| known.last == subscribe) && self.touched.remove(number, filter)
     }
 }
 

@@ -5,11 +5,7 @@
 //! brings no messages any more. If the server dies before the disk is back, the subscription is there again after
 //! the next start, as the client was told.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
-use foldhash::fast::FixedState;
-
+use super::filters_by_session::FiltersBySession;
 use crate::broker::TopicFilter;
 use crate::store::SessionNumber;
 
@@ -26,32 +22,34 @@ pub(crate) type UnremovedFilter = (u32, SessionNumber, TopicFilter);
 /// A shard's filters whose removal failed.
 #[derive(Debug, Default)]
 pub(crate) struct UnremovedFilters {
-    keys: HashMap<(SessionNumber, TopicFilter), u32, FixedState>,
+    /// The keys that their sessions have or had.
+    keys: FiltersBySession<u32>,
     bytes: usize,
 }
 
 impl UnremovedFilters {
     /// A removal has failed. Returns whether there was room to remember it.
     pub(crate) fn push(&mut self, (key, number, filter): UnremovedFilter) -> bool {
-        let bytes = self.bytes + weight_bytes(&filter);
-        if let Entry::Vacant(place) = self.keys.entry((number, filter)) {
-            if bytes > UNREMOVED_FILTER_BYTES_MAX {
-                return false;
-            }
-            place.insert(key);
-            self.bytes = bytes;
+        if self.keys.get_mut(number, &filter).is_some() {
+            return true;
         }
+        let bytes = self.bytes + weight_bytes(&filter);
+        if bytes > UNREMOVED_FILTER_BYTES_MAX {
+            return false;
+        }
+        self.keys.insert(number, filter, key);
+        self.bytes = bytes;
         true
     }
 
     /// Whether a session has any.
     pub(crate) fn has(&self, number: SessionNumber) -> bool {
-        self.keys.keys().any(|(other, _)| *other == number)
+        self.keys.has(number)
     }
 
     /// A later subscription to the filter is on disk, in the place of the one to be removed.
     pub(crate) fn replaced(&mut self, number: SessionNumber, filter: &TopicFilter) {
-        if !self.keys.is_empty() && self.keys.remove(&(number, filter.clone())).is_some() {
+        if self.keys.remove(number, filter) {
             self.bytes -= weight_bytes(filter);
         }
     }
@@ -62,7 +60,7 @@ impl UnremovedFilters {
             .keys
             .iter()
             .take(filters_max)
-            .map(|((number, filter), key)| (*key, *number, filter.clone()))
+            .map(|(number, filter, key)| (*key, number, filter.clone()))
             .collect();
         for (_, number, filter) in &some {
             self.replaced(*number, filter);

@@ -8,11 +8,9 @@ use super::shared_mail::SharedMail;
 use crate::broker::{Holder, Message};
 use crate::mqtt::Connecting;
 use crate::shard::agenda::Flow;
-use crate::shard::clients::PendingClient;
-use crate::shard::connect_order::ConnectNumber;
+use crate::shard::clients::Client;
 use crate::shard::journal::Ticket;
-use crate::shard::ports::{Ports, SlotOf, SocketOf};
-use crate::transport::Transport;
+use crate::shard::ports::Ports;
 
 /// A piece of mail. Plain data, like all that it holds.
 #[derive(Debug)]
@@ -40,35 +38,21 @@ pub(crate) struct Letter {
     pub(crate) stamp: Stamp,
 }
 
-/// A socket on its way to its session's shard, with the CONNECT it sent. No ring operation is under way, and
-/// nothing was sent on it, but for an authentication that was over when the session had gone elsewhere.
+/// A client on its way to its session's shard, with the CONNECT it sent. No ring operation is under way, and
+/// nothing was sent on its socket, but for an authentication that was over when the session had gone elsewhere.
 #[derive(Debug)]
 pub(crate) struct Adoption<P: Ports> {
-    pub(crate) socket: SocketOf<P>,
-    pub(crate) arrival: Arrival,
-    /// With what it still owes to the client.
-    pub(crate) transport: Transport,
-    pub(crate) connect_number: ConnectNumber,
-    /// Bytes that the socket has accepted, and the slot that knows of them.
-    pub(crate) sent_bytes: u64,
-    pub(crate) slot: Option<SlotOf<P>>,
+    pub(crate) client: Client<P>,
+    /// It is accepted. `None`: it has to authenticate, and has not been sent AUTH yet.
+    pub(crate) connecting: Option<Connecting>,
 }
 
-/// How far a client has come with its handshake.
-#[derive(Debug)]
-pub(crate) enum Arrival {
-    /// It is accepted.
-    Admitted(Connecting),
-    /// It has to authenticate, and has not been sent AUTH yet.
-    Questioned(PendingClient),
-}
-
-impl Arrival {
+impl<P: Ports> Adoption<P> {
     /// Of the CONNECT, which has come whole.
     pub(crate) fn client_id(&self) -> Option<&str> {
-        match self {
-            Self::Admitted(connecting) => Some(&connecting.connect.client_id),
-            Self::Questioned(pending) => pending.handshake.client_id(),
+        match &self.connecting {
+            Some(connecting) => Some(&connecting.connect.client_id),
+            None => self.client.pending()?.handshake.client_id(),
         }
     }
 }

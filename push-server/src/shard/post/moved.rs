@@ -1,9 +1,9 @@
-//! A session that moves to another shard, with its client if it has one: all that the shard had of it, as values.
+//! A session that moves to another shard, with its client if it has one: all that the shard had of it.
 //! Nothing of it is under way anywhere, because all shards rest.
 
 use crate::broker::{Member, PeerNetwork};
 use crate::mqtt::Session;
-use crate::shard::clients::{FrozenClient, Unsent};
+use crate::shard::clients::{Client, Unsent};
 use crate::shard::ports::Ports;
 use crate::shard::publish::Backlog;
 use crate::shard::sessions::Absence;
@@ -26,7 +26,7 @@ pub(crate) struct Moved<P: Ports> {
 #[derive(Debug)]
 pub(crate) enum Company<P: Ports> {
     /// Its client, and what the client's socket was handed and has not taken.
-    Client(Box<FrozenClient<P>>, Option<Unsent>),
+    Client(Box<Client<P>>, Option<Unsent>),
     /// None.
     Nobody(Absence),
 }

@@ -279,15 +279,10 @@ impl Fanout {
         })
     }
 
-    /// Whether others may have had their turn since the subscribers were found.
-    pub(crate) fn is_resumed(&self) -> bool {
-        self.is_resumed
-    }
-
     /// Whether the session that now has a subscriber's key, with this number, may be another than the one that was
-    /// found.
-    pub(crate) fn may_be_another(&self, number: Option<SessionNumber>) -> bool {
-        self.is_resumed && !self.is_older(number)
+    /// found. The number is asked for only if others may have had their turn since.
+    pub(crate) fn may_be_another(&self, number: impl FnOnce() -> Option<SessionNumber>) -> bool {
+        self.is_resumed && !self.is_older(number())
     }
 
     /// All subscribers of this shard have it.

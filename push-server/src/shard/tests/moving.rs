@@ -80,6 +80,31 @@ fn a_session_moves_to_another_shard_with_its_client_and_the_bytes_under_way() {
     assert!(world.leftovers().is_empty(), "{:?}", world.leftovers());
 }
 
+/// Its timer of the shard that it has left counts there no more than here.
+#[test]
+fn a_client_that_has_moved_and_sends_a_large_packet_too_slowly_is_closed() {
+    let mut world = world(2);
+    let id = id_at_home(&world, 0);
+    let peer = world.connect(0);
+    peer.send(&packet(0x10, &[&string("MQTT"), &[4, 2, 0, 0], &string(&id)]));
+    world.settle();
+    assert_eq!(peer.take(), CONNACK);
+    let body = [string("t"), vec![0; 9_000]].concat();
+    let large =
+        [&[0x30, (body.len() % 128) as u8 | 0x80, (body.len() / 128) as u8], &*body].concat();
+    let (half, rest) = large.split_at(5_000);
+    for part in [half, rest] {
+        peer.send(part);
+        world.settle();
+    }
+    assert!(world.move_client(&peer, 1));
+    world.settle();
+    assert_eq!(moved(&world), 1);
+    peer.send(half);
+    world.advance(Duration::from_secs(31));
+    assert_eq!(world.counters(1).limit_packet_rate.value(), 1);
+}
+
 #[test]
 fn a_client_that_connects_again_finds_its_session_where_that_has_moved() {
     let mut world = world(2);

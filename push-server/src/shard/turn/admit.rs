@@ -1,8 +1,7 @@
 //! New connections: a place for each, and the time limit for its CONNECT.
 
 use super::Shard;
-use crate::shard::clients::{PendingClient, Phase};
-use crate::shard::connect_order::ConnectNumber;
+use crate::shard::clients::PendingClient;
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
 use crate::transport::{Kind, Transport};
 
@@ -106,26 +105,15 @@ impl<P: Ports> Shard<P> {
     fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
-        let phase = Phase::Handshake(PendingClient::new(self.here.randomness().array(), deadline));
+        let pending = PendingClient::new(self.here.randomness().array(), deadline);
         let transport = Transport::new(kind, self.agenda.now());
-        let index = self.add_client(socket, transport, ConnectNumber::default(), phase);
+        self.here.counters().connections.add(1);
+        let index = self.clients.add(socket, transport, pending);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere can leave without an operation to cancel.
         let client = &mut self.clients[index];
         client.intake.begin_receive();
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);
-    }
-
-    /// Puts a client into the slab, under a new generation.
-    pub(super) fn add_client(
-        &mut self,
-        socket: SocketOf<P>,
-        transport: Transport,
-        connect_number: ConnectNumber,
-        phase: Phase,
-    ) -> u32 {
-        self.here.counters().connections.add(1);
-        self.clients.add(socket, transport, connect_number, phase)
     }
 }

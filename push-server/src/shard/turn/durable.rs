@@ -168,7 +168,7 @@ impl<P: Ports> Shard<P> {
         let subscribe = subscribed.number();
         for filter in subscribed.take_unconfirmed() {
             if !failed {
-                self.journal.filter_written(subscribe, number, filter);
+                self.journal.filter_written(subscribe, number, &filter);
             } else if self.journal.unconfirmed_mut().failed(subscribe, number, &filter)
                 && self.sessions.is_there(key, number)
             {

@@ -14,7 +14,7 @@ impl<P: Ports> Shard<P> {
         let forgotten = entry.session.connection_ended(now);
         self.here.counters().dropped_session_ended.add(forgotten.at_most_once.into());
         self.here.counters().dropped_expired.add(forgotten.expired.into());
-        let expiry_secs = entry.session.expiry_secs;
+        let expiry_secs = entry.session.expiry_secs();
         let pending = will.map(|will| Box::new(will.pending(now)));
         entry.begin_absence(Absence::new(expiry_secs, pending, now));
         self.file_changes(key, None);
@@ -98,7 +98,7 @@ impl<P: Ports> Shard<P> {
         let (mut session, number, waiting) = entry.end();
         self.note_disowned(session.client_id());
         let shares = session.may_owe_groups();
-        let subscriptions = std::mem::take(&mut session.subscriptions);
+        let subscriptions = session.take_subscriptions();
         let holder = self.here.shared().holders.holder(network, session.user());
         // They count against the total until they are out of the tables, but for no holder.
         self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);

@@ -137,7 +137,7 @@ impl<P: Ports> Shard<P> {
 
     /// Delivers to this shard's subscribers.
     fn deliver_matches(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
-        let (is_resumed, has_slips) = (fanout.is_resumed(), fanout.part().has_slips());
+        let has_slips = fanout.part().has_slips();
         while let Some((subscriber, qos)) = fanout.next_match() {
             if budget.is_spent() {
                 return Progress::Spent;
@@ -151,11 +151,8 @@ impl<P: Ports> Shard<P> {
             }
             budget.charge(DELIVERY_UNITS);
             let Some(delivery) = fanout.take_delivery() else { break };
-            if is_resumed {
-                let number = self.sessions.entry(subscriber).map(Entry::number);
-                if fanout.may_be_another(number) {
-                    continue;
-                }
+            if fanout.may_be_another(|| self.sessions.entry(subscriber).map(Entry::number)) {
+                continue;
             }
             let slip = if has_slips { fanout.part().slip() } else { None };
             self.deliver_to(subscriber, delivery, slip, fanout.part());

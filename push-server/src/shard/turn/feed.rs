@@ -173,7 +173,7 @@ impl<P: Ports> Shard<P> {
         let (retained, now) = (&self.here.shared().retained, self.agenda.now());
         let session = self.sessions.session(key);
         let is_subscribed = |filter: &TopicFilter| {
-            session.is_some_and(|session| session.subscriptions.contains(filter))
+            session.is_some_and(|session| session.subscriptions().contains(filter))
         };
         let mut scratch = self.publishing.take_scratch();
         backlog.find(retained, now, FEED_MESSAGES, nodes, &mut scratch, is_subscribed);

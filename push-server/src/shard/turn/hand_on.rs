@@ -156,7 +156,7 @@ impl<P: Ports> Shard<P> {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            if self.here.shared().store.is_some() && self.waits_for_store() {
+            if self.waits_for_store() {
                 return Progress::StoreBehind;
             }
             budget.charge(GROUP_UNITS);

@@ -8,10 +8,10 @@ use super::Shard;
 use super::authenticate::RefusalText;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connect, ConnectRefusal, Connecting, HandshakeProgress};
-use crate::shard::clients::{Client, DepartingClient, PendingClient, Phase};
+use crate::shard::clients::PendingClient;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness};
-use crate::shard::post::{Adoption, Arrival, Mail};
+use crate::shard::post::{Adoption, Mail};
 
 /// How long a stopping server that redirects clients waits for the CONNECT of those whose socket it has.
 const LAST_CONNECT_MILLIS: u64 = 500;
@@ -72,20 +72,14 @@ impl<P: Ports> Shard<P> {
             self.question(index);
             return;
         }
-        let DepartingClient { socket, transport, sent_bytes, slot, connect_number, pending } =
-            self.depart(index);
-        if let Some(pending) = pending {
-            let arrival = Arrival::Questioned(pending);
-            let adoption =
-                Adoption { socket, arrival, transport, connect_number, sent_bytes, slot };
-            self.post(home, Mail::Adopt(Box::new(adoption)));
-        }
+        self.depart(index, home, None);
     }
 
-    /// A client leaves for its session's shard.
-    fn depart(&mut self, index: u32) -> DepartingClient<P> {
+    /// A client leaves for its session's shard. `connecting`: it is accepted.
+    fn depart(&mut self, index: u32, home: u16, connecting: Option<Connecting>) {
         self.here.counters().connections.sub(1);
-        self.clients.remove(index).depart()
+        let (client, _) = self.clients.take_away(index);
+        self.post(home, Mail::Adopt(Box::new(Adoption { client, connecting })));
     }
 
     /// A client's CONNECT has been read whole, now or before: gives it a number, and a client id if it has none.
@@ -132,57 +126,37 @@ impl<P: Ports> Shard<P> {
             self.serve(index, connecting);
             return;
         }
-        let DepartingClient { socket, transport, sent_bytes, slot, connect_number, .. } =
-            self.depart(index);
-        let arrival = Arrival::Admitted(connecting);
-        let adoption = Adoption { socket, arrival, transport, connect_number, sent_bytes, slot };
-        self.post(home, Mail::Adopt(Box::new(adoption)));
+        self.depart(index, home, Some(connecting));
     }
 
     /// Takes over a client that another shard has accepted. It has a place already. If the session that lived here
     /// has ended meanwhile, though its client id hashes to another shard, that one adopts the client.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<P>) {
-        let client_id = adoption.arrival.client_id();
-        let home = client_id.map(|client_id| self.here.shared().home_of(client_id));
+        let home = adoption.client_id().map(|client_id| self.here.shared().home_of(client_id));
         if let Some(home) = home.filter(|home| *home != self.here.index() && !self.stop.has_begun())
         {
             self.post(home, Mail::Adopt(Box::new(adoption)));
             return;
         }
-        let Adoption { socket, arrival, transport, connect_number, sent_bytes, slot } = adoption;
-        self.path.adopt(slot.as_ref(), self.here.counters());
-        let adopt = |client: &mut Client<P>| {
-            client.count_sent(sent_bytes as usize);
-            client.slot = slot;
-        };
-        match arrival {
-            Arrival::Admitted(connecting) => {
-                let phase = Phase::Lingering { deadline: self.agenda.now() };
-                let index = self.add_client(socket, transport, connect_number, phase);
-                adopt(&mut self.clients[index]);
-                if self.stop.has_begun() {
-                    self.turn_away(index, &connecting);
-                } else {
-                    self.serve(index, connecting);
+        let Adoption { client, connecting } = adoption;
+        let index = self.take_in(client);
+        match connecting {
+            Some(connecting) if self.stop.has_begun() => self.turn_away(index, &connecting),
+            Some(connecting) => self.serve(index, connecting),
+            None => {
+                let pending = self.clients[index].pending();
+                if let Some(deadline) = pending.map(PendingClient::deadline) {
+                    self.arm_client_timer(index, deadline);
                 }
-                self.after_layers(index);
-                self.after_receive(index);
-            }
-            Arrival::Questioned(pending) => {
-                let deadline = pending.deadline();
-                let phase = Phase::Handshake(pending);
-                let index = self.add_client(socket, transport, connect_number, phase);
-                adopt(&mut self.clients[index]);
-                self.arm_client_timer(index, deadline);
                 if self.stop.has_begun() {
                     self.close_for_stop(index);
                 } else {
                     self.question(index);
                 }
-                self.after_layers(index);
-                self.after_receive(index);
             }
         }
+        self.after_layers(index);
+        self.after_receive(index);
     }
 
     /// The server stops: a client that has not sent its CONNECT has little time left for it.

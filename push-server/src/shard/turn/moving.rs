@@ -1,10 +1,10 @@
 //! A session moves to another shard of the process, with its client if that is served, or a client moves within
-//! its shard. The client's operations are interrupted and end; then it becomes a value, and of the value a client
-//! is made whose socket goes on where it was: with the bytes of a packet that has not come whole, and with those
-//! that the socket has not taken.
+//! its shard. The client's operations are interrupted and end; then nothing of this shard refers to it, it goes as it
+//! is, and its socket goes on where it was: with the bytes of a packet that has not come whole, and with those that
+//! the socket has not taken.
 //!
-//! Between shards that happens when all of them rest, so nothing of the session is under way: it becomes a value,
-//! too, and travels as one piece of mail. Who asks for it from then on, be it a CONNECT, finds it by `owners`, and
+//! Between shards that happens when all of them rest, so nothing of the session is under way: it travels with its
+//! client as one piece of mail. Who asks for it from then on, be it a CONNECT, finds it by `owners`, and
 //! messages find it by the tables of the shard that it has come to. Of the disk nothing is asked: what a session
 //! has there is known by its number.
 //!
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use super::Shard;
 use crate::mqtt::{Session, SubscriptionList};
 use crate::mutant::{Rule, is_left_out};
-use crate::shard::clients::{FrozenClient, Phase, Unsent, Wish};
+use crate::shard::clients::{Client, Phase, Unsent, Wish};
 #[cfg(any(test, feature = "simulation"))]
 use crate::shard::connect_order::ConnectNumber;
 #[cfg(any(test, feature = "simulation"))]
@@ -285,7 +285,7 @@ impl<P: Ports> Shard<P> {
         self.wire.send(&client.socket, token, chunks, weight);
     }
 
-    /// Sends a session to another shard, as a value.
+    /// Sends a session to another shard.
     ///
     /// # Errors
     /// It stays.
@@ -297,7 +297,7 @@ impl<P: Ports> Shard<P> {
         let network = self.sessions.network(key);
         let entry = self.sessions.remove(key).ok_or(Stays::Gone)?;
         let (session, presence, number) = entry.into_parts();
-        self.take_out_of_tables(key, &session.subscriptions);
+        self.take_out_of_tables(key, session.subscriptions());
         let backlog = self.publishing.take_backlog(key);
         let company = match presence {
             Presence::Absent(absence) => Company::Nobody(absence),
@@ -388,7 +388,7 @@ impl<P: Ports> Shard<P> {
     /// A session lives here from now on, which has come from another shard.
     pub(super) fn on_moved(&mut self, moved: Moved<P>) {
         let Moved { session, number, network, company, backlog, from } = moved;
-        let filters = session.subscriptions.clone();
+        let filters = session.subscriptions().clone();
         // In the place of what it took there.
         self.sessions.take_memory(&session, true);
         let (presence, unsent) = match company {
@@ -433,8 +433,8 @@ impl<P: Ports> Shard<P> {
         self.end_wish();
     }
 
-    /// Makes a client of what has come. Returns its index.
-    fn take_in(&mut self, client: FrozenClient<P>) -> u32 {
+    /// Takes over a client of another shard, with its slot. Returns its index.
+    pub(super) fn take_in(&mut self, client: Client<P>) -> u32 {
         let index = self.clients.take_in(client);
         self.here.counters().connections.add(1);
         self.path.adopt(self.clients[index].slot.as_ref(), self.here.counters());

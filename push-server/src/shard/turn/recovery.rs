@@ -49,9 +49,9 @@ impl<P: Ports> Shard<P> {
                 let charge = memory.wills.adopt(holder, will_weight_bytes(&will.message));
                 after_grace(records::pending_will(will, now, clocks, charge), now)
             });
-            memory.subscriptions.count_for(holder, session.subscriptions.bytes() as u64);
+            memory.subscriptions.count_for(holder, session.subscriptions().bytes() as u64);
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
-            let filters = session.subscriptions.clone();
+            let filters = session.subscriptions().clone();
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
             keys.entry(number).and_modify(|found| *found = Some(key));
             self.here.counters().sessions.add(1);

@@ -203,7 +203,7 @@ impl<P: Ports> Shard<P> {
     /// Offers a removal again, unless the session has ended, and with it all that it has on disk.
     pub(super) fn retry_filter_removal(&mut self, (key, number, filter): UnremovedFilter) {
         let Some(entry) = self.sessions.numbered(key, number) else { return };
-        if entry.session.subscriptions.contains(&filter) {
+        if entry.session.subscriptions().contains(&filter) {
             // The session has subscribed to it again. That write may fail yet, so the removal is looked at again
             // later.
             self.keep_unremoved((key, number, filter));

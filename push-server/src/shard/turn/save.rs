@@ -70,7 +70,7 @@ impl<P: Ports> Shard<P> {
                 (None, connection.and_then(Connection::will).map(records::stored_will))
             }
             Presence::Absent(absence) => {
-                let begun = absence.begun(entry.session.expiry_secs, clocks);
+                let begun = absence.begun(entry.session.expiry_secs(), clocks);
                 (Some(begun), absence.will().map(|will| records::stored_pending_will(will, clocks)))
             }
         };

@@ -230,7 +230,7 @@ impl<P: Ports> Shard<P> {
             return;
         };
         session.hand_over(holder);
-        let subscription_bytes = session.subscriptions.bytes() as u64;
+        let subscription_bytes = session.subscriptions().bytes() as u64;
         self.here.shared().memory.subscriptions.hand_over(from, holder, subscription_bytes);
         self.here.shared().totals.session_shares().hand_over(from, holder);
     }
@@ -497,7 +497,7 @@ impl<P: Ports> Shard<P> {
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
         }
-        let ends = self.sessions.session_mut(key).is_none_or(|session| session.expiry_secs == 0);
+        let ends = self.sessions.session_mut(key).is_none_or(|session| session.expiry_secs() == 0);
         self.leave_backlog(key, ends);
         self.leave_session(key, will);
     }

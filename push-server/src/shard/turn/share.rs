@@ -116,7 +116,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn leave_shares_waiting(&mut self, key: u32) {
         let member = self.member(key);
         let Some(session) = self.sessions.session(key) else { return };
-        for filter in session.subscriptions.shared_behind(None).take(TOLD_AT_ONCE_MAX) {
+        for filter in session.subscriptions().shared_behind(None).take(TOLD_AT_ONCE_MAX) {
             self.here.shared().shares.set_online(filter, member, false);
         }
     }
@@ -152,7 +152,7 @@ impl<P: Ports> Shard<P> {
         }
         let shares = &self.here.shared().shares;
         let mut last: Option<&TopicFilter> = None;
-        for filter in entry.session.subscriptions.shared_behind(told.as_ref()) {
+        for filter in entry.session.subscriptions().shared_behind(told.as_ref()) {
             if budget.is_spent() {
                 let told = last.or(told.as_ref()).cloned();
                 let left = Return { client, packet_bytes_max, told, holds };

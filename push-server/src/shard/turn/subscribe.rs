@@ -145,7 +145,7 @@ impl<P: Ports> Shard<P> {
         may_wait: bool,
     ) -> Result<bool, NotSubscribed> {
         let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
-        let is_new = !session.subscriptions.contains(filter);
+        let is_new = !session.subscriptions().contains(filter);
         let weight_bytes = if is_new { subscription_weight_bytes(filter) as u64 } else { 0 };
         let holder = self.holder(key);
         if is_new && let Err(missing) = self.take_subscription_memory(holder, weight_bytes) {
@@ -164,7 +164,7 @@ impl<P: Ports> Shard<P> {
         let (limits, total) =
             (&self.here.shared().config.limits, &self.here.shared().memory.subscriptions);
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
-        if let Err(full) = session.subscriptions.set(filter, options, limits) {
+        if let Err(full) = session.subscribe(filter, options, limits) {
             total.give_back_for(holder, weight_bytes);
             let counter = match full {
                 ListFull::Number => &self.here.counters().limit_subscriptions,
@@ -274,7 +274,7 @@ impl<P: Ports> Shard<P> {
 
     /// Units that it costs to change a session's list of filters.
     fn list_units(&self, key: u32) -> u32 {
-        self.sessions.session(key).map_or(0, |session| session.subscriptions.change_units())
+        self.sessions.session(key).map_or(0, |session| session.subscriptions().change_units())
     }
 
     /// Units that it costs to look at all messages of an outbox.
@@ -291,7 +291,7 @@ impl<P: Ports> Shard<P> {
     /// Ends a session's subscription. Returns whether there was one.
     pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
         let session = self.sessions.session_mut(key);
-        if session.is_some_and(|session| session.subscriptions.remove(filter)) {
+        if session.is_some_and(|session| session.unsubscribe(filter)) {
             let weight_bytes = subscription_weight_bytes(filter) as u64;
             self.here.shared().memory.subscriptions.discount(self.holder(key), weight_bytes);
         }

@@ -1,14 +1,10 @@
 //! Parses a client's frames as their bytes come. Between two calls it keeps only the beginning of a
 //! header, and of a control frame's payload, which has 125 bytes at most.
 
-mod frozen;
-
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
-
-pub(super) use frozen::FrozenFrames;
 
 /// Bytes of the longest header of a masked frame [RFC 6455, 5.2].
 const HEADER_BYTES_MAX: usize = 14;

@@ -8,7 +8,6 @@
 //! buffer, and a header goes in front of what is sent.
 
 mod frames;
-mod frozen;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -24,7 +23,6 @@ use super::end::{Ended, Goodbye};
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
 use upgrade::UpgradeAnswer;
 
-pub(super) use frozen::FrozenWebSocket;
 pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
 
 /// One connection, from its first byte on.

@@ -32,6 +32,8 @@ pub(crate) struct Member {
     packet_id: u16,
     unreleased: BTreeSet<u16>,
     had_session: bool,
+    /// No CONNACK has come for its last CONNECT.
+    is_unheard: bool,
     /// Its acknowledgements wait for the next flush, or for one after that.
     acks: Vec<Vec<u8>>,
 }
@@ -65,6 +67,7 @@ impl Member {
             packet_id: 0,
             unreleased: BTreeSet::new(),
             had_session: false,
+            is_unheard: false,
             acks: Vec::new(),
         }
     }
@@ -73,14 +76,11 @@ impl Member {
         self.stay == Stay::Always
     }
 
-    /// Whether its next session begins anew, and how long that lasts; `None`: as long as others.
-    /// It does begin anew where that CONNECT was `unheard` for which it should have learnt whether its session has ended:
-    /// what it would find now may be one that it knows nothing of.
-    pub(crate) fn choose_session(
-        &self,
-        is_unheard: bool,
-        rng: &mut SmallRng,
-    ) -> (bool, Option<u32>) {
+    /// It connects: whether its session begins anew, and how long that lasts; `None`: as long as others.
+    /// It does begin anew where no CONNACK has come that would have said whether its last session has ended: what it would
+    /// find now may be one that it knows nothing of.
+    pub(crate) fn choose_session(&mut self, rng: &mut SmallRng) -> (bool, Option<u32>) {
+        let is_unheard = std::mem::replace(&mut self.is_unheard, true);
         let expiries = match self.stay {
             Stay::Always => return (false, None),
             Stay::Durable => &EXPIRIES_SECS[1..],
@@ -99,6 +99,7 @@ impl Member {
 
     /// CONNACK came.
     pub(crate) fn begin(&mut self, ledger: &mut Ledger, clean: bool, present: bool) {
+        self.is_unheard = false;
         if self.stays() {
             ledger.connected(&self.name, clean, present);
         }

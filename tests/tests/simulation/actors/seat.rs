@@ -23,8 +23,6 @@ pub(crate) struct Seat {
     pub(crate) link: Option<Link>,
     pub(crate) is_clean: bool,
     pub(crate) connects_clean: bool,
-    /// No CONNACK has come for its last CONNECT.
-    pub(crate) is_unheard: bool,
     /// The server's life that the connection is with.
     pub(crate) life: u32,
 }
@@ -45,14 +43,7 @@ pub(crate) enum Phase {
 
 impl Seat {
     pub(crate) fn new(client: Client) -> Self {
-        Self {
-            client,
-            link: None,
-            is_clean: true,
-            connects_clean: false,
-            is_unheard: false,
-            life: 0,
-        }
+        Self { client, link: None, is_clean: true, connects_clean: false, life: 0 }
     }
 
     pub(crate) fn hear(&mut self, ledger: &mut Ledger, packet: Packet) {
@@ -69,7 +60,6 @@ impl Seat {
 
     fn begin(&mut self, ledger: &mut Ledger, present: bool) {
         self.is_clean = false;
-        self.is_unheard = false;
         let clean = self.connects_clean;
         let Some(link) = &mut self.link else { return };
         match &mut self.client {
@@ -150,14 +140,9 @@ impl Client {
     }
 
     /// What its next CONNECT says: whether it begins a session anew, and the properties.
-    /// `is_unheard`: no CONNACK has come for the last one.
-    pub(crate) fn choose_connect(
-        &self,
-        is_unheard: bool,
-        rng: &mut SmallRng,
-    ) -> (bool, Properties) {
+    pub(crate) fn choose_connect(&mut self, rng: &mut SmallRng) -> (bool, Properties) {
         let (clean, expiry_secs) = match self {
-            Self::Member(member) => member.choose_session(is_unheard, rng),
+            Self::Member(member) => member.choose_session(rng),
             _ => (false, None),
         };
         let expiry_secs = expiry_secs.unwrap_or(SESSION_EXPIRY_SECS);

@@ -11,7 +11,6 @@ use rand::rngs::SmallRng;
 
 use super::{ALL, DRAIN_STEP, Run};
 use crate::actors::device::Device;
-use crate::link::Link;
 use crate::trace::trace;
 
 /// How long a disk that has failed is not tried again, in steps of the clock.
@@ -53,9 +52,7 @@ impl Run {
     pub(super) fn disturb(&mut self, rng: &mut SmallRng) {
         let at = rng.random_range(0..self.seats.len());
         let seat = &mut self.seats[at];
-        let may_be_read =
-            |link: &Link| !link.is_accepted && self.world.may_read_connect(&link.peer);
-        if seat.link.as_ref().is_some_and(may_be_read) {
+        if seat.link.as_ref().is_some_and(|link| link.may_be_read(&self.world)) {
             // A CONNECT that the server reads after the next one's would take over from that.
             return;
         }

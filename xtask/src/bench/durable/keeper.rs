@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::super::brokers::{Broker, free_ports, knows_flag};
+use super::super::brokers::{Broker, Brokers, free_ports, knows_flag};
 use super::super::data_directory::DataDirectory;
 use super::super::rig::Bench;
-use super::arguments::{DurableArguments, Mode};
+use super::arguments::Mode;
 use crate::workspace::say;
 
 /// How long a server may take until it serves, including the time to read a large directory.
@@ -26,37 +26,31 @@ const OUTBOX_BYTES_MAX: &str = "1000000000000";
 
 /// Starts servers.
 #[derive(Debug)]
-pub(super) struct Keeper {
-    server: PathBuf,
-    /// The build of `--before`.
-    before: Option<PathBuf>,
-    mosquitto: Option<PathBuf>,
-    /// The folder for logs and configurations.
-    folder: PathBuf,
+pub(super) struct Keeper<'a> {
+    brokers: &'a Brokers,
     /// The folder for data directories.
     below: PathBuf,
-    shards: u16,
-    connections: u32,
     /// Whether our server knows `--durability`.
     is_durable: bool,
+    /// Whether the build of `--before` does.
+    before_is_durable: bool,
 }
 
-impl Keeper {
-    pub(super) fn new(bench: &Bench, arguments: &DurableArguments, below: PathBuf) -> Result<Self> {
-        let server = bench.brokers.server.clone();
-        let is_durable = knows_flag(&server, "--durability")?;
-        if !is_durable {
-            say("this push-server has no --durability: it is measured as `off` only");
-        }
+impl<'a> Keeper<'a> {
+    pub(super) fn new(brokers: &'a Brokers, below: PathBuf) -> Result<Self> {
+        let is_durable = |server: &Path| {
+            let is_durable = knows_flag(server, "--durability")?;
+            if !is_durable {
+                let server = server.display();
+                say(format_args!("{server} has no --durability: it is measured as `off` only"));
+            }
+            anyhow::Ok(is_durable)
+        };
         Ok(Self {
-            server,
-            before: arguments.before.clone(),
-            mosquitto: bench.brokers.mosquitto.clone(),
-            folder: bench.results.clone(),
+            brokers,
             below,
-            shards: arguments.shards,
-            connections: arguments.sessions + arguments.publishers + CONNECTIONS_SPARE,
-            is_durable,
+            is_durable: is_durable(&brokers.server)?,
+            before_is_durable: brokers.before.as_deref().map_or(Ok(false), is_durable)?,
         })
     }
 
@@ -66,9 +60,9 @@ impl Keeper {
             let is_there = match mode {
                 Mode::Fsync | Mode::Os => self.is_durable,
                 Mode::Off => true,
-                Mode::BeforeFsync => self.is_durable && self.before.is_some(),
-                Mode::BeforeOff => self.before.is_some(),
-                Mode::Mosquitto => self.mosquitto.is_some(),
+                Mode::BeforeFsync => self.before_is_durable,
+                Mode::BeforeOff => self.brokers.before.is_some(),
+                Mode::Mosquitto => self.brokers.mosquitto.is_some(),
             };
             is_there && (only.is_empty() || only.contains(mode))
         };
@@ -86,44 +80,39 @@ impl Keeper {
         let (name, mut command, http) = match mode.durability() {
             None => ("mosquitto", self.mosquitto(mqtt, data)?, None),
             Some(durability) => {
-                let server = if mode.is_before() { self.before()? } else { &self.server };
-                let name = if mode.is_before() { "push-server-before" } else { "push-server" };
-                (name, self.own(server, durability, (mqtt, http), data), Some(http))
+                let (name, server, is_durable) = if mode.is_before() {
+                    ("push-server-before", self.brokers.before()?, self.before_is_durable)
+                } else {
+                    ("push-server", &*self.brokers.server, self.is_durable)
+                };
+                let mut command = self.own(server, (mqtt, http), data);
+                if is_durable {
+                    command.args(["--durability", durability]);
+                }
+                (name, command, Some(http))
             }
         };
         let addresses = (mqtt, http);
-        let (folder, interrupt) = (&self.folder, &bench.interrupt);
+        let (folder, interrupt) = (&self.brokers.folder, &bench.interrupt);
         Broker::launch(name, &mut command, folder, addresses, READY_WITHIN, interrupt)
     }
 
     /// The kernel path is off, since heartbeats are not measured.
-    fn own(
-        &self,
-        server: &Path,
-        durability: &str,
-        (mqtt, http): (SocketAddr, SocketAddr),
-        data: &Path,
-    ) -> Command {
+    fn own(&self, server: &Path, (mqtt, http): (SocketAddr, SocketAddr), data: &Path) -> Command {
+        let connections = (self.brokers.clients + CONNECTIONS_SPARE).to_string();
         let mut command = Command::new(server);
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
-        command.args(["--kernel-path", "off", "--shards", &self.shards.to_string()]);
-        command.args(["--max-connections", &self.connections.to_string(), "--log", "warn"]);
+        command.args(["--kernel-path", "off", "--shards", &self.brokers.shards.to_string()]);
+        command.args(["--max-connections", &connections, "--log", "warn"]);
         command.args(["--outbox-messages-max", OUTBOX_MESSAGES_MAX]);
         command.args(["--outbox-bytes-max", OUTBOX_BYTES_MAX]);
         command.arg("--data-dir").arg(data);
-        if self.is_durable {
-            command.args(["--durability", durability]);
-        }
         command
     }
 
-    fn before(&self) -> Result<&Path> {
-        self.before.as_deref().context("no build is given with --before")
-    }
-
     fn mosquitto(&self, mqtt: SocketAddr, data: &Path) -> Result<Command> {
-        let program = self.mosquitto.as_ref().context("mosquitto is not installed")?;
-        let file = self.folder.join("mosquitto-durable.conf");
+        let program = self.brokers.mosquitto.as_ref().context("mosquitto is not installed")?;
+        let file = self.brokers.folder.join("mosquitto-durable.conf");
         let text = format!(
             "listener {} {}\nallow_anonymous true\nuser root\npersistence true\n\
              persistence_location {}/\nautosave_interval 1\nmax_queued_messages 0\n\

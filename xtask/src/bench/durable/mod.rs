@@ -65,10 +65,11 @@ struct Report<'a> {
 pub(super) fn run(workspace: &Workspace, arguments: &DurableArguments) -> Result<ExitCode> {
     let DurableArguments { markdown, shards, no_build, .. } = *arguments;
     let common = CommonArguments { markdown, shards, only: Vec::new(), no_build };
-    let bench = prepare(workspace, &common, arguments.sessions + arguments.publishers)?;
+    let mut bench = prepare(workspace, &common, arguments.sessions + arguments.publishers)?;
+    bench.brokers.before.clone_from(&arguments.before);
     let below = arguments.data_below.clone().unwrap_or_else(|| bench.results.clone());
     let file_system = file_system(&below)?;
-    let keeper = Keeper::new(&bench, arguments, below)?;
+    let keeper = Keeper::new(&bench.brokers, below)?;
     if arguments.recovery {
         return recovery::run(&bench, arguments, &keeper, &file_system);
     }
@@ -102,7 +103,11 @@ pub(super) fn run(workspace: &Workspace, arguments: &DurableArguments) -> Result
     finish(&path, &report, &shown)
 }
 
-fn measure(bench: &Bench, arguments: &DurableArguments, keeper: &Keeper) -> Result<Rounds<Visit>> {
+fn measure(
+    bench: &Bench,
+    arguments: &DurableArguments,
+    keeper: &Keeper<'_>,
+) -> Result<Rounds<Visit>> {
     let (scenarios, modes) = (Scenario::chosen(&arguments.row), keeper.modes(&arguments.only));
     let turn = |round, scenario: Scenario, &mode: &Mode| {
         let visit = visit::run(bench, arguments, keeper, (round, scenario, mode));

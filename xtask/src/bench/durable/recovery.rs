@@ -69,7 +69,7 @@ enum After {
 pub(super) fn run(
     bench: &Bench,
     arguments: &DurableArguments,
-    keeper: &Keeper,
+    keeper: &Keeper<'_>,
     file_system: &str,
 ) -> Result<ExitCode> {
     let mut modes = keeper.modes(&arguments.only);
@@ -115,7 +115,7 @@ pub(super) fn run(
 fn visit(
     bench: &Bench,
     arguments: &DurableArguments,
-    keeper: &Keeper,
+    keeper: &Keeper<'_>,
     mode: Mode,
     starts: &mut Vec<Start>,
 ) -> Result<()> {
@@ -137,7 +137,7 @@ fn visit(
 fn again(
     bench: &Bench,
     arguments: &DurableArguments,
-    keeper: &Keeper,
+    keeper: &Keeper<'_>,
     (mode, after): (Mode, After),
     data: &DataDirectory,
     starts: &mut Vec<Start>,

@@ -81,7 +81,7 @@ impl Reading {
 pub(super) fn run(
     bench: &Bench,
     arguments: &DurableArguments,
-    keeper: &Keeper,
+    keeper: &Keeper<'_>,
     (round, scenario, mode): (u32, Scenario, Mode),
 ) -> Result<Visit> {
     let data = keeper.directory()?;

@@ -20,10 +20,19 @@ fn results_of_all_binaries_are_added_up() {
 
 #[test]
 fn test_that_skipped_itself_is_not_counted_as_passed() {
-    let mut tally = Tally { passed: 5, failed: 1, skipped: Vec::new() };
+    let mut tally = Tally { passed: 5, failed: 1, ..Tally::default() };
     let skipped =
         parse_skipped("SKIPPED e2e::veth: needs root\nnoise\nSKIPPED e2e::paho: no paho: none\n");
     tally.count_skipped(&skipped);
     assert_eq!((tally.passed, tally.failed), (3, 1));
     assert_eq!(tally.skipped, ["e2e::veth: needs root", "e2e::paho: no paho: none"]);
+}
+
+#[test]
+fn figures_are_repeated_under_the_kernel_that_they_are_of() {
+    let (mut tally, mut one) = (Tally::default(), Tally::default());
+    one.read_line("test verifier::has_room ... FIGURE 9 of 10 instructions");
+    tally.add("Linux 6.12", &one);
+    assert_eq!(tally.figures, ["Linux 6.12: 9 of 10 instructions"]);
+    assert_eq!((tally.passed, tally.failed), (0, 0));
 }

@@ -105,22 +105,6 @@ fn the_keep_alive_of_a_client_that_waited_for_connack_begins_then() {
     assert_eq!(connection.poll_timeout(), Some(later(60_000 + PATIENCE_MILLIS)));
 }
 
-#[test]
-fn a_thawed_connection_has_the_deadline_of_the_frozen_one() {
-    let (mut connection, mut session) = accepted();
-    arrive(&mut connection, &mut session, PUBLISH, later(7));
-    arrive(&mut connection, &mut session, LARGE_PUBLISH, later(8));
-    let mut connection = Connection::thaw(connection.freeze());
-    assert_eq!(connection.poll_timeout(), Some(later(PATIENCE_MILLIS + 7)));
-    arrive(
-        &mut connection,
-        &mut session,
-        &vec![0; HEARD_BYTES_MIN - LARGE_PUBLISH.len()],
-        later(9),
-    );
-    assert_eq!(connection.poll_timeout(), Some(later(PATIENCE_MILLIS + 9)));
-}
-
 /// What a client does next.
 #[derive(Clone, Copy, Debug)]
 enum Arrival {

@@ -188,7 +188,7 @@ fn subscriptions_and_ids_that_are_taken_come_back() {
         ..found(record, OutboxSummary::default())
     };
     let (mut session, _) = found_session(found);
-    assert!(session.subscriptions.contains(&filter));
+    assert!(session.subscriptions().contains(&filter));
     assert!(!session.has_outbox());
     let mut is_taken = |packet_id| session.routed_exactly_once(packet_id, true);
     assert_eq!([7, 8, 300].map(&mut is_taken), [true, false, true]);

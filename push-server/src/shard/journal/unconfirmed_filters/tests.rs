@@ -20,7 +20,7 @@ fn a_filter_whose_first_subscribe_failed_is_left_to_the_second() {
     let mut unconfirmed = UnconfirmedFilters::default();
     let (first, second) = (subscribe(&mut unconfirmed, true), subscribe(&mut unconfirmed, false));
     assert!(!unconfirmed.failed(first, SESSION, &filter()), "the second may have it written");
-    unconfirmed.written(second, SESSION, filter());
+    unconfirmed.written(second, SESSION, &filter());
     assert!(unconfirmed.touched.is_empty());
 
     let (first, second) = (subscribe(&mut unconfirmed, true), subscribe(&mut unconfirmed, false));
@@ -33,7 +33,7 @@ fn a_filter_whose_first_subscribe_failed_is_left_to_the_second() {
 fn a_filter_that_is_on_disk_is_not_forgotten_for_a_later_failure() {
     let mut unconfirmed = UnconfirmedFilters::default();
     let (first, second) = (subscribe(&mut unconfirmed, true), subscribe(&mut unconfirmed, false));
-    unconfirmed.written(first, SESSION, filter());
+    unconfirmed.written(first, SESSION, &filter());
     assert!(!unconfirmed.failed(second, SESSION, &filter()));
     let third = unconfirmed.begin();
     assert!(!unconfirmed.touch(third, SESSION, &filter(), false), "it is not in question any more");
@@ -46,7 +46,7 @@ fn an_unsubscribe_begins_anew() {
     let first = subscribe(&mut unconfirmed, true);
     unconfirmed.end(SESSION, &filter());
     let second = subscribe(&mut unconfirmed, true);
-    unconfirmed.written(first, SESSION, filter());
+    unconfirmed.written(first, SESSION, &filter());
     assert!(unconfirmed.failed(second, SESSION, &filter()), "what was written is unsubscribed");
     assert!(unconfirmed.touched.is_empty());
 }
