@@ -13,9 +13,9 @@ use super::patience::Waited;
 use crate::broker::SessionMemory;
 use crate::config::Config;
 use crate::kernel::{EarlierGenerations, KernelCounter};
-use crate::shard::StoreView;
 use crate::shard::counters::{Counter, ShardCounters, TURN_BUCKETS};
 use crate::shard::door::DoorCounts;
+use crate::shard::{Listening, StoreView};
 
 /// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
 /// least once a second, for the kernel path's dead man's switch.
@@ -64,10 +64,8 @@ impl fmt::Debug for PingPath {
 pub struct Facts {
     /// The settings.
     pub config: Arc<Config>,
-    /// The bound addresses for MQTT clients.
-    pub listening: Vec<SocketAddr>,
-    /// The bound addresses for clients over WebSocket.
-    pub websocket_listening: Vec<SocketAddr>,
+    /// The bound addresses for clients.
+    pub listening: Vec<Listening>,
     /// The bound HTTP address, if there is one.
     pub http: Option<SocketAddr>,
     /// Most connections that are served.

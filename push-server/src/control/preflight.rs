@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::limits::ProcessLimits;
 use super::{access, startup};
-use crate::config::{Config, ConfigError, DurabilityMode, Loaded, SetBy};
+use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
 use crate::kernel;
 
 /// Something that would stop a start.
@@ -94,11 +94,11 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
 
 /// The addresses to listen at, without default ones that this machine lacks.
 fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
-    let Config { listen, ws_listen, http, .. } = &loaded.config;
-    let listen = if loaded.listen_is_default { &[][..] } else { listen };
-    let clients = listen.iter().map(|address| ("listen", *address));
-    let websocket = ws_listen.iter().map(|address| ("ws-listen", *address));
-    clients.chain(websocket).chain(http.map(|address| ("http", address))).collect()
+    let is_asked =
+        |&(listener, _): &(Listener, _)| listener != Listener::Mqtt || !loaded.listen_is_default;
+    let clients = loaded.config.listeners().filter(is_asked);
+    let clients = clients.map(|(listener, address)| (listener.key(), address));
+    clients.chain(loaded.config.http.map(|address| ("http", address))).collect()
 }
 
 /// Whether files can be made in `dir`, or `dir` itself. Tries it, because permissions alone do not

@@ -19,7 +19,7 @@ use super::supervise::{Ending, Supervisor};
 use super::{access, listening, privileges, status};
 use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
-use crate::shard::{LISTEN_FLAG, ShardError, Shards, WS_LISTEN_FLAG, probe_bind};
+use crate::shard::{ShardError, Shards, SharedTls, probe_bind};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
 /// One extra slot for each so many: slots are divided evenly among shards, but clients come to
@@ -44,12 +44,12 @@ pub enum StartError {
         source: AddressError,
     },
     /// A listen address cannot be bound.
-    #[error("cannot listen on {address}: {source}; choose another by {flag}")]
+    #[error("cannot listen on {address}: {source}; choose another by --{key}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The flag that names it.
-        flag: &'static str,
+        /// The setting that names it.
+        key: &'static str,
         /// Why binding failed.
         source: AddressError,
     },
@@ -113,7 +113,8 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     // With the rights that the server has when it reads them again.
     let access = access::load(&config)?;
     let path = kernel.as_mut().map(|(path, _)| path);
-    let started = Shards::start(&config, access, connections_max, path, data)?;
+    let tls = Arc::new(SharedTls::default());
+    let started = Shards::start(&config, access, tls, connections_max, path, data)?;
     privileges::drop_after_start();
     let kernel = kernel.map(|(path, interfaces)| (Arc::new(path), interfaces));
     if let Some((path, _)) = &kernel {
@@ -127,7 +128,6 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     let path = ping_path(kernel.as_ref(), reason);
     let facts = Facts {
         listening: started.listening().to_vec(),
-        websocket_listening: started.websocket_listening().to_vec(),
         http: http_address,
         config,
         connections_max,
@@ -217,12 +217,11 @@ fn bind_http(
 /// socket that is bound and does not listen keeps no other out, and one that listens early accepts
 /// clients that nobody serves until the start succeeds.
 fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
-    for (addresses, flag) in [(&config.listen, LISTEN_FLAG), (&config.ws_listen, WS_LISTEN_FLAG)] {
-        for &address in addresses.iter().filter(|address| address.port() != 0) {
-            patience
-                .for_address(Wanted::Listen(flag), address, || probe_bind(address))
-                .map_err(|source| StartError::Listen { address, flag, source })?;
-        }
+    for (listener, address) in config.listeners().filter(|(_, address)| address.port() != 0) {
+        let key = listener.key();
+        patience
+            .for_address(Wanted::Listen(key), address, || probe_bind(address))
+            .map_err(|source| StartError::Listen { address, key, source })?;
     }
     Ok(())
 }
@@ -323,9 +322,12 @@ fn load(
         pins.check_room().map_err(|error| with_sources(&error))?;
     }
     let interfaces = match config.interfaces.as_slice() {
-        [] => kernel::interfaces_for(&config.listen).map_err(|error| {
-            format!("cannot find the interfaces of the listen addresses: {error}")
-        })?,
+        [] => {
+            let addresses: Vec<_> = config.listeners().map(|(_, address)| address).collect();
+            kernel::interfaces_for(&addresses).map_err(|error| {
+                format!("cannot find the interfaces of the listen addresses: {error}")
+            })?
+        }
         named => named.to_vec(),
     };
     if interfaces.is_empty() {

@@ -62,7 +62,14 @@ pub(crate) enum Kind {
     Plain,
     /// WebSocket's binary frames.
     WebSocket,
+    /// TLS records.
+    Tls,
+    /// TLS records around WebSocket's binary frames.
+    TlsWebSocket,
 }
+
+/// What TLS layers are made with: certificates, what is asked of clients, ticket keys.
+pub(crate) type ServerTls = rustls::ServerConfig;
 
 /// The layers of one connection; a null pointer if there are none.
 #[derive(Debug, Default)]
@@ -89,6 +96,7 @@ impl Transport {
         match kind {
             Kind::Plain => Self(None),
             Kind::WebSocket => Self::around(Layer::WebSocket(WebSocket::new(now)), Self(None)),
+            Kind::Tls | Kind::TlsWebSocket => unreachable!("the layer for TLS comes next"),
         }
     }
 

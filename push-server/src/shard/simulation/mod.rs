@@ -420,6 +420,7 @@ fn start(
     let shared_setup = SharedSetup {
         config: Arc::clone(config),
         access: Access::default(),
+        tls: Arc::default(),
         answerer: Some(Arc::new(answerer.clone())),
         connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
