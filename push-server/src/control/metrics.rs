@@ -18,6 +18,7 @@ use push_common::counter::Class;
 
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
+use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
@@ -334,6 +335,9 @@ impl Collector for Scrape {
         if let Some(view) = &observed.facts.store {
             store(&mut out, view)?;
         }
+        if let Some(status) = &observed.facts.tls {
+            tls(&mut out, status)?;
+        }
         process(&mut out, observed)
     }
 }
@@ -346,6 +350,17 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help =
         "How long the session has waited whose work waits longest, in ms; counted once a second";
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
+}
+
+/// The files of TLS.
+fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
+    let help = "Times that the files of TLS were read again, by what came of it";
+    out.counters("push_tls_reloads", help, Some("result"), status.reloads())?;
+    let help =
+        "Until when each file of --tls-cert is valid, its chain included, in seconds since 1970";
+    let expiries = status.expiries();
+    let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
+    out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
 }
 
 /// The store's figures.
@@ -471,6 +486,8 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("share_tries", config.share_tries_max.into()),
         ("retained_messages", config.retained_messages_max as u64),
         ("retained_bytes", config.retained_bytes_max as u64),
+        ("tls_handshakes", config.tls.handshakes_max.into()),
+        ("tls_file_bytes", TLS_FILE_BYTES_MAX),
         ("connect_timeout_secs", config.connect_timeout_secs.into()),
         ("keep_alive_secs", limits.keep_alive_max_secs.into()),
         ("keep_alive_default_secs", limits.keep_alive_default_secs.into()),
