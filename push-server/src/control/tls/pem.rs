@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use rustls_pki_types::pem::{self, PemObject, SectionKind};
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use zeroize::Zeroizing;
 
 /// Bytes of the largest file: a list of some 400,000 revoked certificates.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustls::pki_types::UnixTime;
 use rustls::server::ProducesTickets;
-use rustls_pki_types::UnixTime;
 use zeroize::Zeroizing;
 
 /// How long a certificate that a client has proven to own counts, by tickets and tickets that follow
