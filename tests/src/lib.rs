@@ -4,6 +4,7 @@
 //! It imports nothing of the server's protocol core: the tests' expectations are written down here
 //! a second time, from the specification.
 
+pub mod certificates;
 pub mod clients;
 pub mod durable;
 pub mod expectations;
