@@ -16,10 +16,13 @@ pub mod load;
 pub mod metrics;
 pub mod netns;
 pub mod pins;
+pub mod relay;
 pub mod server;
 pub mod skip;
 pub mod stand_in;
+pub mod stream;
 pub mod target;
+pub mod tls;
 pub mod websocket;
 pub mod wire;
 
