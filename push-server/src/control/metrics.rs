@@ -2,8 +2,8 @@
 //!
 //! Names of counters lack `_total` here; the text form adds it.
 
+mod handshakes;
 mod out;
-mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +18,7 @@ use push_common::counter::Class;
 
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
+use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
@@ -341,8 +342,8 @@ impl Collector for Scrape {
             let samples = samples.iter().map(|(value, pick)| (*value, observed.sum(pick)));
             out.counters(name, help, Some(label), samples)?;
         }
-        let handshakes = tls::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
-        out.counters_by(tls::NAME, tls::HELP, tls::LABELS, handshakes)?;
+        let counts = handshakes::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
+        out.counters_by(handshakes::NAME, handshakes::HELP, handshakes::LABELS, counts)?;
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
@@ -350,6 +351,9 @@ impl Collector for Scrape {
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
             store(&mut out, view)?;
+        }
+        if let Some(status) = &observed.facts.tls {
+            tls(&mut out, status)?;
         }
         process(&mut out, observed)
     }
@@ -363,6 +367,17 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help =
         "How long the session has waited whose work waits longest, in ms; counted once a second";
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
+}
+
+/// The files of TLS.
+fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
+    let help = "Times that the files of TLS were read again, by what came of it";
+    out.counters("push_tls_reloads", help, Some("result"), status.reloads())?;
+    let help =
+        "Until when each file of --tls-cert is valid, its chain included, in seconds since 1970";
+    let expiries = status.expiries();
+    let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
+    out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
 }
 
 /// The store's figures.
@@ -488,6 +503,8 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("share_tries", config.share_tries_max.into()),
         ("retained_messages", config.retained_messages_max as u64),
         ("retained_bytes", config.retained_bytes_max as u64),
+        ("tls_handshakes", config.tls.handshakes_max.into()),
+        ("tls_file_bytes", TLS_FILE_BYTES_MAX),
         ("connect_timeout_secs", config.connect_timeout_secs.into()),
         ("keep_alive_secs", limits.keep_alive_max_secs.into()),
         ("keep_alive_default_secs", limits.keep_alive_default_secs.into()),
@@ -523,7 +540,6 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),
         ("upgrade_head", UPGRADE_HEAD_BYTES_MAX as u64),
-        ("tls_handshakes", config.tls.handshakes_max.into()),
         ("tls_handshake_input", HANDSHAKE_INPUT_BYTES_MAX as u64),
     ]
 }

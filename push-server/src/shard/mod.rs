@@ -51,7 +51,7 @@ pub(crate) use journal::{
 pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
-pub use shared_tls::{SharedTls, TlsConfigs};
+pub use shared_tls::{SharedTls, TlsConfigs, TlsSource};
 pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind};
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use push_tests::clients::{Client, Connect};
+use push_tests::load::transport::Kind;
 use push_tests::server::{PingPath, Server, Target};
 use push_tests::wire::{Packet, Publish, Version};
 use rand::rngs::StdRng;
@@ -59,15 +60,37 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
+/// What is around MQTT between devices and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Around {
+    Nothing,
+    WebSocket,
+}
+
+impl Around {
+    /// The server's address for it, and the layers.
+    fn at(self, server: &Server) -> (Target, Option<Kind>) {
+        match self {
+            Self::Nothing => (server.target().clone(), None),
+            Self::WebSocket => {
+                let target = server.websocket();
+                let layers = Kind::websocket(target.address);
+                (target, Some(layers))
+            }
+        }
+    }
+}
+
 /// Loads `server`; `heal` is called when the end is to come.
-pub(crate) fn run(server: &Server, heal: impl FnOnce()) -> Outcome {
+pub(crate) fn run(server: &Server, around: Around, heal: impl FnOnce()) -> Outcome {
     let before = suspicions(server.target());
     let stop = AtomicBool::new(false);
     let down: Vec<AtomicU32> = (0..DEVICES).map(|_| AtomicU32::new(0)).collect();
-    let target = server.target();
-    let shared = Shared { target, stop: &stop, down: &down, seed: seed() };
+    let (target, layers) = around.at(server);
+    let layers = layers.as_ref();
+    let shared = Shared { target: &target, layers, stop: &stop, down: &down, seed: seed() };
     let done = AtomicBool::new(false);
-    let hub_target = target.clone();
+    let hub_target = server.target().clone();
 
     let (lives, collected) = std::thread::scope(|scope| {
         // Whatever fails, nobody goes on without end.
@@ -101,7 +124,7 @@ pub(crate) fn run(server: &Server, heal: impl FnOnce()) -> Outcome {
     assert_eq!(metrics.value(dropped), 0, "messages were dropped");
     let event =
         |name: &str| metrics.value(&format!("push_kernel_path_events_total{{event=\"{name}\"}}"));
-    let after = suspicions(target);
+    let after = suspicions(&target);
     Outcome {
         lives,
         kernel_pings: metrics.kernel_pings(),

@@ -17,7 +17,7 @@ use push_tests::server::{
 };
 use push_tests::skip::{Skip, TestResult};
 
-use load::Outcome;
+use load::{Around, Outcome};
 
 claims! {
     pings_are_answered_over_a_link_that_loses_and_corrupts,
@@ -25,6 +25,9 @@ claims! {
     load_over_a_link_that_loses_1_percent_comes_out_whole,
     load_over_a_link_that_loses_5_percent_comes_out_whole,
     load_over_a_link_that_loses_20_percent_comes_out_whole,
+    load_by_websocket_over_a_link_without_loss_comes_out_whole,
+    load_by_websocket_over_a_link_that_loses_5_percent_comes_out_whole,
+    load_by_websocket_over_a_link_that_loses_20_percent_comes_out_whole,
     load_over_veth_with_every_offload_comes_out_whole,
     load_over_lo_comes_out_whole,
 }
@@ -53,12 +56,26 @@ fn load_over_a_link_that_loses_1_percent_comes_out_whole() -> TestResult {
 }
 
 fn load_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
-    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV4)?);
+    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV4, Around::Nothing)?);
     Ok(())
 }
 
 fn load_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
-    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV6)?);
+    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV6, Around::Nothing)?);
+    Ok(())
+}
+
+fn load_by_websocket_over_a_link_without_loss_comes_out_whole() -> TestResult {
+    over_the_link_on_both_paths(0, Place::VethV6, Around::WebSocket).map(drop)
+}
+
+fn load_by_websocket_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
+    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV6, Around::WebSocket)?);
+    Ok(())
+}
+
+fn load_by_websocket_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
+    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV4, Around::WebSocket)?);
     Ok(())
 }
 
@@ -66,7 +83,7 @@ fn load_over_veth_with_every_offload_comes_out_whole() -> TestResult {
     for place in [Place::VethV4, Place::VethV6] {
         compare("veth", |path| {
             let server = loaded_server(path).place(place).start()?;
-            let outcome = load::run(&server, || ());
+            let outcome = load::run(&server, Around::Nothing, || ());
             Ok((outcome, 0, server, None))
         })?;
     }
@@ -76,23 +93,28 @@ fn load_over_veth_with_every_offload_comes_out_whole() -> TestResult {
 fn load_over_lo_comes_out_whole() -> TestResult {
     compare("lo", |path| {
         let server = loaded_server(path).start()?;
-        let outcome = load::run(&server, || ());
+        let outcome = load::run(&server, Around::Nothing, || ());
         Ok((outcome, 0, server, None))
     })
     .map(drop)
 }
 
 fn over_the_link(percent: u32, place: Place) -> TestResult {
-    over_the_link_on_both_paths(percent, place).map(drop)
+    over_the_link_on_both_paths(percent, place, Around::Nothing).map(drop)
 }
 
 /// What came of the kernel path's run.
-fn over_the_link_on_both_paths(percent: u32, place: Place) -> Result<Outcome, Skip> {
-    compare(&format!("{percent} % loss"), |path| {
+fn over_the_link_on_both_paths(
+    percent: u32,
+    place: Place,
+    around: Around,
+) -> Result<Outcome, Skip> {
+    compare(&format!("{percent} % loss, around MQTT {around:?}"), |path| {
         let link = Link::create(Faults::with_loss(percent), load::seed(), [0, 1])?;
-        let captures = Captures { link: &link, name: format!("wire-{percent}-{path:?}") };
-        let server = loaded_server(path).within(link.namespaces(), place).start()?;
-        let outcome = load::run(&server, || link.heal());
+        let captures =
+            Captures { link: &link, name: format!("wire-{percent}-{path:?}-{around:?}") };
+        let server = loaded_server(path).within(link.namespaces(), place).websocket().start()?;
+        let outcome = load::run(&server, around, || link.heal());
         drop(captures);
         let faults = [Way::ToServer, Way::ToClient].map(|way| {
             [Fault::Lost, Fault::Repeated, Fault::Reordered, Fault::HeldBack, Fault::Corrupted]

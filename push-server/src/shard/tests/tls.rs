@@ -13,8 +13,9 @@ use super::{
     served, subscribe,
 };
 use crate::config::{Config, TlsSettings};
-use crate::shard::TlsConfigs;
+use crate::shard::{TlsConfigs, TlsSource};
 use crate::shard::simulation::{Peer, World};
+use crate::transport::ServerTls;
 use crate::transport::tls_pair::{VERSIONS, client_config, server_config};
 
 /// As `turn/tls.rs` has it.
@@ -23,9 +24,19 @@ const STEPS_PER_TURN_MAX: usize = 8;
 fn world(shards: u16, handshakes_max: u32) -> World {
     let tls = TlsSettings { handshakes_max, ..TlsSettings::default() };
     let world = World::new(&Arc::new(Config { shards, tls, ..Config::default() }), SEED);
-    let config = Arc::new(server_config(&VERSIONS, false));
-    world.serve_tls(TlsConfigs { mqtt: Arc::clone(&config), websocket: config });
+    let source: Arc<dyn TlsSource> = Arc::new(Fixed(Arc::new(server_config(&VERSIONS, false))));
+    world.serve_tls(TlsConfigs { mqtt: Arc::clone(&source), websocket: source });
     world
+}
+
+/// The same for every connection.
+#[derive(Debug)]
+struct Fixed(Arc<ServerTls>);
+
+impl TlsSource for Fixed {
+    fn config(&self) -> Arc<ServerTls> {
+        Arc::clone(&self.0)
+    }
 }
 
 /// A client and its socket.
