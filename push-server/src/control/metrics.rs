@@ -2,6 +2,9 @@
 //!
 //! Names of counters lack `_total` here; the text form adds it.
 
+mod handshakes;
+mod out;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,10 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
@@ -29,7 +29,8 @@ use crate::shard::{
     UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
-use crate::transport::UPGRADE_HEAD_BYTES_MAX;
+use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
+use out::Out;
 
 /// The media type of the text form.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -209,6 +210,18 @@ const FAMILIES: &[Family] = &[
             ("sessions_share", |shard| &shard.limit_sessions_share),
             ("sessions_unused", |shard| &shard.limit_sessions_unused),
             ("upgrade_head", |shard| &shard.limit_upgrade_head),
+            ("tls_handshakes", |shard| &shard.limit_tls_handshakes),
+            ("tls_handshake_input", |shard| &shard.limit_tls_handshake_input),
+        ],
+    },
+    Family {
+        name: "push_strangers",
+        help: "Connections closed that spoke another protocol than their address, by that protocol",
+        label: "protocol",
+        samples: &[
+            ("tls", |shard| &shard.strangers_tls),
+            ("http", |shard| &shard.strangers_http),
+            ("mqtt", |shard| &shard.strangers_mqtt),
         ],
     },
     Family {
@@ -228,6 +241,7 @@ const FAMILIES: &[Family] = &[
             ("timers", |shard| &shard.cut_timers),
             ("completions", |shard| &shard.cut_completions),
             ("discards", |shard| &shard.cut_discards),
+            ("tls", |shard| &shard.cut_tls_steps),
         ],
     },
     Family {
@@ -254,6 +268,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
     ("layers", |shard| &shard.unarmed_layers),
+    ("tls", |shard| &shard.unarmed_tls),
 ];
 
 /// All metrics of the server.
@@ -327,6 +342,8 @@ impl Collector for Scrape {
             let samples = samples.iter().map(|(value, pick)| (*value, observed.sum(pick)));
             out.counters(name, help, Some(label), samples)?;
         }
+        let counts = handshakes::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
+        out.counters_by(handshakes::NAME, handshakes::HELP, handshakes::LABELS, counts)?;
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
@@ -523,62 +540,8 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),
         ("upgrade_head", UPGRADE_HEAD_BYTES_MAX as u64),
+        ("tls_handshake_input", HANDSHAKE_INPUT_BYTES_MAX as u64),
     ]
-}
-
-/// Writes metrics with known values.
-struct Out<'a>(DescriptorEncoder<'a>);
-
-impl Out<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let gauge = ConstGauge::new(value);
-        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
-    }
-
-    fn histogram(
-        &mut self,
-        name: &str,
-        help: &str,
-        sum: f64,
-        buckets: &[(f64, u64)],
-    ) -> fmt::Result {
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
-    }
-
-    fn gauges<'v>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        samples: impl IntoIterator<Item = (&'v str, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (value, count) in samples {
-            ConstGauge::new(count).encode(metric.encode_family(&[(label, value)])?)?;
-        }
-        Ok(())
-    }
-
-    fn counters<'v>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: Option<&str>,
-        samples: impl IntoIterator<Item = (&'v str, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (value, count) in samples {
-            match label {
-                Some(label) => {
-                    ConstCounter::new(count).encode(metric.encode_family(&[(label, value)])?)?;
-                }
-                None => return ConstCounter::new(count).encode(metric),
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

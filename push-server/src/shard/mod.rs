@@ -37,6 +37,7 @@ mod stop;
 mod tests;
 mod thread;
 mod timers;
+mod tls_places;
 mod totals;
 mod turn;
 
@@ -172,7 +173,6 @@ impl Shared {
     }
 
     /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
-    #[expect(dead_code, reason = "the layer for TLS comes next")]
     fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
         self.entrance.tls(kind)
     }
