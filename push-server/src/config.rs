@@ -250,6 +250,7 @@ impl Config {
             let allowed = format!("at most {FILTERS_DENIED_MAX} filters");
             refuse("denied-filter", "denied-filter", &format_args!("{denied} filters"), allowed);
         }
+        self.tls_contradictions(&mut refuse);
         if self.scram_required && self.scram_users.is_none() {
             let allowed = "a file of users, by scram-users".into();
             refuse("scram-required", "scram-users", &true, allowed);

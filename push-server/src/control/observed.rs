@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::http_counters::HttpCounters;
 use super::line_queue::LinesLost;
 use super::patience::Waited;
+use super::tls::TlsStatus;
 use crate::broker::SessionMemory;
 use crate::config::Config;
 use crate::kernel::{EarlierGenerations, KernelCounter};
@@ -80,6 +81,8 @@ pub struct Facts {
     pub store: Option<StoreView>,
     /// How often the limits of doors were reached.
     pub door_counts: Arc<DoorCounts>,
+    /// Reloads of the files of TLS, and when certificates end; `None`: nobody listens for TLS.
+    pub tls: Option<Arc<TlsStatus>>,
     /// Lines of log and status that could not be written.
     pub lines_lost: LinesLost,
     /// The memory of sessions.

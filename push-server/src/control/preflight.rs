@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::limits::ProcessLimits;
-use super::{access, startup};
+use super::{access, startup, tls};
 use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
 use crate::kernel;
 
@@ -84,6 +84,7 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
     if let (Some(path), Err(error)) = (&config.scram_users, access::load(config)) {
         found.push(("scram-users", path.display().to_string(), error.to_string()));
     }
+    found.extend(tls::problems(config));
     if config.durability != DurabilityMode::Off
         && let Err(problem) = try_directory(&config.data_dir)
     {

@@ -76,6 +76,12 @@ impl Entrance {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// What handshakes of TLS use.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn shared_tls(&self) -> &SharedTls {
+        &self.tls
+    }
+
     /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
     pub(super) fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
         self.tls.current(kind)

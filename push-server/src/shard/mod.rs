@@ -37,6 +37,7 @@ mod stop;
 mod tests;
 mod thread;
 mod timers;
+mod tls_places;
 mod totals;
 mod turn;
 
@@ -50,7 +51,7 @@ pub(crate) use journal::{
 pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
-pub use shared_tls::{SharedTls, TlsConfigs};
+pub use shared_tls::{SharedTls, TlsConfigs, TlsSource};
 pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind};
 
 use std::sync::Arc;
@@ -172,7 +173,6 @@ impl Shared {
     }
 
     /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
-    #[expect(dead_code, reason = "the layer for TLS comes next")]
     fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
         self.entrance.tls(kind)
     }

@@ -1,5 +1,6 @@
 //! What clients over TLS are served with, as all shards see it and `control` changes it.
 
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::transport::{Kind, ServerTls};
@@ -11,13 +12,19 @@ pub struct SharedTls {
     current: RwLock<Option<TlsConfigs>>,
 }
 
-/// A configuration for each kind of listener: they differ in what clients may name by ALPN.
+/// What each kind of listener uses: they differ in what clients may name by ALPN.
 #[derive(Clone, Debug)]
 pub struct TlsConfigs {
     /// Of listeners for MQTT inside TLS.
-    pub mqtt: Arc<ServerTls>,
+    pub mqtt: Arc<dyn TlsSource>,
     /// Of listeners for WebSocket inside TLS.
-    pub websocket: Arc<ServerTls>,
+    pub websocket: Arc<dyn TlsSource>,
+}
+
+/// Gives each connection its configuration.
+pub trait TlsSource: fmt::Debug + Send + Sync {
+    /// The next connection's.
+    fn config(&self) -> Arc<ServerTls>;
 }
 
 impl SharedTls {
@@ -31,11 +38,12 @@ impl SharedTls {
         // The lock holds pointers, whole whatever panicked.
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let current = current.as_ref()?;
-        match kind {
-            Kind::Plain | Kind::WebSocket => None,
-            Kind::Tls => Some(Arc::clone(&current.mqtt)),
-            Kind::TlsWebSocket => Some(Arc::clone(&current.websocket)),
-        }
+        let source = match kind {
+            Kind::Plain | Kind::WebSocket => return None,
+            Kind::Tls => &current.mqtt,
+            Kind::TlsWebSocket => &current.websocket,
+        };
+        Some(source.config())
     }
 
     /// From now on handshakes begin with these.

@@ -4,6 +4,7 @@
 use super::layer::Layer;
 #[cfg(test)]
 use super::tests::records::Records;
+use super::tls::Tls;
 use super::websocket::{FrozenWebSocket, WebSocket};
 use super::{Layers, Transport};
 
@@ -22,6 +23,8 @@ struct FrozenLayer {
 #[derive(Debug)]
 enum LayerState {
     WebSocket(FrozenWebSocket),
+    /// As it is: its keys are rustls's, which moves within the process.
+    Tls(Tls),
     #[cfg(test)]
     Records(Records),
 }
@@ -34,6 +37,7 @@ impl Transport {
             let Layers { received_bytes, outer, inside } = *layers;
             let held = match outer {
                 Layer::WebSocket(websocket) => LayerState::WebSocket(websocket.freeze()),
+                Layer::Tls(tls) => LayerState::Tls(tls),
                 #[cfg(test)]
                 Layer::Records(records) => LayerState::Records(records),
             };
@@ -49,6 +53,7 @@ impl Transport {
             let FrozenLayer { received_bytes, held } = frozen;
             let outer = match held {
                 LayerState::WebSocket(frozen) => Layer::WebSocket(WebSocket::thaw(frozen)),
+                LayerState::Tls(tls) => Layer::Tls(tls),
                 #[cfg(test)]
                 LayerState::Records(records) => Layer::Records(records),
             };

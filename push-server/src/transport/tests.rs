@@ -36,10 +36,10 @@ impl Stack {
     fn transport(self) -> Transport {
         let records = |inside| Transport::around(Layer::Records(Records::default()), inside);
         match self {
-            Self::Plain => Transport::new(Kind::Plain, START),
-            Self::WebSocket => Transport::new(Kind::WebSocket, START),
-            Self::Records => records(Transport::new(Kind::Plain, START)),
-            Self::RecordsAndWebSocket => records(Transport::new(Kind::WebSocket, START)),
+            Self::Plain => without_tls(Kind::Plain),
+            Self::WebSocket => without_tls(Kind::WebSocket),
+            Self::Records => records(without_tls(Kind::Plain)),
+            Self::RecordsAndWebSocket => records(without_tls(Kind::WebSocket)),
         }
     }
 
@@ -50,6 +50,10 @@ impl Stack {
     fn has_websocket(self) -> bool {
         matches!(self, Self::WebSocket | Self::RecordsAndWebSocket)
     }
+}
+
+fn without_tls(kind: Kind) -> Transport {
+    Transport::new(kind, None, START).expect("no certificate is needed")
 }
 
 /// The client's end of a stack: what it sends to say `packets`, each a frame where there are frames.
@@ -104,7 +108,7 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 /// Sends `chunks`, and what the layers owe with them.
 fn send(transport: &mut Transport, chunks: &[&[u8]], wire: &mut Vec<u8>) {
     let mut chunks: Vec<Bytes> = chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk)).collect();
-    transport.wrap(&mut chunks);
+    transport.wrap(&mut chunks, usize::MAX);
     wire.extend(chunks.concat());
     assert!(!transport.owes(), "all that is owed leaves with what is wrapped next");
 }

@@ -17,6 +17,7 @@ pub(crate) fn observed(path: PingPath, now: Instant) -> (Observed, Vec<Arc<Shard
         waited: Waited::default(),
         store: None,
         door_counts: Arc::default(),
+        tls: None,
         lines_lost: LinesLost::default(),
         memory: SessionMemory::new(config.totals.into()),
         config,

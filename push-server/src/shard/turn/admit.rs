@@ -106,8 +106,15 @@ impl<P: Ports> Shard<P> {
     fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
-        let phase = Phase::Handshake(PendingClient::new(self.here.randomness().array(), deadline));
-        let transport = Transport::new(kind, self.agenda.now());
+        let tls = self.here.shared().tls(kind);
+        let has_tls = tls.is_some();
+        let Some(transport) = Transport::new(kind, tls, self.agenda.now()) else {
+            tracing::error!("a listener for TLS has no certificate");
+            self.give_place_back();
+            return;
+        };
+        let nonce = self.here.randomness().array();
+        let phase = Phase::Handshake(PendingClient::new(nonce, has_tls, deadline));
         let index = self.add_client(socket, transport, ConnectNumber::default(), phase);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere can leave without an operation to cancel.

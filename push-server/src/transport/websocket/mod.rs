@@ -21,6 +21,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use super::end::{Ended, Goodbye};
+use super::stranger::Stranger;
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
 use upgrade::UpgradeAnswer;
 
@@ -75,6 +76,13 @@ impl WebSocket {
         mqtt: &mut Vec<u8>,
     ) {
         if let Stage::Upgrading(head) = &mut self.stage {
+            if head.is_empty()
+                && let Some(stranger @ (Stranger::Tls | Stranger::Mqtt)) = Stranger::of(bytes)
+            {
+                // An answer in HTTP would be no use to it.
+                self.stage = Stage::Ended(Ended::Stranger(stranger), None);
+                return;
+            }
             match upgrade::answer(head, bytes) {
                 UpgradeAnswer::More => return,
                 UpgradeAnswer::Accepted { answer, used } => {
@@ -153,6 +161,15 @@ impl WebSocket {
         }
         let request_bytes = FRAME_HEADER_BYTES_MIN + MASK_BYTES as u8;
         Some(inside.lengthened(request_bytes, FRAME_HEADER_BYTES_MIN))
+    }
+
+    /// Bytes that have come and wait for others.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Upgrading(head) => head.len(),
+            // What comes of a frame goes on at once.
+            Stage::Open(_) | Stage::Ended(..) | Stage::Closed => 0,
+        }
     }
 
     /// Whether no frame and no message has come in part.
