@@ -1,17 +1,16 @@
 //! Handshakes by the thousands, and those that stall.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use push_tests::clients::Connect;
+use crate::generator::{Layers, Load};
+use crate::rig::{Rig, handshakes};
+use push_tests::clients::{Client, Connect};
 use push_tests::server::{PingPath, raise_descriptor_limit};
 use push_tests::skip::TestResult;
+use push_tests::tls::dial;
 use push_tests::wire::Version;
-use serde_json::Value;
-
-use crate::rig::{Rig, handshakes};
 
 /// How long all of them may take.
 const ALL_IN_WITHIN: Duration = Duration::from_secs(60);
@@ -28,7 +27,7 @@ pub(crate) fn all_of_5000_handshakes_at_once_are_done_while_connected_clients_pi
     raise_descriptor_limit();
     let rig = Rig::start_with(path, |server| server.flag("--shards", 2))?;
     let ping = format!("ping --clients {CONNECTED} --rate {CONNECTED} --seconds 20");
-    let mut pings = Load::start(&rig, &ping);
+    let mut pings = Load::start(&rig, Layers::Tls, &ping);
     let ready = pings.line();
     assert_eq!(ready["connected"], CONNECTED, "{ready}");
     let begun = Instant::now();
@@ -36,7 +35,7 @@ pub(crate) fn all_of_5000_handshakes_at_once_are_done_while_connected_clients_pi
         "idle --hold --clients {COMING} --connect-rate 1000000 --connect-concurrency {COMING} \
          --client-id-prefix coming-"
     );
-    let mut coming = Load::start(&rig, &idle);
+    let mut coming = Load::start(&rig, Layers::Tls, &idle);
     let ready = coming.line();
     let took = begun.elapsed();
     assert_eq!((&ready["connected"], &ready["closed"]), (&COMING.into(), &0.into()), "{ready}");
@@ -56,53 +55,6 @@ pub(crate) fn all_of_5000_handshakes_at_once_are_done_while_connected_clients_pi
     Ok(())
 }
 
-/// The load generator over TLS.
-struct Load {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Load {
-    fn start(rig: &Rig, arguments: &str) -> Self {
-        let target = rig.server.tls().address.to_string();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_push-load"))
-            .args(arguments.split(' '))
-            .args(["--target", &target, "--tls"])
-            .arg(rig.certificates.folder.ca())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start push-load");
-        let lines = BufReader::new(child.stdout.take().expect("its output is piped"));
-        Self { child, lines }
-    }
-
-    #[track_caller]
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("read from push-load");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
-    }
-
-    /// Closes its stdin, and returns its last line.
-    #[track_caller]
-    fn end(mut self) -> Value {
-        drop(self.child.stdin.take());
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).expect("read from push-load");
-        assert!(self.child.wait().expect("wait for push-load").success());
-        let last = rest.lines().last().unwrap_or_default();
-        serde_json::from_str(last).unwrap_or_else(|error| panic!("{rest:?}: {error}"))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Peers that begin a handshake and say no more: far more of them than there are places.
 pub(crate) fn handshakes_that_stall_keep_nobody_out() -> TestResult {
     const PLACES: u32 = 4;
@@ -114,7 +66,8 @@ pub(crate) fn handshakes_that_stall_keep_nobody_out() -> TestResult {
     let config = rig.certificates.offer().config();
     let hello = {
         let name = "localhost".try_into().expect("a host's name");
-        let mut connection = rustls::ClientConnection::new(config, name).expect("a connection");
+        let mut connection =
+            rustls::ClientConnection::new(config.clone(), name).expect("a connection");
         let mut hello = Vec::new();
         connection.write_tls(&mut hello).expect("a hello");
         hello
@@ -128,10 +81,18 @@ pub(crate) fn handshakes_that_stall_keep_nobody_out() -> TestResult {
             socket
         })
         .collect();
-    // In turns of so many places they would keep a client out for 25 times the timeout.
+    // In turns of so many places they would keep clients out for 25 times the timeout. A client whose own
+    // time is over meanwhile comes again, as devices do.
     let begun = Instant::now();
     for number in 0..10 {
-        rig.connect(&Connect::new(Version::V5, &format!("good-{number}"))).disconnect();
+        let connect = Connect::new(Version::V5, &format!("good-{number}"));
+        let stream = loop {
+            match dial(&rig.server.tls(), &config) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(begun.elapsed() < TIMEOUT * 2, "{error}"),
+            }
+        };
+        Client::accepted_over(stream, &connect).disconnect();
     }
     assert!(begun.elapsed() < TIMEOUT * 2, "they were in after {:?}", begun.elapsed());
     // All of them end, whatever they are called: those that gave way, and those whose time was over.
@@ -143,7 +104,7 @@ pub(crate) fn handshakes_that_stall_keep_nobody_out() -> TestResult {
         })
         .iter()
         .sum();
-    assert_eq!(ended, STALLED as u64, "{}", metrics.text());
+    assert!(ended >= STALLED as u64, "{}", metrics.text());
     drop(stalled);
     rig.finish();
     Ok(())

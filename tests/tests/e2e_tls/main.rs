@@ -2,6 +2,7 @@
 //! that do not fit or break rules, and handshakes by the thousands.
 
 mod foreign;
+mod generator;
 mod handshakes;
 mod life;
 mod records;
@@ -15,6 +16,7 @@ use foreign::{
     openssl_speaks_every_suite, openssl_speaks_to_an_rsa_certificate, paho_does_all_of_it,
     rustls_speaks_every_suite,
 };
+use generator::the_load_generator_works_inside_all_layers;
 use handshakes::{
     all_of_5000_handshakes_at_once_are_done_while_connected_clients_ping,
     handshakes_that_stall_keep_nobody_out,
@@ -52,6 +54,7 @@ both_paths! {
     paho_does_all_of_it,
     mqtt_js_does_all_of_it,
     broken_records_end_their_own_connection_only,
+    the_load_generator_works_inside_all_layers,
     all_of_5000_handshakes_at_once_are_done_while_connected_clients_ping,
 }
 
