@@ -1,16 +1,16 @@
-//! A client's life over TLS: messages, sessions across listeners, expiry, certificates, tickets.
+//! A client's life over TLS: messages, sessions across listeners, expiry. How an operator sets TLS up, and
+//! what clients show and resume, is in `e2e_tls_settings`.
 
 use std::time::Duration;
 
-use push_tests::clients::{Client, Connect, Gone};
+use push_tests::clients::{Client, Connect};
 use push_tests::expectations::PATIENCE;
-use push_tests::server::{PingPath, Server};
+use push_tests::server::PingPath;
 use push_tests::skip::TestResult;
-use push_tests::tls::{self, TLS_VERSIONS, TlsStream, alert_of, dial};
+use push_tests::tls::{self, TLS_VERSIONS, TlsStream};
 use push_tests::wire::{PINGREQ, Packet, VERSIONS, Version};
-use rustls::AlertDescription;
 
-use crate::rig::{Certificates, Rig, echo, ended_in_order};
+use crate::rig::{Rig, echo, ended_in_order};
 
 /// "Session taken over" and "Keep Alive timeout" of an MQTT 5 DISCONNECT.
 const TAKEN_OVER: u8 = 0x8E;
@@ -124,95 +124,5 @@ pub(crate) fn expiry_and_goodbye_are_said_in_tls(path: PingPath) -> TestResult {
     }
     watcher.expect_no_message(push_tests::expectations::SILENCE);
     rig.finish();
-    Ok(())
-}
-
-pub(crate) fn a_certificate_is_asked_for_as_configured() -> TestResult {
-    let foreign = Certificates::new();
-    for (mode, without, with_foreign) in
-        [("none", true, true), ("optional", true, false), ("required", false, false)]
-    {
-        let certificates = Certificates::new();
-        let ca = certificates.folder.ca();
-        let ca = ca.to_str().expect("a path in UTF-8");
-        let mut server = Server::with(PingPath::User).tls(&certificates.folder);
-        server = server.flag("--tls-client-auth", mode);
-        if mode != "none" {
-            server = server.flag("--tls-client-ca", ca);
-        }
-        let server = server.start()?;
-        for version in TLS_VERSIONS {
-            let offer = certificates.offer().version(version);
-            let ours = offer.clone().showing(certificates.folder.client());
-            let theirs = offer.clone().showing(foreign.folder.client());
-            let is_served = |offer: tls::Offer| {
-                let name = format!("{mode}-{version:?}");
-                // In TLS 1.3 a client learns of its refusal only after its own last flight.
-                let stream = match dial(&server.tls(), &offer.config()) {
-                    Ok(stream) => stream,
-                    Err(error) => {
-                        assert!(alert_of(&error).is_some(), "{error}");
-                        return false;
-                    }
-                };
-                let mut client = Client::over(stream, Version::V5);
-                let connect = Connect::new(Version::V5, &name);
-                if client.try_send(&push_tests::websocket::connect_packet(&connect)).is_err() {
-                    return false;
-                }
-                match client.read_connack(PATIENCE) {
-                    Ok(()) => {
-                        client.disconnect();
-                        true
-                    }
-                    Err(Gone::Alert(alert)) => {
-                        let expected = [
-                            AlertDescription::CertificateRequired,
-                            AlertDescription::UnknownCA,
-                            AlertDescription::BadCertificate,
-                        ];
-                        assert!(expected.contains(&alert), "{alert:?}");
-                        false
-                    }
-                    Err(gone) => {
-                        assert_eq!(gone, Gone::Reset, "without a reason");
-                        false
-                    }
-                }
-            };
-            assert_eq!(is_served(offer.clone()), without, "{mode}: none shown");
-            assert!(is_served(ours), "{mode}: one that our authority has issued");
-            assert_eq!(is_served(theirs), with_foreign, "{mode}: a stranger's");
-        }
-        server.finish();
-    }
-    Ok(())
-}
-
-pub(crate) fn sessions_are_resumed_until_the_server_restarts(path: PingPath) -> TestResult {
-    let certificates = Certificates::new();
-    let builder = || Server::with(path).tls(&certificates.folder).flag("--shards", 2);
-    for version in TLS_VERSIONS {
-        let config = certificates.offer().version(version).resuming().config();
-        let visit = |server: &Server| {
-            let stream = dial(&server.tls(), &config).expect("a handshake");
-            let is_resumed = stream.is_resumed();
-            let mut client = Client::accepted_over(stream, &Connect::new(Version::V5, "back"));
-            client.ping();
-            client.disconnect();
-            is_resumed
-        };
-        let server = builder().start()?;
-        // Whichever shard takes it, once it has a ticket.
-        let resumed: Vec<bool> = (0..10).map(|_| visit(&server)).collect();
-        assert_eq!(resumed[0], false);
-        assert!(resumed[1..].iter().all(|&is_resumed| is_resumed), "{resumed:?}");
-        server.finish();
-        // Its keys are in no file: tickets of before are of no use, and do no harm.
-        let server = builder().start()?;
-        let resumed: Vec<bool> = (0..3).map(|_| visit(&server)).collect();
-        assert_eq!(resumed, [false, true, true]);
-        server.finish();
-    }
     Ok(())
 }

@@ -22,9 +22,8 @@ use handshakes::{
     handshakes_that_stall_keep_nobody_out,
 };
 use life::{
-    a_certificate_is_asked_for_as_configured, a_session_is_taken_over_across_listeners,
-    a_slow_reader_gets_all_of_it, expiry_and_goodbye_are_said_in_tls,
-    messages_of_every_size_come_whole, sessions_are_resumed_until_the_server_restarts,
+    a_session_is_taken_over_across_listeners, a_slow_reader_gets_all_of_it,
+    expiry_and_goodbye_are_said_in_tls, messages_of_every_size_come_whole,
 };
 use records::{
     a_clients_goodbye_ends_the_connection, a_hello_may_be_cut_anywhere,
@@ -33,7 +32,7 @@ use records::{
 };
 use refusals::{
     broken_records_end_their_own_connection_only, other_protocols_are_named_and_counted,
-    protocols_are_chosen_by_alpn, tls_1_1_is_refused, tls_1_2_is_refused_if_configured,
+    tls_1_1_is_refused,
 };
 
 both_paths! {
@@ -41,7 +40,6 @@ both_paths! {
     a_slow_reader_gets_all_of_it,
     a_session_is_taken_over_across_listeners,
     expiry_and_goodbye_are_said_in_tls,
-    sessions_are_resumed_until_the_server_restarts,
     records_may_come_byte_by_byte,
     keys_are_changed_by_rustls,
     keys_are_changed_by_openssl,
@@ -59,13 +57,10 @@ both_paths! {
 }
 
 claims! {
-    a_certificate_is_asked_for_as_configured,
     a_hello_may_be_cut_anywhere,
     renegotiation_is_refused,
     openssl_speaks_to_an_rsa_certificate,
     tls_1_1_is_refused,
-    tls_1_2_is_refused_if_configured,
-    protocols_are_chosen_by_alpn,
     other_protocols_are_named_and_counted,
     handshakes_that_stall_keep_nobody_out,
 }

@@ -11,10 +11,8 @@ use push_tests::relay::Relay;
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
 use push_tests::target::Target;
-use push_tests::tls::{TLS_VERSIONS, TlsStream, alert_of, dial};
+use push_tests::tls::{TLS_VERSIONS, TlsStream};
 use push_tests::wire::{self, Version};
-use rustls::AlertDescription;
-use rustls::version::{TLS12, TLS13};
 
 use crate::rig::Rig;
 
@@ -34,45 +32,6 @@ pub(crate) fn tls_1_1_is_refused() -> TestResult {
     rig.wait_handshakes("result=\"failed\",resumed=\"no\",version=\"\"", 2);
     wait_for("a line for each", || (rig.server.log().matches(FAILED).count() == 2).then_some(()));
     rig.connect(&Connect::new(Version::V5, "after")).disconnect();
-    rig.finish();
-    Ok(())
-}
-
-pub(crate) fn tls_1_2_is_refused_if_configured() -> TestResult {
-    let rig = Rig::start_with(PingPath::User, |server| server.flag("--tls-min", "1.3"))?;
-    let offer = |version| rig.certificates.offer().version(version).config();
-    let refused = dial(&rig.server.tls(), &offer(&TLS12)).expect_err("TLS 1.2");
-    assert_eq!(alert_of(&refused), Some(AlertDescription::ProtocolVersion), "{refused}");
-    let stream = dial(&rig.server.tls(), &offer(&TLS13)).expect("TLS 1.3");
-    Client::accepted_over(stream, &Connect::new(Version::V5, "new")).disconnect();
-    wait_for("the reason in the log", || rig.server.log().contains("--tls-min").then_some(()));
-    rig.finish();
-    Ok(())
-}
-
-pub(crate) fn protocols_are_chosen_by_alpn() -> TestResult {
-    let rig = Rig::start(PingPath::User)?;
-    for (names, chosen) in
-        [(&[][..], None), (&["mqtt"], Some("mqtt")), (&["x", "mqtt", "http/1.1"], Some("mqtt"))]
-    {
-        let config = rig.certificates.offer().protocols(names).config();
-        let mut stream = dial(&rig.server.tls(), &config).expect("a handshake");
-        let found = stream.connection().alpn_protocol();
-        assert_eq!(found, chosen.map(str::as_bytes), "of {names:?}");
-        Client::accepted_over(stream, &Connect::new(Version::V5, "named")).disconnect();
-    }
-    for version in TLS_VERSIONS {
-        for names in [&["http/1.1"][..], &["h2", "mqtt5"]] {
-            let config = rig.certificates.offer().version(version).protocols(names).config();
-            let refused = dial(&rig.server.tls(), &config).expect_err("no protocol in common");
-            let alert = alert_of(&refused);
-            assert_eq!(alert, Some(AlertDescription::NoApplicationProtocol), "{refused}");
-        }
-    }
-    // Browsers name HTTP for a WebSocket inside TLS.
-    let config = rig.certificates.offer().protocols(&["http/1.1"]).config();
-    let mut stream = dial(&rig.server.websocket_tls(), &config).expect("a handshake");
-    assert_eq!(stream.connection().alpn_protocol(), Some(&b"http/1.1"[..]));
     rig.finish();
     Ok(())
 }
