@@ -60,6 +60,13 @@ impl Peer {
         self.0.state().to_client.len()
     }
 
+    /// Gives back the memory that the connection's two buffers have in reserve: it is no part of a server.
+    pub fn shrink(&self) {
+        let mut state = self.0.state();
+        state.to_server.shrink_to_fit();
+        state.to_client.shrink_to_fit();
+    }
+
     /// Whether the server has received anything of it, though it may not have looked at it yet.
     pub(super) fn is_heard(&self) -> bool {
         self.0.state().is_heard

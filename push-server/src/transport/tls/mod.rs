@@ -205,6 +205,9 @@ impl Tls {
     /// next call.
     pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>, bytes_max: usize) {
         let mut out = mem::take(&mut self.output);
+        if let Session::Over = self.session {
+            chunks.clear();
+        }
         let plain = self.next_plain(chunks, bytes_max.max(1));
         if !plain.is_empty() {
             let sealed = self.write(&mut out, |mut traffic, out| {
