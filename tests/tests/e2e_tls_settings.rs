@@ -110,7 +110,8 @@ impl Files {
     }
 
     fn offer_of(&self, client: &str) -> Offer {
-        self.offer().showing([format!("{client}.pem"), format!("{client}.key")].map(|f| self.path(&f)))
+        self.offer()
+            .showing([format!("{client}.pem"), format!("{client}.key")].map(|f| self.path(&f)))
     }
 }
 
