@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 /// Whom a server on this machine is known as.
@@ -36,6 +37,7 @@ pub enum Purpose {
 pub struct Issued {
     certificate: Certificate,
     key: KeyPair,
+    serial: SerialNumber,
 }
 
 impl Authority {
@@ -51,6 +53,18 @@ impl Authority {
 
     /// A certificate for `subject`, which also has these alternative names: hosts and addresses.
     pub fn issue(&self, subject: &str, names: &[&str], purpose: Purpose) -> Result<Issued> {
+        const FAR: i32 = 4_096;
+        self.issue_until(subject, names, purpose, (FAR, 1, 1))
+    }
+
+    /// The same, valid until a year, month and day.
+    pub fn issue_until(
+        &self,
+        subject: &str,
+        names: &[&str],
+        purpose: Purpose,
+        (year, month, day): (i32, u8, u8),
+    ) -> Result<Issued> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = named(subject).distinguished_name;
@@ -60,9 +74,31 @@ impl Authority {
             Purpose::Server => ExtendedKeyUsagePurpose::ServerAuth,
             Purpose::Client => ExtendedKeyUsagePurpose::ClientAuth,
         }];
+        params.not_after = date_time_ymd(year, month, day);
+        let serial = SerialNumber::from(u64::from(rand::random::<u32>()) + 1);
+        params.serial_number = Some(serial.clone());
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued { certificate, key })
+        Ok(Issued { certificate, key, serial })
+    }
+
+    /// The list of revoked ones, in PEM.
+    pub fn revoking(&self, revoked: &[&Issued]) -> Result<String> {
+        let entry = |issued: &&Issued| RevokedCertParams {
+            serial_number: issued.serial.clone(),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(4_096, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 
     /// Its own certificate.

@@ -69,7 +69,7 @@ impl Layered {
         let count = self.socket.read(&mut buffer)?;
         let mut transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
         transport.take(&mut buffer[..count], &mut self.clear).map_err(io::Error::other)?;
-        let owes = transport.owes() && transport.is_open();
+        let owes = transport.owes() && !transport.has_ended();
         drop(transport);
         if owes {
             self.send(&[])?;

@@ -189,12 +189,11 @@ impl Tls {
 
     /// Serves new clients with `material`, if it is new.
     fn serve(&self, served: &mut Served, material: Material) -> Result<Reload, TlsError> {
-        let asks_same = material.asks_same(&served.material);
-        if asks_same && material.shows_same(&served.material) {
+        if material.is_same(&served.material) {
             return Ok(Reload::Unchanged);
         }
         // A ticket says that a client's certificate was good: by the rules of before.
-        let tickets = match asks_same {
+        let tickets = match material.admits_same(&served.material) {
             true => Arc::clone(&served.tickets),
             false => provider::ticket_keys().map_err(ConfigsError::from)?,
         };
@@ -240,7 +239,7 @@ impl Served {
             }
         }
         for crl in &material.revoked {
-            let due = crl.renewal_due.unwrap_or(u64::MAX);
+            let due = crl.facts.renewal_due.unwrap_or(u64::MAX);
             let state = if now > due { Validity::Expired } else { Validity::Valid };
             if is_due(&crl.file, state) {
                 let (file, due) = (crl.file.display(), date(due));

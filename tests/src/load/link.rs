@@ -124,6 +124,9 @@ impl Link {
             if self.take_all(buffer, ends, none)? == State::Closed {
                 return Err("the server closed the connection in a handshake".to_owned());
             }
+            if !self.transport.is_open() && self.transport.owes() {
+                self.write(&[]).map_err(|error| format!("cannot send: {error}"))?;
+            }
         }
         // What the layers owe once they are open goes with the first packet.
         Ok(self.transport.is_open())

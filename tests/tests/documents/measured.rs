@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use push_common::counter::{Class, Counter};
 use push_tests::both_paths;
+use push_tests::certificates::{Folder, LOCAL_NAMES};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
@@ -113,10 +114,13 @@ fn documented() -> Metrics {
     metrics
 }
 
-/// What a server exposes that has a store. What it would expose with the other path is added.
+/// What a server exposes that has a store and listens for TLS. What it would expose with the other path
+/// is added.
 fn exposed(path: PingPath) -> Result<Metrics, Skip> {
     stand_in::not_for("has no metrics")?;
-    let server = Server::with(path).start()?;
+    let directory = tempfile::tempdir().expect("make a directory");
+    let folder = Folder::make(directory.path(), &LOCAL_NAMES).expect("make certificates");
+    let server = Server::with(path).tls(&folder).start()?;
     let scraped = server.metrics();
     let mut metrics = Metrics::new();
     for line in scraped.text().lines() {

@@ -5,7 +5,8 @@ use super::Pick;
 /// Name, without `_total`.
 pub(super) const NAME: &str = "push_tls_handshakes";
 
-pub(super) const HELP: &str = "Handshakes of TLS by their result, whether a ticket was used, and the version";
+pub(super) const HELP: &str =
+    "Handshakes of TLS by their result, whether a ticket was used, and the version";
 
 /// Of each sample.
 pub(super) const LABELS: [&str; 3] = ["result", "resumed", "version"];

@@ -14,7 +14,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::certificate::{CertificateFacts, renewal_due};
+use super::certificate::{CertificateFacts, CrlFacts};
 use super::pem::{self, PemError, Section};
 use crate::config::TlsSettings;
 
@@ -54,8 +54,7 @@ pub(super) struct Pair {
 pub(super) struct Crl {
     pub(super) file: PathBuf,
     pub(super) der: CertificateRevocationListDer<'static>,
-    /// Seconds since 1970.
-    pub(super) renewal_due: Option<u64>,
+    pub(super) facts: CrlFacts,
 }
 
 /// A mistake in a file, or between two.
@@ -146,21 +145,21 @@ impl Material {
         }
     }
 
-    /// Whether clients get the same certificates as from `other`. Each has its key, so keys need no
+    /// Whether the files say the same as `other`. Each certificate has its key, so keys need no
     /// comparison.
-    pub(super) fn shows_same(&self, other: &Self) -> bool {
-        let chains = |material: &Self| -> Vec<_> {
-            material.pairs.iter().map(|pair| pair.certified.cert.clone()).collect()
-        };
-        chains(self) == chains(other)
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let chains = self.pairs.iter().map(|pair| &pair.certified.cert);
+        let lists = self.revoked.iter().map(|crl| &crl.der);
+        chains.eq(other.pairs.iter().map(|pair| &pair.certified.cert))
+            && self.authorities.roots == other.authorities.roots
+            && lists.eq(other.revoked.iter().map(|crl| &crl.der))
     }
 
-    /// Whether clients' certificates are checked as by `other`.
-    pub(super) fn asks_same(&self, other: &Self) -> bool {
-        let lists = |material: &Self| -> Vec<_> {
-            material.revoked.iter().map(|crl| crl.der.clone()).collect()
-        };
-        self.authorities.roots == other.authorities.roots && lists(self) == lists(other)
+    /// Whether the same clients may connect as by `other`. A list that is only renewed changes nothing.
+    pub(super) fn admits_same(&self, other: &Self) -> bool {
+        let revoked = self.revoked.iter().map(|crl| crl.facts.revoked);
+        self.authorities.roots == other.authorities.roots
+            && revoked.eq(other.revoked.iter().map(|crl| crl.facts.revoked))
     }
 }
 
@@ -303,7 +302,7 @@ fn read_crls(
             Err(VerifierBuilderError::InvalidCrl(error)) => {
                 Err(Mistake::Crl { line, problem: format!("{error:?}") })
             }
-            _ => Ok(Crl { file: file.to_owned(), renewal_due: renewal_due(&der), der }),
+            _ => Ok(Crl { file: file.to_owned(), facts: CrlFacts::read(&der), der }),
         }
     });
     crls.collect()

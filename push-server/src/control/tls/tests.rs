@@ -1,270 +1,22 @@
-//! Certificates made for the tests, handshakes in memory, and what a reload does.
+//! Which certificate a client gets, what it is asked for, how it resumes, and what a reload does.
+
+mod fixtures;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
-};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rcgen::{KeyPair, date_time_ymd};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, ServerConfig,
-    ServerConnection, SignatureScheme, SupportedProtocolVersion,
-};
-use tempfile::TempDir;
+use rustls::{Error, HandshakeKind, SupportedProtocolVersion};
 
 use super::*;
 use crate::config::TlsVersionMode;
 use crate::transport::Kind;
-
-/// Signs certificates.
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate with its key, as files have them.
-#[derive(Clone)]
-pub(super) struct Issued {
-    pub(super) cert: String,
-    pub(super) key: String,
-}
-
-impl Issued {
-    fn der(&self) -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("a certificate")
-    }
-}
-
-impl Authority {
-    pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("signed"))
-    }
-
-    pub(super) fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    /// For hosts, with a key of P-256.
-    pub(super) fn issue(&self, hosts: &[&str]) -> Issued {
-        self.issue_with(hosts, &KeyPair::generate().expect("a key"), |_| ())
-    }
-
-    /// As `change` says.
-    pub(super) fn issue_with(
-        &self,
-        hosts: &[&str],
-        key: &KeyPair,
-        change: impl FnOnce(&mut CertificateParams),
-    ) -> Issued {
-        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let mut params = CertificateParams::new(hosts).expect("host names");
-        change(&mut params);
-        let cert = params.signed_by(key, &self.0).expect("signed");
-        Issued { cert: cert.pem(), key: key.serialize_pem() }
-    }
-
-    /// Of a client.
-    pub(super) fn client(&self, serial: u64) -> Issued {
-        self.issue_with(&["device"], &KeyPair::generate().expect("a key"), |params| {
-            params.serial_number = Some(SerialNumber::from(serial));
-        })
-    }
-
-    /// Of revoked certificates, to be renewed in a year.
-    pub(super) fn crl(&self, serials: &[u64], next_update: i32) -> String {
-        let revoked = |&serial| RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: date_time_ymd(2020, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2020, 1, 1),
-            next_update: date_time_ymd(next_update, 1, 1),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: serials.iter().map(revoked).collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.0).expect("signed").pem().expect("pem")
-    }
-}
-
-/// Files of a test.
-pub(super) struct Files(TempDir);
-
-impl Files {
-    pub(super) fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
-    }
-
-    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        // As a careful writer does: never half a file.
-        let new = self.0.path().join("new");
-        fs::write(&new, text).expect("written");
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("a mode");
-        fs::rename(&new, &path).expect("renamed");
-        path
-    }
-
-    /// Adds a certificate with its key.
-    pub(super) fn add(&self, settings: &mut TlsSettings, name: &str, issued: &Issued) {
-        settings.cert_files.push(self.write(&format!("{name}.pem"), &issued.cert));
-        settings.key_files.push(self.write(&format!("{name}.key"), &issued.key));
-    }
-}
-
-/// Settings that listen for TLS.
-fn config(tls: TlsSettings) -> Config {
-    let address = "127.0.0.1:0".parse().expect("an address");
-    Config { tls_listen: vec![address], tls, ..Config::default() }
-}
-
-pub(super) fn load(tls: &TlsSettings) -> Tls {
-    let loaded = Tls::load(&config(tls.clone())).unwrap_or_else(|error| panic!("{error}"));
-    loaded.expect("somebody listens")
-}
-
-fn refusal(tls: &TlsSettings) -> String {
-    Tls::load(&config(tls.clone())).map(|_| ()).expect_err("refused").to_string()
-}
-
-/// A client that takes any certificate and knows some signatures.
-#[derive(Debug)]
-struct Trusting(Vec<SignatureScheme>);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider::provider().signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signed, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider::provider().signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signed, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.clone()
-    }
-}
-
-const ECDSA: &[SignatureScheme] = &[SignatureScheme::ECDSA_NISTP256_SHA256];
-const BOTH: &[SignatureScheme] =
-    &[SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519];
-
-pub(super) fn client(
-    version: &'static SupportedProtocolVersion,
-    own: Option<&Issued>,
-    schemes: &[SignatureScheme],
-    alpn: &[&str],
-) -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider::provider()))
-        .with_protocol_versions(&[version])
-        .expect("a version")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting(schemes.to_vec())));
-    let mut config = match own {
-        None => builder.with_no_client_auth(),
-        Some(own) => {
-            let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
-            builder.with_client_auth_cert(vec![own.der()], key).expect("it fits")
-        }
-    };
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Arc::new(config)
-}
-
-/// Both ends after a handshake in memory, or why the server refuses it.
-fn handshake(
-    server: Arc<ServerConfig>,
-    client: &Arc<ClientConfig>,
-    host: &str,
-) -> Result<(ServerConnection, ClientConnection), Error> {
-    let host = ServerName::try_from(host.to_owned()).expect("a name");
-    let mut server = ServerConnection::new(server).expect("a server");
-    let mut client = ClientConnection::new(Arc::clone(client), host).expect("a client");
-    for _ in 0..8 {
-        let mut bytes = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut bytes).expect("into memory");
-        }
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            server.read_tls(&mut rest).expect("from memory");
-            server.process_new_packets()?;
-        }
-        bytes.clear();
-        while server.wants_write() {
-            server.write_tls(&mut bytes).expect("into memory");
-        }
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            client.read_tls(&mut rest).expect("from memory");
-            client.process_new_packets().expect("the client agrees");
-        }
-    }
-    assert!(!server.is_handshaking() && !client.is_handshaking());
-    Ok((server, client))
-}
-
-fn current(tls: &Tls, kind: Kind) -> Arc<ServerConfig> {
-    tls.shared().current(kind).expect("a listener for TLS")
-}
-
-fn connect(tls: &Tls, client: &Arc<ClientConfig>) -> Result<HandshakeKind, Error> {
-    let (server, _) = handshake(current(tls, Kind::Tls), client, "a.example")?;
-    Ok(server.handshake_kind().expect("it is done"))
-}
-
-/// The certificate that a client gets.
-fn shown(tls: &Tls, client: &Arc<ClientConfig>, host: &str) -> CertificateDer<'static> {
-    let (_, client) = handshake(current(tls, Kind::Tls), client, host).expect("served");
-    let chain = client.peer_certificates().expect("a chain");
-    chain.first().expect("a certificate").clone().into_owned()
-}
-
-fn both_versions(test: impl Fn(&'static SupportedProtocolVersion)) {
-    test(&rustls::version::TLS12);
-    test(&rustls::version::TLS13);
-}
-
-fn full() -> Result<HandshakeKind, Error> {
-    Ok(HandshakeKind::Full)
-}
-
-fn resumed() -> Result<HandshakeKind, Error> {
-    Ok(HandshakeKind::Resumed)
-}
+use fixtures::{
+    Authority, BOTH, ECDSA, Files, Issued, both_versions, client, config, connect, current, full,
+    handshake, load, refusal, resumed, shown,
+};
 
 #[test]
 fn a_client_gets_the_certificate_of_the_host_that_it_names_and_any_other_the_first() {
@@ -576,6 +328,9 @@ fn tickets_end_with_a_change_of_who_may_connect_and_not_with_a_new_certificate()
         files.write("a.key", &renewed.key);
         tls.reload();
         assert_eq!(connect(&tls, &own), resumed(), "the server has a new certificate");
+        files.write("crl.pem", authority.crl(&[], 2998));
+        tls.reload();
+        assert_eq!(connect(&tls, &own), resumed(), "the list is renewed");
         files.write("ca.pem", [authority.pem(), other.pem()].concat());
         tls.reload();
         assert_eq!(connect(&tls, &own), full(), "there is another authority");
@@ -584,7 +339,7 @@ fn tickets_end_with_a_change_of_who_may_connect_and_not_with_a_new_certificate()
         tls.reload();
         let revoked = Error::InvalidCertificate(rustls::CertificateError::Revoked);
         assert_eq!(connect(&tls, &own), Err(revoked), "it is revoked");
-        assert_eq!(tls.status().reloads(), [("changed", 3), ("unchanged", 1), ("refused", 0)]);
+        assert_eq!(tls.status().reloads(), [("changed", 4), ("unchanged", 1), ("refused", 0)]);
         files.write("ca.pem", authority.pem());
         files.write("crl.pem", authority.crl(&[], 2999));
     });

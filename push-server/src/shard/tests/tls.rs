@@ -13,8 +13,8 @@ use super::{
     served, subscribe,
 };
 use crate::config::{Config, TlsSettings};
-use crate::shard::{TlsConfigs, TlsSource};
 use crate::shard::simulation::{Peer, World};
+use crate::shard::{TlsConfigs, TlsSource};
 use crate::transport::ServerTls;
 use crate::transport::tls_pair::{VERSIONS, client_config, server_config};
 
@@ -321,8 +321,7 @@ fn who_comes_to_the_wrong_address_is_counted_by_what_it_speaks() {
         assert!(peer.is_closed());
     }
     let counters = world.counters(0);
-    let strangers =
-        [&counters.strangers_tls, &counters.strangers_http, &counters.strangers_mqtt];
+    let strangers = [&counters.strangers_tls, &counters.strangers_http, &counters.strangers_mqtt];
     assert_eq!(strangers.map(|counter| counter.value()), [2, 2, 2]);
     assert_eq!(counters.connects_malformed.value(), 6);
     assert_eq!(counters.tls_failed.value(), 2);
@@ -332,7 +331,10 @@ fn who_comes_to_the_wrong_address_is_counted_by_what_it_speaks() {
 fn a_served_client_whose_record_does_not_open_is_told_and_its_will_goes_out() {
     let mut world = world(1, 512);
     let mut device = Device::of(&mut world, 0).served(&mut world, "device");
-    device.peer.send(&[23, 3, 3, 0, 24, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]);
+    device.peer.send(&[
+        23, 3, 3, 0, 24, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+        22, 23, 24,
+    ]);
     world.settle();
     let bytes = device.peer.take();
     device.tls.read_tls(&mut &bytes[..]).expect("a slice never fails");

@@ -307,10 +307,14 @@ fn a_failed_handshake_is_told_to_the_client_by_an_alert_and_to_the_log_in_words(
         (Ended::Tls(TlsFault::Protocol), AlertDescription::NoApplicationProtocol)
     );
     for version in VERSIONS {
-        let (ended, alert) = fails(server_config(&VERSIONS, true), client_config(version, &[], false));
+        let (ended, alert) =
+            fails(server_config(&VERSIONS, true), client_config(version, &[], false));
         assert_eq!(ended, Ended::Tls(TlsFault::NoCertificate));
         assert!(
-            matches!(alert, AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure),
+            matches!(
+                alert,
+                AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure
+            ),
             "{alert:?}"
         );
     }
@@ -339,13 +343,12 @@ fn a_client_that_shows_a_valid_certificate_is_served() {
 #[test]
 fn a_client_that_does_not_know_our_ca_is_named_so() {
     for version in VERSIONS {
-        let strangers = ClientConfig::builder_with_provider(
-            rustls::crypto::ring::default_provider().into(),
-        )
-        .with_protocol_versions(&[version])
-        .expect("a version")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
+        let strangers =
+            ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                .with_protocol_versions(&[version])
+                .expect("a version")
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
         let mut pair = Pair::new(&Arc::new(server_config(&VERSIONS, false)), strangers);
         let hello = pair.client_says();
         pair.server_takes(&hello);

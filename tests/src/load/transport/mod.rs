@@ -37,11 +37,6 @@ impl Kind {
             websocket: options.ws.then(|| target.to_string()),
         })
     }
-
-    /// Only WebSocket.
-    pub fn websocket(target: SocketAddr) -> Self {
-        Self { tls: None, websocket: Some(target.to_string()) }
-    }
 }
 
 /// The layers of one connection; a null pointer if there are none.

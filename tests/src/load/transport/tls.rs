@@ -1,6 +1,8 @@
 //! The client's side of TLS, by rustls without buffers of its own: an idle connection keeps its keys
 //! and nothing else.
 
+use std::fmt;
+
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
@@ -21,7 +23,6 @@ const SEAL_BYTES_MAX: usize = 5 + 8 + 1 + 16;
 const KEY_UPDATE_BYTES_MAX: usize = 64;
 
 /// One connection.
-#[derive(Debug)]
 pub(super) struct Tls {
     connection: UnbufferedClientConnection,
     /// A record that has come in part.
@@ -124,9 +125,10 @@ impl Tls {
     fn send(&mut self, outgoing: Outgoing<'_>) -> Result<(), Fault> {
         // rustls remembers places in a record that has come in part.
         let mut partial = std::mem::take(&mut self.partial);
-        let turned = self.turn(&mut partial, &mut Vec::new(), Some(outgoing));
+        let taken = self.turn(&mut partial, &mut Vec::new(), Some(outgoing))?;
+        partial.drain(..taken);
         self.partial = partial;
-        turned.map(drop)
+        Ok(())
     }
 
     /// Goes on until rustls wants bytes of the server, or has sealed `outgoing`. Returns how many of
@@ -158,6 +160,8 @@ impl Tls {
                     match outgoing {
                         None => {}
                         Some(Outgoing::Data(data, out)) => {
+                            // What rustls has sealed before goes first.
+                            out.append(&mut self.owed);
                             let room = sealed_bytes_max(data.len());
                             append(out, room, |room| traffic.encrypt(data, room))?;
                         }
@@ -177,6 +181,18 @@ impl Tls {
             }
             taken += discard;
         }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without keys.
+        let Self { is_open, has_ended, goodbye, .. } = self;
+        f.debug_struct("Tls")
+            .field("is_open", is_open)
+            .field("has_ended", has_ended)
+            .field("goodbye", goodbye)
+            .finish_non_exhaustive()
     }
 }
 

@@ -92,7 +92,10 @@ fn a_hello_in_the_smallest_records_is_too_long_in_the_end() {
     }
     assert_eq!(fault(&pair), TlsFault::TooLong);
     assert_eq!(pair.server.held_bytes(), 0);
-    assert_eq!(pair.server.ended().and_then(Ended::limit), Some(crate::transport::Limit::HandshakeInput));
+    assert_eq!(
+        pair.server.ended().and_then(Ended::limit),
+        Some(crate::transport::Limit::HandshakeInput)
+    );
 }
 
 #[test]

@@ -22,8 +22,7 @@ pub(crate) const START: Monotonic = Monotonic(1_000_000_000_000);
 /// So much is wrapped at a time.
 pub(crate) const WRAP_BYTES_MAX: usize = 128 << 10;
 
-pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
-    [&version::TLS12, &version::TLS13];
+pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 
 /// A CA, a server's certificate and a client's.
 pub(crate) struct Papers {
@@ -128,11 +127,7 @@ impl Pair {
         Self::inside(Kind::Tls, server, &Arc::new(client))
     }
 
-    pub(crate) fn inside(
-        kind: Kind,
-        server: &Arc<ServerTls>,
-        client: &Arc<ClientConfig>,
-    ) -> Self {
+    pub(crate) fn inside(kind: Kind, server: &Arc<ServerTls>, client: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("localhost").expect("a name");
         Self {
             client: ClientConnection::new(Arc::clone(client), name).expect("a client"),
@@ -186,10 +181,7 @@ impl Pair {
     ///
     /// # Errors
     /// It does not like them.
-    pub(crate) fn client_takes(
-        &mut self,
-        mut bytes: &[u8],
-    ) -> Result<Vec<u8>, rustls::Error> {
+    pub(crate) fn client_takes(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         let mut heard = Vec::new();
         while !bytes.is_empty() {
             self.client.read_tls(&mut bytes).expect("a slice never fails");
