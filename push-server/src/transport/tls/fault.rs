@@ -42,12 +42,12 @@ pub(crate) enum TlsFault {
 
 impl TlsFault {
     /// Whether the peer did something wrong, or the two sides do not fit together.
-    pub(super) fn is_fault(self) -> bool {
+    pub(crate) fn is_fault(self) -> bool {
         self != Self::KeysUsedUp && !self.is_farewell()
     }
 
     /// Whether the peer has only changed its mind.
-    pub(super) fn is_farewell(self) -> bool {
+    fn is_farewell(self) -> bool {
         use AlertDescription::{CloseNotify, UserCanceled};
         matches!(self, Self::Alert(CloseNotify | UserCanceled))
     }
