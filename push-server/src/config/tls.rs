@@ -7,7 +7,7 @@ use super::Config;
 use super::modes::{ClientAuthMode, TlsVersionMode};
 
 /// Most certificates, one a host name or kind of key: all are read at each reload.
-pub const CERTIFICATES_MAX: usize = 1_024;
+pub(super) const CERTIFICATES_MAX: usize = 1_024;
 
 /// What clients over TLS are shown, and asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

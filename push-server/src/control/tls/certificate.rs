@@ -54,7 +54,7 @@ pub(super) struct CrlFacts {
 impl CrlFacts {
     /// Reads them. Of what rustls can read, and this reader cannot, there is only a digest.
     pub(super) fn read(der: &[u8]) -> Self {
-        let Ok(list) = CertificateList::from_der(der) else {
+        let Ok(list) = <CertificateList>::from_der(der) else {
             return Self { renewal_due: None, revoked: Sha256::digest(der).into() };
         };
         let content = list.tbs_cert_list;

@@ -84,9 +84,11 @@ pub(super) fn configs(
 }
 
 fn versions(least: TlsVersionMode) -> &'static [&'static SupportedProtocolVersion] {
+    const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+    const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
     match least {
-        TlsVersionMode::Tls12 => &[&TLS13, &TLS12],
-        TlsVersionMode::Tls13 => &[&TLS13],
+        TlsVersionMode::Tls12 => BOTH,
+        TlsVersionMode::Tls13 => NEWEST,
     }
 }
 

@@ -31,11 +31,6 @@ impl Validity {
             Some(_) => Self::Valid,
         }
     }
-
-    /// Whether clients refuse the certificate.
-    pub(super) fn is_refused(self) -> bool {
-        matches!(self, Self::NotYet | Self::Expired)
-    }
 }
 
 /// Remembers when the last line about something was written.

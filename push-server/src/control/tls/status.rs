@@ -17,7 +17,7 @@ pub(super) enum Reload {
 
 /// Counts reloads, and knows when certificates end.
 #[derive(Debug, Default)]
-pub(crate) struct TlsStatus {
+pub struct TlsStatus {
     changed: AtomicU64,
     unchanged: AtomicU64,
     refused: AtomicU64,

@@ -42,7 +42,7 @@ pub(crate) enum TlsFault {
 
 impl TlsFault {
     /// Whether the peer did something wrong, or the two sides do not fit together.
-    pub(super) fn is_fault(self) -> bool {
+    pub(crate) fn is_fault(self) -> bool {
         self != Self::KeysUsedUp && !self.is_farewell()
     }
 
