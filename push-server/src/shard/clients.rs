@@ -18,7 +18,7 @@ pub(super) use input_budget::InputBudget;
 pub(super) use moving::{Unsent, Wish};
 pub(super) use receipts::Receipts;
 pub(super) use sending::{SEND_BYTES_MAX, Sending};
-pub(super) use tls_handshakes::{StepWaits, TlsHandshakes, TlsPending};
+pub(super) use tls_handshakes::{StepWaits, TlsHandshakes};
 
 use std::ops::{Index, IndexMut};
 

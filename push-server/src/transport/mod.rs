@@ -54,7 +54,7 @@ use websocket::WebSocket;
 pub(crate) use end::{Ended, Goodbye, Limit};
 pub(crate) use frozen::FrozenTransport;
 pub(crate) use stranger::Stranger;
-pub(crate) use tls::{HANDSHAKE_INPUT_BYTES_MAX, ServerTls, TlsFault, TlsHandshake, TlsVersion};
+pub(crate) use tls::{HANDSHAKE_INPUT_BYTES_MAX, ServerTls, TlsHandshake, TlsVersion};
 pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// Certificates and clients for tests of whole shards.

@@ -23,7 +23,7 @@ use push_common::clock::Monotonic;
 use super::counters::ShardCounters;
 use super::door::Doors;
 use super::journal::{Completions, OpenRequests, StoreSink};
-use super::ports::Ports;
+use super::ports::{Ports, Wire as _};
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};

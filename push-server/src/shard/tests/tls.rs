@@ -203,7 +203,7 @@ fn handshakes_beyond_the_limit_of_all_shards_wait_for_a_place() {
     let mut world = world(2, 3);
     let mut first = hellos(&mut world, 0, 2);
     world.settle();
-    let mut second = hellos(&mut world, 1, 2);
+    let second = hellos(&mut world, 1, 2);
     world.settle();
     assert_eq!((answered(&first), answered(&second)), (2, 1));
     assert_eq!(world.counters(1).limit_tls_handshakes.value(), 1);
@@ -280,7 +280,8 @@ fn a_handshake_that_fails_is_counted_and_leaves_nothing() {
     let mut world = world(1, 1);
     for number in 1..=3 {
         let peer = world.connect_tls(0);
-        peer.send(b"\x16\x03\x01\x00\x05hello");
+        // A hello of one byte.
+        peer.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00");
         world.settle();
         // An alert: decode_error.
         assert_eq!(peer.take(), b"\x15\x03\x03\x00\x02\x02\x32");
@@ -315,7 +316,9 @@ fn who_comes_to_the_wrong_address_is_counted_by_what_it_speaks() {
         peer.send(bytes);
         world.settle();
         assert!(peer.is_ended());
-        assert_eq!(peer.take(), [0; 0]);
+        // Over WebSocket all are told what is served.
+        let answer = peer.take();
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
         peer.end();
         world.settle();
         assert!(peer.is_closed());

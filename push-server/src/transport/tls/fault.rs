@@ -47,7 +47,7 @@ impl TlsFault {
     }
 
     /// Whether the peer has only changed its mind.
-    pub(super) fn is_farewell(self) -> bool {
+    fn is_farewell(self) -> bool {
         use AlertDescription::{CloseNotify, UserCanceled};
         matches!(self, Self::Alert(CloseNotify | UserCanceled))
     }

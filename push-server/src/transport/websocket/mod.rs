@@ -76,13 +76,8 @@ impl WebSocket {
         mqtt: &mut Vec<u8>,
     ) {
         if let Stage::Upgrading(head) = &mut self.stage {
-            if head.is_empty()
-                && let Some(stranger @ (Stranger::Tls | Stranger::Mqtt)) = Stranger::of(bytes)
-            {
-                // An answer in HTTP would be no use to it.
-                self.stage = Stage::Ended(Ended::Stranger(stranger), None);
-                return;
-            }
+            let stranger = Stranger::of(bytes).filter(|one| *one != Stranger::Http);
+            let stranger = stranger.filter(|_| head.is_empty());
             match upgrade::answer(head, bytes) {
                 UpgradeAnswer::More => return,
                 UpgradeAnswer::Accepted { answer, used } => {
@@ -92,7 +87,7 @@ impl WebSocket {
                 }
                 UpgradeAnswer::Refused { answer, how } => {
                     self.answer = answer;
-                    self.stage = Stage::Ended(how, None);
+                    self.stage = Stage::Ended(stranger.map_or(how, Ended::Stranger), None);
                 }
             }
         }

@@ -127,8 +127,13 @@ fn requests_for_something_else_are_told_what_is_served() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
         assert!(answer.contains("close"), "{answer}");
         assert_eq!(answer.contains("\r\nsec-websocket-version: 13\r\n"), status == "426");
-        let too_large = if status == "431" { Ended::HeadTooLarge } else { Ended::NotUpgraded };
-        assert_eq!(ended, Some(too_large));
+        let expected = match request.as_bytes()[0] {
+            0x10 => Ended::Stranger(Stranger::Mqtt),
+            0x16 => Ended::Stranger(Stranger::Tls),
+            _ if status == "431" => Ended::HeadTooLarge,
+            _ => Ended::NotUpgraded,
+        };
+        assert_eq!(ended, Some(expected));
     }
 }
 
