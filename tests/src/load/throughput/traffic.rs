@@ -11,7 +11,7 @@ use super::super::crew::{Post, Span};
 use super::super::frames::Frame;
 use super::super::link::{Link, State};
 use super::super::options::{Shape, Throughput};
-use super::super::wire::{self, PUBACK};
+use super::super::wire::PUBACK;
 use super::alarm::Alarm;
 use super::counts::Counts;
 use super::flight::{Expected, Flight};
