@@ -6,7 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -469,26 +469,37 @@ fn a_certificate_about_to_expire_is_told_and_measured() -> TestResult {
 fn a_process_with_keys_leaves_no_core_and_is_nobody_elses_to_read() -> TestResult {
     need_root()?;
     let files = Files::new()?;
-    for file in files.folder.server() {
-        rustix::fs::chown(&file, Some(NOBODY), None).expect("give it away");
-    }
+    let give_to = |user| {
+        for file in files.folder.server() {
+            std::os::unix::fs::chown(&file, Some(user), None).expect("give it away");
+        }
+    };
     // Files of /proc belong to root if the process may not be dumped, else to its user.
     let owner = |server: &Server| {
         let environment = format!("/proc/{}/environ", server.pid());
         fs::metadata(environment).expect("a process").uid()
     };
-    let plain = Server::with(PingPath::User).as_nobody_with(&[]).start()?;
-    assert_eq!(owner(&plain), NOBODY.as_raw(), "without TLS");
+    give_to(NOBODY);
+    let plain = Server::with(PingPath::User).as_nobody_with(&HELD).start()?;
+    assert_eq!(owner(&plain), NOBODY, "without TLS");
     drop(plain);
-    let mut server = files.server().as_nobody_with(&[]).start()?;
+    let server = files.server().as_nobody_with(&HELD).start()?;
     assert_eq!(owner(&server), 0, "with TLS");
     let sees = Command::new("setpriv")
-        .args(push_tests::server::nobody_with(&[]))
+        .args(push_tests::server::nobody_with(&HELD))
         .args(["head", "-c1", &format!("/proc/{}/mem", server.pid())])
         .output()
         .expect("run setpriv");
     let said = String::from_utf8_lossy(&sees.stderr);
     assert!(said.contains("Permission denied"), "{said}");
+    server.finish();
+    // As root, who may write a core anywhere, and with room for it.
+    give_to(0);
+    let mut server = files.server().start()?;
+    let raised = Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string(), "--core=unlimited:unlimited"])
+        .status();
+    assert!(raised.expect("run prlimit").success());
     server.signal(Signal::ABORT);
     let (status, _) = server.wait_exit();
     assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()));
@@ -496,7 +507,10 @@ fn a_process_with_keys_leaves_no_core_and_is_nobody_elses_to_read() -> TestResul
     Ok(())
 }
 
-const NOBODY: rustix::fs::Uid = rustix::fs::Uid::from_raw(65_534);
+/// The user that `setpriv` makes it.
+const NOBODY: u32 = 65_534;
+/// It takes no empty list.
+const HELD: [&str; 1] = ["net_bind_service"];
 
 fn no_key_is_in_the_log() -> TestResult {
     let files = Files::new()?;

@@ -115,11 +115,20 @@ fn sizes_and_times_take_units_as_flag_and_key() {
 
 /// One value of each setting that is no default, as a file.
 const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
+tls-listen = ["127.0.0.1:2885", "[::1]:2885"]
 ws-listen = ["127.0.0.1:2884", "[::1]:2884"]
+wss-listen = ["127.0.0.1:2886", "[::1]:2886"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
 redirect-to = "mqtt.example.org:1884"
 response-topic-prefix = "response/to"
+tls-cert = ["/tmp/a.pem", "/tmp/b.pem"]
+tls-key = ["/tmp/a.key", "/tmp/b.key"]
+tls-client-auth = "optional"
+tls-client-ca = ["/tmp/ca.pem"]
+tls-client-crl = ["/tmp/crl.pem"]
+tls-min = "1.3"
+reload-secs = 61
 scram-users = "/tmp/users"
 scram-required = true
 data-dir = "/tmp/push"
@@ -131,6 +140,7 @@ kernel-path = "require"
 log = "debug,push_server=trace"
 status = true
 max-connections = 1
+tls-handshakes-max = 25
 generations-max = 12
 http-connections-max = 5
 max-sessions = 2
@@ -462,8 +472,8 @@ fn certificates_have_keys_and_listeners_and_the_reverse() {
     assert_eq!(
         refusals(&["--tls-listen", "[::1]:1", "--ws-listen", "[::1]:1"], "tls-cert = 1"),
         [
-            "push.toml:1: tls-cert = 1: expected a text, or a list of texts",
-            "--ws-listen = [::1]:1: expected an address that is not one of tls-listen"
+            "--ws-listen = [::1]:1: expected an address that is not one of tls-listen",
+            "push.toml:1: tls-cert = 1: expected a text, or a list of texts"
         ]
     );
 }

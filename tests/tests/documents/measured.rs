@@ -131,11 +131,14 @@ fn exposed(path: PingPath) -> Result<Metrics, Skip> {
                 None => continue,
             };
             metrics.entry(name).or_default();
-        } else if let Some((name, label)) = line.split_once('{')
+        } else if let Some((name, labels)) = line.split_once('{')
             && let Some(values) = metrics.get_mut(name)
         {
-            let value = label.split_once("=\"").and_then(|(_, value)| value.rsplit_once("\"}"));
-            values.insert(value.expect("a label").0.to_owned());
+            let (labels, _) = labels.rsplit_once("\"}").expect("labels");
+            let found = labels.split("\",").filter_map(|label| label.split_once("=\""));
+            // A label without a value says nothing.
+            values
+                .extend(found.map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty()));
         }
     }
     if path == PingPath::User {

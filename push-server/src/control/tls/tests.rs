@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use rcgen::{KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{Error, HandshakeKind, SupportedProtocolVersion};
+use rustls::{Error, HandshakeKind};
 
 use super::*;
 use crate::config::TlsVersionMode;

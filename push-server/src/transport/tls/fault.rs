@@ -14,14 +14,14 @@ pub(crate) enum TlsFault {
     Version,
     /// No cipher suite, group of keys, or signature of both sides.
     Algorithms,
-    /// It lacks an extension that its version needs.
+    /// It lacks an extension that the oldest version needs that is served.
     Extension,
     /// It names only other protocols than MQTT (ALPN).
     Protocol,
     /// It showed no certificate.
     NoCertificate,
-    /// What is wrong with its certificate.
-    Certificate(&'static str),
+    /// Its certificate is not valid.
+    Certificate(BadCertificate),
     /// It does not send records of TLS.
     NotTls,
     /// It sends what does not belong into a message or its place.
@@ -38,6 +38,23 @@ pub(crate) enum TlsFault {
     KeysUsedUp,
     /// The server's own: no randomness, say, or no certificate.
     Server,
+}
+
+/// What is wrong with a client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadCertificate {
+    Expired,
+    NotYet,
+    Revoked,
+    Unsigned,
+    NoList,
+    OldList,
+    Signature,
+    Encoding,
+    Purpose,
+    Algorithm,
+    Extension,
+    Other,
 }
 
 impl TlsFault {
@@ -95,28 +112,45 @@ fn incompatible(what: &PeerIncompatible) -> TlsFault {
     }
 }
 
-fn certificate(what: &CertificateError) -> &'static str {
+fn certificate(what: &CertificateError) -> BadCertificate {
     use CertificateError as Problem;
     match what {
-        Problem::Expired | Problem::ExpiredContext { .. } => "it has expired",
-        Problem::NotValidYet | Problem::NotValidYetContext { .. } => "it is not valid yet",
-        Problem::Revoked => "it is revoked",
-        Problem::UnknownIssuer => "no CA of --tls-client-ca has signed it",
-        Problem::UnknownRevocationStatus => "no list of --tls-client-crl is its issuer's",
+        Problem::Expired | Problem::ExpiredContext { .. } => BadCertificate::Expired,
+        Problem::NotValidYet | Problem::NotValidYetContext { .. } => BadCertificate::NotYet,
+        Problem::Revoked => BadCertificate::Revoked,
+        Problem::UnknownIssuer => BadCertificate::Unsigned,
+        Problem::UnknownRevocationStatus => BadCertificate::NoList,
         Problem::ExpiredRevocationList | Problem::ExpiredRevocationListContext { .. } => {
-            "the list of its issuer in --tls-client-crl is out of date"
+            BadCertificate::OldList
         }
-        Problem::BadSignature => "its signature is wrong",
-        Problem::BadEncoding => "it is no certificate",
-        Problem::InvalidPurpose | Problem::InvalidPurposeContext { .. } => {
-            "it is not for clients (extended key usage)"
-        }
+        Problem::BadSignature => BadCertificate::Signature,
+        Problem::BadEncoding => BadCertificate::Encoding,
+        Problem::InvalidPurpose | Problem::InvalidPurposeContext { .. } => BadCertificate::Purpose,
         Problem::UnsupportedSignatureAlgorithmContext { .. }
         | Problem::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "its algorithms are not supported"
+            BadCertificate::Algorithm
         }
-        Problem::UnhandledCriticalExtension => "it has a critical extension that is not supported",
-        _ => "it is not valid",
+        Problem::UnhandledCriticalExtension => BadCertificate::Extension,
+        _ => BadCertificate::Other,
+    }
+}
+
+impl fmt::Display for BadCertificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Expired => "it has expired",
+            Self::NotYet => "it is not valid yet",
+            Self::Revoked => "it is revoked",
+            Self::Unsigned => "no CA of --tls-client-ca has signed it",
+            Self::NoList => "no list of --tls-client-crl is its issuer's",
+            Self::OldList => "the list of its issuer in --tls-client-crl is out of date",
+            Self::Signature => "its signature is wrong",
+            Self::Encoding => "it is no certificate",
+            Self::Purpose => "it is not for clients (extended key usage)",
+            Self::Algorithm => "its algorithms are not supported",
+            Self::Extension => "it has a critical extension that is not supported",
+            Self::Other => "it is not valid",
+        })
     }
 }
 
@@ -129,7 +163,9 @@ impl fmt::Display for TlsFault {
             }
             Self::Version => "it speaks no version of TLS that the server may speak (--tls-min)",
             Self::Algorithms => "no cipher suite, group or signature that both sides know",
-            Self::Extension => "its hello lacks an extension that its version needs",
+            Self::Extension => {
+                "its hello lacks an extension that TLS 1.2 needs: it speaks an older version, say"
+            }
             Self::Protocol => "it names only protocols that are not served here (ALPN)",
             Self::NoCertificate => "it shows no certificate (--tls-client-auth)",
             Self::NotTls => "it does not speak TLS",
@@ -157,7 +193,9 @@ fn alert_text(alert: AlertDescription, formatter: &mut fmt::Formatter<'_>) -> fm
             "it refuses the server's certificate: another host's, say"
         }
         Alert::ProtocolVersion => "it refuses the version of TLS",
-        Alert::HandshakeFailure | Alert::InsufficientSecurity => "it refuses the algorithms",
+        Alert::HandshakeFailure | Alert::InsufficientSecurity => {
+            "it refuses what the server offers"
+        }
         _ => "it ended the connection",
     };
     let code = u8::from(alert);

@@ -81,6 +81,13 @@ pub(super) struct Tls {
     says_goodbye: bool,
     /// A step of the handshake is due.
     is_step_due: bool,
+    /// Bytes that wait, in either direction, if there are any.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Bytes that wait.
+#[derive(Default)]
+struct Waiting {
     /// What has come and rustls has not used up: part of a record, or records with parts of a message of
     /// the handshake. rustls knows places in it, so only what it has used up may be taken from its
     /// front.
@@ -111,9 +118,7 @@ impl Tls {
             is_closed: false,
             says_goodbye: false,
             is_step_due: false,
-            input: Vec::new(),
-            output: Vec::new(),
-            unsealed: VecDeque::new(),
+            waiting: None,
         }
     }
 
@@ -124,21 +129,21 @@ impl Tls {
         if self.takes_nothing() {
             return;
         }
+        let mut waiting = self.take_waiting();
         if !self.handshake.is_done {
-            self.collect(bytes);
-            return;
-        }
-        if self.input.is_empty() {
+            self.collect(bytes, &mut waiting.input);
+        } else if waiting.input.is_empty() {
             records.clear();
             records.extend_from_slice(bytes);
-            self.open(records, inside);
-            return;
+            self.open(records, inside, &mut waiting);
+        } else {
+            waiting.input.extend_from_slice(bytes);
+            if begins_with_whole_record(&waiting.input) {
+                let mut records = mem::take(&mut waiting.input);
+                self.open(&mut records, inside, &mut waiting);
+            }
         }
-        self.input.extend_from_slice(bytes);
-        if begins_with_whole_record(&self.input) {
-            let mut records = mem::take(&mut self.input);
-            self.open(&mut records, inside);
-        }
+        self.put_back(waiting);
     }
 
     /// Whether what has come lets the handshake go on.
@@ -159,8 +164,10 @@ impl Tls {
                 Err(error) => return self.end(TlsFault::from(&error)),
             }
         }
-        let mut records = mem::take(&mut self.input);
-        self.open(&mut records, inside);
+        let mut waiting = self.take_waiting();
+        let mut records = mem::take(&mut waiting.input);
+        self.open(&mut records, inside, &mut waiting);
+        self.put_back(waiting);
     }
 
     /// How far the handshake has come.
@@ -170,7 +177,7 @@ impl Tls {
 
     /// Bytes that have come and wait for others.
     pub(super) fn held_bytes(&self) -> usize {
-        self.input.len()
+        self.waiting.as_ref().map_or(0, |waiting| waiting.input.len())
     }
 
     /// Why nothing more is taken from the peer. `None`: it still is, or `close` was called.
@@ -192,42 +199,45 @@ impl Tls {
 
     /// Whether there is something to send besides new bytes of the inside.
     pub(super) fn owes(&self) -> bool {
-        !self.output.is_empty() || self.says_goodbye || self.has_unsealed()
+        let has_output = self.waiting.as_ref().is_some_and(|waiting| !waiting.output.is_empty());
+        has_output || self.says_goodbye || self.has_unsealed()
     }
 
     /// Whether bytes of the inside wait to be sealed.
     pub(super) fn has_unsealed(&self) -> bool {
-        !self.unsealed.is_empty()
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.unsealed.is_empty())
     }
 
     /// Seals `chunks`, behind those that wait already, and adds what else must be sent before and
     /// after them. Seals at most `bytes_max` bytes, in records of at most 16 KiB; others wait for the
     /// next call.
     pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>, bytes_max: usize) {
-        let mut out = mem::take(&mut self.output);
+        let mut waiting = self.take_waiting();
+        let mut out = mem::take(&mut waiting.output);
         if let Session::Over = self.session {
             chunks.clear();
         }
-        let plain = self.next_plain(chunks, bytes_max.max(1));
+        let plain = waiting.next_plain(chunks, self.handshake.is_done, bytes_max.max(1));
         if !plain.is_empty() {
-            let sealed = self.write(&mut out, |mut traffic, out| {
+            let sealed = self.write(&mut waiting.input, &mut out, |mut traffic, out| {
                 fill(out, |room| traffic.encrypt(&plain, room))
             });
             if sealed.is_err() {
                 self.end(TlsFault::KeysUsedUp);
             }
         }
-        if self.says_goodbye && !self.has_unsealed() {
+        if self.says_goodbye && waiting.unsealed.is_empty() {
             self.says_goodbye = false;
             // What cannot be said is not missed: FIN follows.
-            let _ = self.write(&mut out, |mut traffic, out| {
+            let _ = self.write(&mut waiting.input, &mut out, |mut traffic, out| {
                 fill(out, |room| traffic.queue_close_notify(room))
             });
             self.session = Session::Over;
         }
         if let Session::Over = self.session {
-            self.unsealed = VecDeque::new();
+            waiting.unsealed = VecDeque::new();
         }
+        self.put_back(waiting);
         if !out.is_empty() {
             chunks.push(out.into());
         }
@@ -235,30 +245,42 @@ impl Tls {
 
     /// Whether no record has come in part.
     pub(super) fn is_whole(&self) -> bool {
-        self.handshake.is_done && self.input.is_empty()
+        self.handshake.is_done && self.held_bytes() == 0
     }
 
     fn takes_nothing(&self) -> bool {
         self.ended.is_some() || self.is_closed
     }
 
-    /// Keeps bytes of a handshake until a step is due.
-    fn collect(&mut self, bytes: &[u8]) {
-        if self.input.len() + bytes.len() > HANDSHAKE_INPUT_BYTES_MAX {
+    /// Takes what waits, to be put back.
+    fn take_waiting(&mut self) -> Waiting {
+        self.waiting.take().map_or_else(Waiting::default, |waiting| *waiting)
+    }
+
+    fn put_back(&mut self, waiting: Waiting) {
+        let Waiting { input, output, unsealed } = &waiting;
+        let is_empty = input.is_empty() && output.is_empty() && unsealed.is_empty();
+        self.waiting = (!is_empty).then(|| Box::new(waiting));
+    }
+
+    /// Keeps bytes of a handshake, behind the others, until a step is due.
+    fn collect(&mut self, bytes: &[u8], input: &mut Vec<u8>) {
+        if input.len() + bytes.len() > HANDSHAKE_INPUT_BYTES_MAX {
+            *input = Vec::new();
             return self.end(TlsFault::TooLong);
         }
-        self.input.extend_from_slice(bytes);
+        input.extend_from_slice(bytes);
         if let Session::New(_) = self.session
-            && let Some(stranger) = Stranger::of(&self.input).filter(|one| *one != Stranger::Tls)
+            && let Some(stranger) = Stranger::of(input).filter(|one| *one != Stranger::Tls)
         {
             self.session = Session::Over;
             self.ended = Some(Ended::Stranger(stranger));
         }
-        self.is_step_due = begins_with_whole_record(&self.input);
+        self.is_step_due = begins_with_whole_record(input);
     }
 
-    /// Has rustls use up `records`, and keeps what is left of them.
-    fn open(&mut self, records: &mut [u8], inside: &mut Vec<u8>) {
+    /// Has rustls use up `records`, and keeps what is left of them as input, which is empty.
+    fn open(&mut self, records: &mut [u8], inside: &mut Vec<u8>, waiting: &mut Waiting) {
         let Session::Live(connection) = &mut self.session else { return };
         let mut used = 0;
         let end = loop {
@@ -271,7 +293,7 @@ impl Tls {
                         used += record.discard;
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.output),
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut waiting.output),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => break Some(Ended::LeftTls),
                 // It waits for more, or for what the server has to say. Early data is never accepted.
@@ -286,7 +308,7 @@ impl Tls {
                         let UnbufferedStatus { discard, state } =
                             connection.process_tls_records(&mut records[used..]);
                         let Ok(ConnectionState::EncodeTlsData(data)) = state else { break };
-                        encode(data, &mut self.output);
+                        encode(data, &mut waiting.output);
                         used += discard;
                     }
                     break Some(Ended::Tls(TlsFault::from(&error)));
@@ -309,15 +331,50 @@ impl Tls {
                 self.ended = end;
                 self.session = Session::Over;
             }
-            None => self.input = records[used..].to_vec(),
+            None => waiting.input = records[used..].to_vec(),
         }
     }
 
+    /// Has rustls write what `write` asks of it, behind what it has to write anyway. `input`: what it has not used up.
+    fn write(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+        write: impl FnOnce(WriteTraffic<'_, ServerData>, &mut Vec<u8>) -> Result<(), EncryptError>,
+    ) -> Result<(), EncryptError> {
+        let Session::Live(connection) = &mut self.session else {
+            return Err(EncryptError::EncryptExhausted);
+        };
+        let written = loop {
+            // No whole record is in there, so it has nothing to read.
+            match connection.process_tls_records(input).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out),
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::WriteTraffic(traffic)) => break write(traffic, out),
+                _ => break Err(EncryptError::EncryptExhausted),
+            }
+        };
+        while written.is_err() && connection.wants_write() {
+            let state = connection.process_tls_records(input).state;
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else { break };
+            encode(data, out);
+        }
+        written
+    }
+
+    /// Takes and says nothing more, because of the peer or of the server.
+    fn end(&mut self, fault: TlsFault) {
+        self.ended = Some(Ended::Tls(fault));
+        self.session = Session::Over;
+    }
+}
+
+impl Waiting {
     /// Takes what is to be sealed next, in one piece: of what waits, and behind that of `chunks`, all of
-    /// which is taken over.
-    fn next_plain(&mut self, chunks: &mut Vec<Bytes>, bytes_max: usize) -> Bytes {
+    /// which is taken over. Nothing before both sides have keys.
+    fn next_plain(&mut self, chunks: &mut Vec<Bytes>, has_keys: bool, bytes_max: usize) -> Bytes {
         let len: usize = chunks.iter().map(Bytes::len).sum();
-        let fits = self.handshake.is_done && !self.has_unsealed() && len <= bytes_max;
+        let fits = has_keys && self.unsealed.is_empty() && len <= bytes_max;
         if fits && chunks.len() == 1 {
             return chunks.pop().unwrap_or_default();
         }
@@ -327,7 +384,7 @@ impl Tls {
             return plain.into();
         }
         self.unsealed.extend(chunks.drain(..).filter(|chunk| !chunk.is_empty()));
-        if !self.handshake.is_done {
+        if !has_keys {
             return Bytes::new();
         }
         if let Some(front) = self.unsealed.front_mut().filter(|front| front.len() > bytes_max) {
@@ -344,44 +401,7 @@ impl Tls {
             plain.extend_from_slice(chunk);
             self.unsealed.pop_front();
         }
-        if self.unsealed.is_empty() {
-            // It keeps no memory either.
-            self.unsealed = VecDeque::new();
-        }
         plain.into()
-    }
-
-    /// Has rustls write what `write` asks of it, behind what it has to write anyway.
-    fn write(
-        &mut self,
-        out: &mut Vec<u8>,
-        write: impl FnOnce(WriteTraffic<'_, ServerData>, &mut Vec<u8>) -> Result<(), EncryptError>,
-    ) -> Result<(), EncryptError> {
-        let Session::Live(connection) = &mut self.session else {
-            return Err(EncryptError::EncryptExhausted);
-        };
-        let written = loop {
-            // No whole record is in there, so it has nothing to read.
-            match connection.process_tls_records(&mut self.input).state {
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out),
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::WriteTraffic(traffic)) => break write(traffic, out),
-                _ => break Err(EncryptError::EncryptExhausted),
-            }
-        };
-        while written.is_err() && connection.wants_write() {
-            let state = connection.process_tls_records(&mut self.input).state;
-            let Ok(ConnectionState::EncodeTlsData(data)) = state else { break };
-            encode(data, out);
-        }
-        written
-    }
-
-    /// Takes and says nothing more, because of the peer or of the server.
-    fn end(&mut self, fault: TlsFault) {
-        self.ended = Some(Ended::Tls(fault));
-        self.session = Session::Over;
-        self.input = Vec::new();
     }
 }
 

@@ -3,19 +3,14 @@
 use push_common::clock::Monotonic;
 
 use super::frames::{Frames, FrozenFrames};
-use super::{Stage, WebSocket};
+use super::{Owed, Stage, WebSocket};
 use crate::transport::end::Ended;
 
 /// One connection, as a value.
 #[derive(Debug)]
 pub(in crate::transport) struct FrozenWebSocket {
     stage: FrozenStage,
-    /// The answer to the request, if it has not been sent.
-    answer: Vec<u8>,
-    /// The payload of a pong that has not been sent.
-    pong: Option<Vec<u8>>,
-    /// The close frame, if it has not been sent.
-    farewell: Vec<u8>,
+    owed: Option<Box<Owed>>,
     ping_due: Monotonic,
 }
 
@@ -32,25 +27,25 @@ enum FrozenStage {
 impl WebSocket {
     /// Turns the connection into a value.
     pub(in crate::transport) fn freeze(self) -> FrozenWebSocket {
-        let Self { stage, answer, pong, farewell, ping_due } = self;
+        let Self { stage, owed, ping_due } = self;
         let stage = match stage {
             Stage::Upgrading(head) => FrozenStage::Upgrading(head),
             Stage::Open(frames) => FrozenStage::Open(frames.freeze()),
             Stage::Ended(how, code) => FrozenStage::Ended(how, code),
             Stage::Closed => FrozenStage::Closed,
         };
-        FrozenWebSocket { stage, answer, pong, farewell, ping_due }
+        FrozenWebSocket { stage, owed, ping_due }
     }
 
     /// Turns the value back into a connection.
     pub(in crate::transport) fn thaw(frozen: FrozenWebSocket) -> Self {
-        let FrozenWebSocket { stage, answer, pong, farewell, ping_due } = frozen;
+        let FrozenWebSocket { stage, owed, ping_due } = frozen;
         let stage = match stage {
             FrozenStage::Upgrading(head) => Stage::Upgrading(head),
             FrozenStage::Open(frames) => Stage::Open(Frames::thaw(frames)),
             FrozenStage::Ended(how, code) => Stage::Ended(how, code),
             FrozenStage::Closed => Stage::Closed,
         };
-        Self { stage, answer, pong, farewell, ping_due }
+        Self { stage, owed, ping_due }
     }
 }

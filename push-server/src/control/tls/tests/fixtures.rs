@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -247,7 +248,10 @@ pub(super) fn connect(tls: &Tls, client: &Arc<ClientConfig>) -> Result<Handshake
 
 /// The certificate that a client gets.
 pub(super) fn shown(tls: &Tls, client: &Arc<ClientConfig>, host: &str) -> CertificateDer<'static> {
-    let (_, client) = handshake(current(tls, Kind::Tls), client, host).expect("served");
+    let mut client = (**client).clone();
+    // Who resumes is shown none.
+    client.resumption = Resumption::disabled();
+    let (_, client) = handshake(current(tls, Kind::Tls), &Arc::new(client), host).expect("served");
     let chain = client.peer_certificates().expect("a chain");
     chain.first().expect("a certificate").clone().into_owned()
 }

@@ -27,7 +27,7 @@ impl Frames {
     pub(in crate::transport) fn freeze(self) -> FrozenFrames {
         let Self { header, header_len, is_fragmented, payload } = self;
         let payload = payload.map(|Payload { left, mask, control }| {
-            let control = control.map(|(kind, payload)| (opcode(kind), payload));
+            let control = control.map(|control| (opcode(control.0), control.1));
             FrozenPayload { left_bytes: left, mask, control }
         });
         FrozenFrames { header: header[..usize::from(header_len)].to_vec(), is_fragmented, payload }
@@ -40,7 +40,7 @@ impl Frames {
         let len = begun.len().min(HEADER_BYTES_MAX);
         header[..len].copy_from_slice(&begun[..len]);
         let payload = payload.map(|FrozenPayload { left_bytes, mask, control }| {
-            let control = control.map(|(opcode, payload)| (kind(opcode), payload));
+            let control = control.map(|(opcode, payload)| Box::new((kind(opcode), payload)));
             Payload { left: left_bytes, mask, control }
         });
         Self { header, header_len: len as u8, is_fragmented, payload }
