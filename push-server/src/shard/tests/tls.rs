@@ -296,6 +296,9 @@ fn a_handshake_that_fails_is_counted_and_leaves_nothing() {
     Device::of(&mut world, 0).served(&mut world, "good");
 }
 
+/// How a client comes to a shard.
+type Connect = fn(&mut World, u16) -> Peer;
+
 #[test]
 fn who_comes_to_the_wrong_address_is_counted_by_what_it_speaks() {
     let mut world = world(1, 512);
@@ -303,7 +306,7 @@ fn who_comes_to_the_wrong_address_is_counted_by_what_it_speaks() {
     Device::of(&mut world, 0).tls.write_tls(&mut hello).expect("a vector takes all");
     let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let connect = connect("lost");
-    let cases: [(fn(&mut World, u16) -> Peer, &[u8]); 6] = [
+    let cases: [(Connect, &[u8]); 6] = [
         (World::connect, &hello),
         (World::connect, request),
         (World::connect_tls, request),
