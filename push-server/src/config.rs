@@ -9,6 +9,7 @@
 mod bounded;
 mod error;
 mod file;
+mod listeners;
 mod loaded;
 mod log_filter;
 mod modes;
@@ -16,6 +17,7 @@ mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod totals;
 mod values;
 
@@ -26,10 +28,14 @@ use std::path::PathBuf;
 use crate::mqtt::Limits;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
+pub use listeners::Listener;
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
-pub use modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
+pub use modes::{
+    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+};
 pub use settings::{CONNECTIONS_MAX, Settings};
+pub use tls::TlsSettings;
 pub use totals::Totals;
 pub use values::{
     Address, Directory, Expected, FilePath, InterfaceName, OptionalAddress, PlainFilter,
@@ -38,7 +44,7 @@ pub use values::{
 
 /// Most shards of a server: one for each core of today's machines; a set of shards fits one word.
 pub const SHARDS_MAX: u64 = 64;
-/// Most addresses that clients may connect to, by either kind of listener.
+/// Most addresses that clients may connect to, by each kind of listener.
 pub const LISTEN_MAX: usize = 64;
 /// Most filters denied to everybody: each subscription is compared with all of them.
 pub const FILTERS_DENIED_MAX: usize = 64;
@@ -62,8 +68,12 @@ const HTTP_PORT: u16 = 9880;
 pub struct Config {
     /// `--listen`: addresses for MQTT clients.
     pub listen: Vec<SocketAddr>,
+    /// `--tls-listen`: addresses for MQTT clients over TLS.
+    pub tls_listen: Vec<SocketAddr>,
     /// `--ws-listen`: addresses for clients over WebSocket.
     pub ws_listen: Vec<SocketAddr>,
+    /// `--wss-listen`: addresses for clients over WebSocket inside TLS.
+    pub wss_listen: Vec<SocketAddr>,
     /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
     pub interfaces: Vec<String>,
     /// `--http`: health and metrics; `None`: not served.
@@ -72,6 +82,8 @@ pub struct Config {
     pub http_connections_max: u16,
     /// `--redirect-to`: the server that clients are sent to when this one stops.
     pub redirect_to: Option<String>,
+    /// What clients over TLS are shown, and asked for.
+    pub tls: TlsSettings,
     /// `--scram-users`: the file of users.
     pub scram_users: Option<PathBuf>,
     /// `--scram-required`: whether to refuse clients that do not authenticate.
@@ -132,11 +144,14 @@ impl Default for Config {
                 (Ipv4Addr::LOCALHOST, MQTT_PORT).into(),
                 (Ipv6Addr::LOCALHOST, MQTT_PORT).into(),
             ],
+            tls_listen: Vec::new(),
             ws_listen: Vec::new(),
+            wss_listen: Vec::new(),
             interfaces: Vec::new(),
             http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
             http_connections_max: 64,
             redirect_to: None,
+            tls: TlsSettings::default(),
             scram_users: None,
             scram_required: false,
             data_dir: "/var/lib/push-server".into(),
@@ -203,12 +218,16 @@ impl Config {
             found.push(Contradiction { key, other, value: value.to_string(), allowed });
         };
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
-        for (key, addresses, least) in
-            [("listen", &self.listen, 1), ("ws-listen", &self.ws_listen, 0)]
+        if self.listeners().next().is_none() {
+            let allowed = "at least one address for clients";
+            refuse("listen", "listen", &"0 addresses", allowed.into());
+        }
+        for (key, addresses) in
+            Listener::ALL.map(|listener| (listener.key(), self.addresses_of(listener)))
         {
             let listed = addresses.len();
-            if listed < least || listed > LISTEN_MAX {
-                let allowed = format!("{least} to {LISTEN_MAX} addresses");
+            if listed > LISTEN_MAX {
+                let allowed = format!("at most {LISTEN_MAX} addresses");
                 refuse(key, key, &format_args!("{listed} addresses"), allowed);
             }
             for address in addresses.iter().filter(|address| address.port() != 0) {
@@ -231,6 +250,7 @@ impl Config {
             let allowed = format!("at most {FILTERS_DENIED_MAX} filters");
             refuse("denied-filter", "denied-filter", &format_args!("{denied} filters"), allowed);
         }
+        self.tls_contradictions(&mut refuse);
         if self.scram_required && self.scram_users.is_none() {
             let allowed = "a file of users, by scram-users".into();
             refuse("scram-required", "scram-users", &true, allowed);

@@ -1,14 +1,17 @@
-//! A small blocking MQTT client over one socket. Errors panic, since only tests use it.
+//! A small blocking MQTT client over one socket, or over layers on it. Errors panic, since only tests use it.
 
+use std::any::Any;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::AlertDescription;
 use socket2::{Domain, Socket, Type};
 
 use crate::expectations::PATIENCE;
 use crate::server::Target;
+use crate::stream::{Stream, alert_of};
 use crate::wire::{self, PINGREQ, Packet, Properties, Publish, Value, Version, Will, property};
 
 /// Bytes read at a time, unless a test reads slowly.
@@ -104,6 +107,10 @@ pub enum Gone {
     Closed,
     /// The server reset the connection (RST).
     Reset,
+    /// TCP ended before the goodbye of a layer.
+    Truncated,
+    /// The server ended TLS with an alert.
+    Alert(AlertDescription),
 }
 
 /// How a connection ended.
@@ -120,7 +127,7 @@ pub struct Ending {
 /// A connected client.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     version: Version,
     input: Vec<u8>,
     waiting: VecDeque<Packet>,
@@ -187,11 +194,21 @@ impl Client {
         Self::over(TcpStream::from(socket), version)
     }
 
+    /// Sends CONNECT over a connection made elsewhere, and expects to be accepted.
+    #[track_caller]
+    pub fn accepted_over(stream: impl Stream, connect: &Connect) -> Self {
+        let mut client = Self::over(stream, connect.version);
+        client.say_connect(connect);
+        client.read_connack(PATIENCE).expect("a CONNACK");
+        assert_eq!(client.connack.code, 0, "{} was refused", connect.client_id);
+        client
+    }
+
     /// A client over a connection made elsewhere; nothing is sent.
-    pub fn over(stream: TcpStream, version: Version) -> Self {
-        stream.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
+    pub fn over(stream: impl Stream, version: Version) -> Self {
+        stream.tcp().set_write_timeout(Some(PATIENCE)).expect("set a timeout");
         Self {
-            stream,
+            stream: Box::new(stream),
             version,
             input: Vec::new(),
             waiting: VecDeque::new(),
@@ -398,7 +415,7 @@ impl Client {
     /// Reads at most `bytes_max` bytes of the stream, once, for tests that read slowly.
     pub fn read_some(&mut self, bytes_max: usize, within: Duration) -> Result<usize, Gone> {
         let within = within.max(Duration::from_millis(1));
-        self.stream.set_read_timeout(Some(within)).expect("set a timeout");
+        self.stream.tcp().set_read_timeout(Some(within)).expect("set a timeout");
         let length = self.input.len();
         self.input.resize(length + bytes_max, 0);
         let result = self.stream.read(&mut self.input[length..]);
@@ -410,7 +427,11 @@ impl Client {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => Err(Gone::Silent),
                 ErrorKind::Interrupted => Ok(0),
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Err(Gone::Reset),
-                _ => panic!("reading from the server: {error}"),
+                ErrorKind::UnexpectedEof => Err(Gone::Truncated),
+                _ => match alert_of(&error) {
+                    Some(alert) => Err(Gone::Alert(alert)),
+                    None => panic!("reading from the server: {error}"),
+                },
             },
         }
     }
@@ -429,7 +450,17 @@ impl Client {
 
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.tcp()
+    }
+
+    /// What it was made over.
+    ///
+    /// # Panics
+    /// That was something else.
+    #[track_caller]
+    pub fn layers<S: Stream>(&mut self) -> &mut S {
+        let stream: &mut dyn Any = &mut *self.stream;
+        stream.downcast_mut().expect("a client over this kind of stream")
     }
 
     fn read_packet(&mut self, within: Duration) -> Result<Packet, Gone> {

@@ -2,15 +2,59 @@
 //! MQTT.js and paho for JavaScript.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use crate::certificates::Folder;
 use crate::expectations::{PATIENCE, wait_for};
-use crate::server::{Target, workspace_path};
+use crate::server::{Server, Target, workspace_path};
 use crate::skip::Skip;
 use crate::wire::Version;
+
+/// What is between a foreign client's MQTT and its socket.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// Nothing.
+    Tcp,
+    /// TLS, by an authority.
+    Tls(&'a Folder),
+    /// WebSocket.
+    WebSocket,
+    /// WebSocket inside TLS.
+    WebSocketTls(&'a Folder),
+}
+
+impl By<'_> {
+    /// Where a server started with [`crate::server::ServerBuilder::tls`] and `websocket` is reached.
+    #[track_caller]
+    pub fn target(self, server: &Server) -> Target {
+        match self {
+            Self::Tcp => server.target().clone(),
+            Self::Tls(_) => server.tls(),
+            Self::WebSocket => server.websocket(),
+            Self::WebSocketTls(_) => server.websocket_tls(),
+        }
+    }
+
+    /// The file of certificates to trust.
+    fn ca(self) -> Option<PathBuf> {
+        match self {
+            Self::Tcp | Self::WebSocket => None,
+            Self::Tls(folder) | Self::WebSocketTls(folder) => Some(folder.ca()),
+        }
+    }
+
+    /// As URLs begin.
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Tcp => "mqtt",
+            Self::Tls(_) => "mqtts",
+            Self::WebSocket => "ws",
+            Self::WebSocketTls(_) => "wss",
+        }
+    }
+}
 
 /// Begins every message line of a [`Subscriber`]; its other lines are its own log.
 const MESSAGE_MARK: &str = "> ";
@@ -137,28 +181,42 @@ pub fn mosquitto_pub(target: &Target, version: Version, arguments: &[&str]) {
     assert_success("mosquitto_pub", &output);
 }
 
-/// Runs the `case` of `tests/clients/paho_roundtrip.py`.
+/// Runs the `case` of `tests/clients/paho_roundtrip.py` over TCP.
 ///
 /// # Panics
 /// It fails.
 #[track_caller]
 pub fn paho(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
+    paho_by(By::Tcp, target, version, case)
+}
+
+/// Runs it over layers.
+///
+/// # Panics
+/// It fails.
+#[track_caller]
+pub fn paho_by(by: By<'_>, target: &Target, version: Version, case: &str) -> Result<(), Skip> {
     let python = python()?;
     let protocol = match version {
         Version::V31 => "3",
         Version::V311 => "4",
         Version::V5 => "5",
     };
-    let output = target
-        .command(python)
+    let transport = match by {
+        By::Tcp | By::Tls(_) => "tcp",
+        By::WebSocket | By::WebSocketTls(_) => "websockets",
+    };
+    let mut command = target.command(python);
+    command
         .arg(workspace_path("tests/tests/clients/paho_roundtrip.py"))
         .args(["--host", &target.address.ip().to_string()])
         .args(["--port", &target.address.port().to_string()])
-        .args(["--protocol", protocol, "--case", case])
-        .stdin(Stdio::null())
-        .output()
-        .expect("run python");
-    assert_success(&format!("paho, case {case}, protocol {protocol}"), &output);
+        .args(["--protocol", protocol, "--case", case, "--transport", transport]);
+    if let Some(ca) = by.ca() {
+        command.arg("--ca").arg(ca);
+    }
+    let output = command.stdin(Stdio::null()).output().expect("run python");
+    assert_success(&format!("paho, case {case}, protocol {protocol}, {by:?}"), &output);
     Ok(())
 }
 
@@ -176,66 +234,49 @@ fn python() -> Result<PathBuf, Skip> {
     }
 }
 
-/// Runs the `case` of `tests/clients/mqttjs_roundtrip.cjs` over TCP.
+/// Runs the `case` of `tests/clients/mqttjs_roundtrip.cjs`.
 ///
 /// # Panics
 /// It fails.
 #[track_caller]
-pub fn mqtt_js(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
-    run_mqtt_js(target.command("node"), target.address, version, case, "mqtt")
-}
-
-/// Runs it against a WebSocket listener.
-///
-/// # Panics
-/// It fails.
-#[track_caller]
-pub fn mqtt_js_by_websocket(
-    listener: SocketAddr,
-    version: Version,
-    case: &str,
-) -> Result<(), Skip> {
-    run_mqtt_js(Command::new("node"), listener, version, case, "ws")
-}
-
-#[track_caller]
-fn run_mqtt_js(
-    mut node: Command,
-    address: SocketAddr,
-    version: Version,
-    case: &str,
-    transport: &str,
-) -> Result<(), Skip> {
-    let modules = node_modules("mqtt")?;
+pub fn mqtt_js(by: By<'_>, target: &Target, version: Version, case: &str) -> Result<(), Skip> {
     let protocol = if version == Version::V5 { "5" } else { "4" };
-    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let mut node = node(by, target, "mqtt")?;
+    let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
     let output = node
-        .env("NODE_PATH", modules)
         .arg(workspace_path("tests/tests/clients/mqttjs_roundtrip.cjs"))
-        .args([&host, &port, protocol, case, transport])
-        .stdin(Stdio::null())
+        .args([&host, &port, protocol, case, by.scheme()])
         .output()
         .expect("run node");
-    assert_success(&format!("MQTT.js, case {case}, protocol {protocol}, {transport}"), &output);
+    assert_success(&format!("MQTT.js, case {case}, protocol {protocol}, {by:?}"), &output);
     Ok(())
 }
 
-/// Runs the `case` of `tests/clients/paho_websocket.cjs` against a WebSocket listener.
+/// Runs the `case` of `tests/clients/paho_websocket.cjs`.
 ///
 /// # Panics
 /// It fails.
 #[track_caller]
-pub fn paho_js(listener: SocketAddr, case: &str) -> Result<(), Skip> {
-    let modules = node_modules("paho-mqtt")?;
-    let output = Command::new("node")
-        .env("NODE_PATH", modules)
+pub fn paho_js(by: By<'_>, target: &Target, case: &str) -> Result<(), Skip> {
+    let mut node = node(by, target, "paho-mqtt")?;
+    let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
+    let output = node
         .arg(workspace_path("tests/tests/clients/paho_websocket.cjs"))
-        .args([&listener.ip().to_string(), &listener.port().to_string(), case])
-        .stdin(Stdio::null())
+        .args([&host, &port, case, by.scheme()])
         .output()
         .expect("run node");
-    assert_success(&format!("paho for JavaScript, case {case}"), &output);
+    assert_success(&format!("paho for JavaScript, case {case}, {by:?}"), &output);
     Ok(())
+}
+
+/// Node.js with a package.
+fn node(by: By<'_>, target: &Target, package: &str) -> Result<Command, Skip> {
+    let mut node = target.command("node");
+    node.env("NODE_PATH", node_modules(package)?).stdin(Stdio::null());
+    if let Some(ca) = by.ca() {
+        node.env("NODE_EXTRA_CA_CERTS", ca);
+    }
+    Ok(node)
 }
 
 /// The folder where Node.js finds `package`: `PUSH_NODE_MODULES`, or the one that `cargo xtask

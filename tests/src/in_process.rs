@@ -27,8 +27,9 @@ pub fn start(shards: u16) -> (Shards, Target, TempDir) {
         ..Config::default()
     };
     let lock = embedded::lock_directory(directory.path()).expect("nobody else has it");
-    let shards = Shards::start(&Arc::new(config), Access::default(), 100, None, Some(lock))
+    let (config, tls) = (Arc::new(config), Arc::default());
+    let shards = Shards::start(&config, Access::default(), tls, 100, None, Some(lock))
         .expect("shards start");
-    let target = Target::at(shards.listening()[0]);
+    let target = Target::at(shards.listening()[0].address);
     (shards, target, directory)
 }

@@ -4,6 +4,7 @@
 //! It imports nothing of the server's protocol core: the tests' expectations are written down here
 //! a second time, from the specification.
 
+pub mod certificates;
 pub mod clients;
 pub mod durable;
 pub mod expectations;
@@ -16,10 +17,13 @@ pub mod load;
 pub mod metrics;
 pub mod netns;
 pub mod pins;
+pub mod relay;
 pub mod server;
 pub mod skip;
 pub mod stand_in;
+pub mod stream;
 pub mod target;
+pub mod tls;
 pub mod websocket;
 pub mod wire;
 

@@ -110,6 +110,36 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Where it listens for a protocol, as its log calls it.
+    #[track_caller]
+    pub fn listener(&self, protocol: &str) -> SocketAddr {
+        let named = format!("protocol=\"{protocol}\"");
+        wait_for("the log line of a listener", || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains(&named))?;
+            let (_, after) = line.split_once("listening address=")?;
+            after.split(' ').next()?.parse().ok()
+        })
+    }
+
+    /// Its address for MQTT over TLS, started with [`ServerBuilder::tls`].
+    #[track_caller]
+    pub fn tls(&self) -> Target {
+        self.target.with_address(self.listener("MQTT over TLS"))
+    }
+
+    /// The same for WebSocket.
+    #[track_caller]
+    pub fn websocket(&self) -> Target {
+        self.target.with_address(self.listener("MQTT over WebSocket"))
+    }
+
+    /// The same for WebSocket inside TLS.
+    #[track_caller]
+    pub fn websocket_tls(&self) -> Target {
+        self.target.with_address(self.listener("MQTT over WebSocket and TLS"))
+    }
+
     /// Scrapes `/metrics`.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {

@@ -23,6 +23,11 @@ impl Target {
         Self { address, veth: None }
     }
 
+    /// Another address of the same server.
+    pub fn with_address(&self, address: SocketAddr) -> Self {
+        Self { address, veth: self.veth.clone() }
+    }
+
     /// Connects from the clients' namespace. `receive_buffer_bytes` is set before connecting, so
     /// that the window never grows beyond it.
     pub fn connect(&self, receive_buffer_bytes: Option<usize>) -> io::Result<TcpStream> {

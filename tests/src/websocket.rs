@@ -11,19 +11,14 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use crate::clients::Connect;
-use crate::expectations::{PATIENCE, wait_for};
+use crate::expectations::PATIENCE;
 use crate::server::Server;
 use crate::wire::{self, Packet, Publish, Version};
 
 /// The WebSocket listener of a server started with `--ws-listen 127.0.0.1:0`.
 #[track_caller]
 pub fn listener_of(server: &Server) -> SocketAddr {
-    wait_for("the log line of the WebSocket listener", || {
-        let log = server.log();
-        let line = log.lines().find(|line| line.contains("protocol=\"MQTT over WebSocket\""))?;
-        let (_, after) = line.split_once("listening address=")?;
-        after.split(' ').next()?.parse().ok()
-    })
+    server.websocket().address
 }
 
 /// A TCP connection to `listener`.

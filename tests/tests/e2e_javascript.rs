@@ -1,14 +1,11 @@
 //! JavaScript's clients on Node.js against the server: MQTT.js over TCP and WebSocket, and paho over
 //! WebSocket, the only transport that it has.
 
-use std::net::SocketAddr;
-
 use push_tests::both_paths;
-use push_tests::foreign::{mqtt_js, mqtt_js_by_websocket, paho_js};
-use push_tests::server::{PingPath, Server};
+use push_tests::foreign::{By, mqtt_js, paho_js};
+use push_tests::server::{PingPath, Server, Target};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::websocket::listener_of;
 use push_tests::wire::{VERSIONS, Version};
 
 both_paths! {
@@ -59,20 +56,23 @@ fn mqtt_js_pings_are_answered(path: PingPath) -> TestResult {
 }
 
 fn mqtt_js_does_all_of_it_over_websocket(path: PingPath) -> TestResult {
-    with_websocket(path, |listener| {
+    with_websocket(path, |target| {
         for version in VERSIONS {
-            for case in ["qos", "retained", "offline", "will", "take-over", "ping"] {
-                mqtt_js_by_websocket(listener, version, case)?;
+            for case in ["qos", "large", "retained", "offline", "will", "take-over"] {
+                mqtt_js(By::WebSocket, target, version, case)?;
             }
         }
-        mqtt_js_by_websocket(listener, Version::V5, "properties")
+        mqtt_js(By::WebSocket, target, Version::V5, "properties")
+    })?;
+    pings_by_websocket(path, |target| {
+        VERSIONS.iter().try_for_each(|&version| mqtt_js(By::WebSocket, target, version, "ping"))
     })
 }
 
 fn over_tcp(path: PingPath, case: &str, versions: &[Version]) -> TestResult {
     let server = Server::with(path).start()?;
     for &version in versions {
-        mqtt_js(server.target(), version, case)?;
+        mqtt_js(By::Tcp, server.target(), version, case)?;
     }
     server.finish();
     Ok(())
@@ -99,17 +99,31 @@ fn paho_wills_are_published_unless_it_leaves(path: PingPath) -> TestResult {
 }
 
 fn paho_pings_are_answered(path: PingPath) -> TestResult {
-    over_websocket(path, "ping")
+    pings_by_websocket(path, |target| paho_js(By::WebSocket, target, "ping"))
 }
 
 fn over_websocket(path: PingPath, case: &str) -> TestResult {
-    with_websocket(path, |listener| paho_js(listener, case))
+    with_websocket(path, |target| paho_js(By::WebSocket, target, case))
+}
+
+/// Clients that ping, each some four times: the kernel answers all but the first of each.
+fn pings_by_websocket(path: PingPath, run: impl FnOnce(&Target) -> TestResult) -> TestResult {
+    let server = Server::with(path).websocket().start()?;
+    run(&server.websocket())?;
+    let metrics = server.metrics();
+    let (kernel, user) = (metrics.kernel_pings(), metrics.user_pings());
+    match path {
+        PingPath::Kernel => assert!(kernel > user, "{kernel} by the kernel, {user} not"),
+        PingPath::User => assert_eq!(kernel, 0),
+    }
+    server.finish();
+    Ok(())
 }
 
 /// Runs clients against a WebSocket listener, and looks after the server.
-fn with_websocket(path: PingPath, run: impl FnOnce(SocketAddr) -> TestResult) -> TestResult {
-    let server = Server::with(path).flag("--ws-listen", "127.0.0.1:0").start()?;
-    run(listener_of(&server))?;
+fn with_websocket(path: PingPath, run: impl FnOnce(&Target) -> TestResult) -> TestResult {
+    let server = Server::with(path).websocket().start()?;
+    run(&server.websocket())?;
     let metrics = server.metrics();
     let declined = metrics.value("push_kernel_path_declined_total{reason=\"layers\"}");
     assert_eq!(declined, 0, "left to user space");

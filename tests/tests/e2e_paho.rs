@@ -1,7 +1,7 @@
 //! paho, the client most people's devices speak MQTT by, against the server.
 
 use push_tests::both_paths;
-use push_tests::foreign::paho;
+use push_tests::foreign::{By, paho, paho_by};
 use push_tests::server::{PingPath, Place, Server};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
@@ -20,6 +20,8 @@ both_paths! {
     reason_codes_are_the_specifications,
     a_client_without_id_is_given_one,
     pings_are_answered,
+    pings_over_websocket_are_answered,
+    large_messages_cross_frames_of_every_size,
     the_servers_keep_alive_is_taken,
     retained_messages_meet_later_subscribers_until_cleared,
     wills_are_published_as_their_clients_wish,
@@ -105,6 +107,30 @@ fn pings_are_answered(path: PingPath) -> TestResult {
     let server = Server::with(path).start()?;
     for version in ALL_VERSIONS {
         paho(server.target(), version, "ping")?;
+    }
+    server.finish();
+    Ok(())
+}
+
+fn pings_over_websocket_are_answered(path: PingPath) -> TestResult {
+    let server = Server::with(path).websocket().start()?;
+    for version in ALL_VERSIONS {
+        paho_by(By::WebSocket, &server.websocket(), version, "ping")?;
+    }
+    let metrics = server.metrics();
+    let (kernel, user) = (metrics.kernel_pings(), metrics.user_pings());
+    match path {
+        PingPath::Kernel => assert!(kernel > user, "{kernel} by the kernel, {user} not"),
+        PingPath::User => assert_eq!(kernel, 0),
+    }
+    server.finish();
+    Ok(())
+}
+
+fn large_messages_cross_frames_of_every_size(path: PingPath) -> TestResult {
+    let server = Server::with(path).websocket().start()?;
+    for by in [By::Tcp, By::WebSocket] {
+        paho_by(by, &by.target(&server), Version::V311, "large")?;
     }
     server.finish();
     Ok(())

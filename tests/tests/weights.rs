@@ -3,6 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,18 @@ use push_server::broker::{
     Held, Member, Message, MessageProperties, QoS, Retained, Routing, Shares, SubscriptionOptions,
     Subscriptions, TopicFilter, TopicName, UserProperties, subscription_weight_bytes,
 };
+use push_server::config::Config;
 use push_server::mqtt::{Limits, SubscriptionList};
+use push_server::shard::simulation::{Peer, World};
+use push_server::shard::{TlsConfigs, TlsSource};
+use push_tests::certificates::Folder;
+use push_tests::tls::Offer;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 /// The system's allocator, which notes what each thread holds.
 struct Counting;
@@ -217,5 +229,107 @@ fn retained_messages_take_no_more_than_is_counted() {
         let counted = retained.bytes() + CHUNKS_BYTES;
         println!("{number} {what}: {held_bytes} bytes held, {counted} counted");
         assert!(held_bytes <= counted, "{number} {what}: {held_bytes} held, {counted} counted");
+    }
+}
+
+/// An idle connection over TLS 1.3, without and with a certificate of the client's, in bytes.
+const IDLE_TLS_BYTES_MAX: [usize; 2] = [4 << 10, 5 << 10];
+
+/// A server's configuration for every connection.
+#[derive(Debug)]
+struct Fixed(Arc<ServerConfig>);
+
+impl TlsSource for Fixed {
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// As `control` makes one.
+fn server_config(folder: &Folder, asks_for_certificate: bool) -> ServerConfig {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("versions");
+    let builder = if asks_for_certificate {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(folder.ca()).expect("a file")).expect("a CA");
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let [certificate, key] = folder.server();
+    let certificate = CertificateDer::from_pem_file(certificate).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+    let mut config = builder.with_single_cert(vec![certificate], key).expect("a pair");
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = ring::Ticketer::new().expect("randomness");
+    config.send_tls13_tickets = 1;
+    config.alpn_protocols = vec![b"mqtt".to_vec()];
+    config
+}
+
+/// A client that has connected and pinged, and of which only the server is left.
+fn idle_over_tls(world: &mut World, config: &Arc<ClientConfig>, number: usize) -> Peer {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = ClientConnection::new(Arc::clone(config), name).expect("a client");
+    let peer = world.connect_tls(0);
+    let id = format!("device-{number:07}");
+    let connect = [b"\x10\x1A\0\x04MQTT\x04\x02\x03\x84\0\x0E", id.as_bytes()].concat();
+    for (said, answer) in [(&connect[..], &b"\x20\x02\0\0"[..]), (b"\xC0\0", b"\xD0\0")] {
+        client.writer().write_all(said).expect("a vector takes all");
+        let mut heard = Vec::new();
+        while heard.len() < answer.len() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).expect("a vector takes all");
+            }
+            peer.send(&bytes);
+            world.settle();
+            let bytes = peer.take();
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).expect("a slice never fails");
+                client.process_new_packets().expect("it opens");
+                let _ = client.reader().read_to_end(&mut heard);
+            }
+        }
+        assert_eq!(heard, answer);
+    }
+    peer.shrink();
+    peer
+}
+
+#[test]
+fn an_idle_connection_over_tls_takes_no_more_than_is_promised() {
+    // Tables that double do so once from the first half to the whole.
+    const CONNECTIONS: usize = 256;
+    let directory = tempfile::tempdir().expect("a folder");
+    let folder = Folder::make(directory.path(), &["localhost"]).expect("certificates");
+    for (shows_certificate, bytes_max) in [false, true].into_iter().zip(IDLE_TLS_BYTES_MAX) {
+        for version in [&TLS13, &TLS12] {
+            let offer = Offer::new(&folder).version(version);
+            let offer = if shows_certificate { offer.showing(folder.client()) } else { offer };
+            let client = offer.config();
+            let mut world = World::new(&Arc::new(Config { shards: 1, ..Config::default() }), 1);
+            let config = Arc::new(server_config(&folder, shows_certificate));
+            let source: Arc<dyn TlsSource> = Arc::new(Fixed(config));
+            world.serve_tls(TlsConfigs { mqtt: Arc::clone(&source), websocket: source });
+            // What tables, scratch and buffers take once.
+            let mut peers = Vec::with_capacity(2 * CONNECTIONS);
+            peers.extend((0..CONNECTIONS).map(|at| idle_over_tls(&mut world, &client, at)));
+            let more = CONNECTIONS..2 * CONNECTIONS;
+            let ((), held_bytes) = held(|| {
+                peers.extend(more.map(|at| idle_over_tls(&mut world, &client, at)));
+            });
+            // The simulation's own socket is no part of a server.
+            let (_, socket_bytes) = held(|| world.connect_tls(0));
+            let each = held_bytes / CONNECTIONS - socket_bytes;
+            println!("{version:?}, certificate {shows_certificate}: {each} bytes each");
+            if version == &TLS13 {
+                assert!(each <= bytes_max, "{each} bytes, certificate: {shows_certificate}");
+            }
+        }
     }
 }

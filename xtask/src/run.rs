@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,16 +16,21 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::build::{self, Profile};
+use crate::certificates;
 use crate::setup;
 use crate::workspace::{Workspace, command_line, output_of, say};
 
 /// The default listen address of the server.
 const MQTT_DEFAULT: &str = "127.0.0.1:1883";
 const HTTP_DEFAULT: &str = "127.0.0.1:9880";
+/// The address for TLS by custom.
+const TLS_DEFAULT: &str = "127.0.0.1:8883";
 /// The value of `--http` that switches HTTP off.
 const HTTP_OFF: &str = "off";
 /// The default data directory, in the target folder.
 const DATA_DIR: &str = "data";
+/// The folder of certificates made for a run, there too.
+const CERTIFICATES_DIR: &str = "certificates";
 
 /// How often each device of the demonstration pings, in milliseconds.
 const DEMO_INTERVAL_MS: u32 = 2_000;
@@ -47,6 +52,10 @@ pub(crate) struct RunArguments {
     /// Also connect this many devices of our own, each pinging every 2 s
     #[arg(long, value_name = "DEVICES")]
     demo: Option<u32>,
+    /// Also listen for TLS, at 127.0.0.1:8883, with a certificate made for it below target/; the devices
+    /// of --demo connect there
+    #[arg(long)]
+    tls: bool,
     /// Flags of `push-server run`, for example `-- --listen 0.0.0.0:1883`
     #[arg(last = true, value_name = "SERVER FLAGS")]
     flags: Vec<String>,
@@ -61,12 +70,11 @@ fn has_data_dir(arguments: &RunArguments) -> bool {
 pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<ExitCode> {
     let tools = setup::build_needs(workspace)?;
     let object = build::ebpf_object(workspace, &tools)?;
-    let (server, devices) = match arguments.demo {
-        None => (build::server(workspace, &object, Profile::Release)?, None),
-        Some(clients) => {
-            let [server, generator] = build::server_and_load_generator(workspace, &object)?;
-            (server, Some((generator, clients)))
-        }
+    let (server, generator) = if arguments.demo.is_none() && !arguments.tls {
+        (build::server(workspace, &object, Profile::Release)?, None)
+    } else {
+        let [server, generator] = build::server_and_load_generator(workspace, &object)?;
+        (server, Some(generator))
     };
     let mut command = Command::new(&server);
     command.current_dir(workspace.root()).args(["run", "--status"]);
@@ -74,14 +82,46 @@ pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<Exi
         // The server's own default is an installed server's, which only root may make.
         command.arg("--data-dir").arg(workspace.target().join(DATA_DIR));
     }
-    command.args(&arguments.flags);
-    let Some((generator, clients)) = devices else {
+    let mut flags = arguments.flags.clone();
+    let mut authority = None;
+    if let Some(generator) = generator.as_ref().filter(|_| arguments.tls) {
+        let folder = workspace.target().join(CERTIFICATES_DIR);
+        certificates::make(generator, &folder)?;
+        flags.extend(tls_flags(&flags, &folder));
+        authority = Some(folder.join("ca.pem"));
+    }
+    command.args(&flags);
+    let (Some(generator), Some(clients)) = (generator, arguments.demo) else {
         say(format_args!("$ {}", command_line(&command)));
         // From here on the signals and the exit code are the server's.
         return Err(command.exec()).context("cannot start the server");
     };
-    let addresses = Addresses::of(&server, &arguments.flags);
-    demonstrate(command, &generator, clients, &addresses)
+    let addresses = Addresses::of(&server, &flags, arguments.tls);
+    let devices = Devices { generator, clients, authority };
+    demonstrate(command, &devices, &addresses)
+}
+
+/// The flags for TLS that are missing in `flags`.
+fn tls_flags(flags: &[String], folder: &Path) -> Vec<String> {
+    let mut more = Vec::new();
+    let mut say = |flag: &str, value: String| more.extend([flag.to_owned(), value]);
+    if flag_value(flags, "--tls-listen").is_none() {
+        say("--tls-listen", TLS_DEFAULT.to_owned());
+    }
+    if flag_value(flags, "--tls-cert").is_none() {
+        say("--tls-cert", folder.join("server.pem").display().to_string());
+        say("--tls-key", folder.join("server.key").display().to_string());
+    }
+    more
+}
+
+/// The devices of a demonstration.
+#[derive(Debug)]
+struct Devices {
+    generator: PathBuf,
+    clients: u32,
+    /// The file of the certificates that they trust, if they use TLS.
+    authority: Option<PathBuf>,
 }
 
 /// The addresses of a demonstration's server.
@@ -95,7 +135,7 @@ struct Addresses {
 
 impl Addresses {
     /// From the flags, else the settings file, else the defaults.
-    fn of(server: &Path, flags: &[String]) -> Self {
+    fn of(server: &Path, flags: &[String], is_tls: bool) -> Self {
         let settings = match flag_value(flags, "--config") {
             Some(file) => {
                 let mut check = Command::new(server);
@@ -110,7 +150,11 @@ impl Addresses {
             said.unwrap_or(default).to_owned()
         };
         Self {
-            mqtt: find("--listen", "listen", MQTT_DEFAULT),
+            mqtt: if is_tls {
+                find("--tls-listen", "tls-listen", TLS_DEFAULT)
+            } else {
+                find("--listen", "listen", MQTT_DEFAULT)
+            },
             http: find("--http", "http", HTTP_DEFAULT),
         }
     }
@@ -128,12 +172,7 @@ fn first_value<'a>(settings: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// Server and devices side by side, until a signal or the server's end.
-fn demonstrate(
-    mut server: Command,
-    generator: &Path,
-    clients: u32,
-    addresses: &Addresses,
-) -> Result<ExitCode> {
+fn demonstrate(mut server: Command, wanted: &Devices, addresses: &Addresses) -> Result<ExitCode> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
     say(format_args!("$ {}", command_line(&server)));
     // In process groups of their own, so that Ctrl-C reaches only us, and the children end in
@@ -151,7 +190,7 @@ fn demonstrate(
             break stop_server(&mut server)?;
         }
         if waiting && addresses.are_ready() {
-            devices = Some(start_devices(generator, clients, &addresses.mqtt)?);
+            devices = Some(start_devices(wanted, &addresses.mqtt)?);
             waiting = false;
         } else if waiting && Instant::now() > ready_until {
             let Addresses { mqtt, http } = addresses;
@@ -168,10 +207,13 @@ fn demonstrate(
     Ok(exit_code(status))
 }
 
-fn start_devices(generator: &Path, clients: u32, target: &str) -> Result<Child> {
-    let mut command = Command::new(generator);
-    command.args(["demo", "--clients", &clients.to_string()]);
+fn start_devices(wanted: &Devices, target: &str) -> Result<Child> {
+    let mut command = Command::new(&wanted.generator);
+    command.args(["demo", "--clients", &wanted.clients.to_string()]);
     command.args(["--interval-ms", &DEMO_INTERVAL_MS.to_string(), "--target", target]);
+    if let Some(authority) = &wanted.authority {
+        command.arg("--tls").arg(authority);
+    }
     say(format_args!("$ {}", command_line(&command)));
     // The devices live as long as this pipe, so they never outlive us.
     command.process_group(0).stdin(Stdio::piped());

@@ -38,7 +38,14 @@ macro_rules! one_of_words {
     )*};
 }
 
-one_of_words!(KernelPathMode, DurabilityMode, OutboxFullMode, Switch);
+one_of_words!(
+    ClientAuthMode,
+    DurabilityMode,
+    KernelPathMode,
+    OutboxFullMode,
+    Switch,
+    TlsVersionMode
+);
 
 /// The words of `T` as a file has them: texts in quotes.
 fn expected<T: ValueEnum>() -> Expected {
@@ -99,6 +106,28 @@ impl From<OutboxFull> for OutboxFullMode {
             OutboxFull::Refuse => Self::Refuse,
         }
     }
+}
+
+/// Whether clients over TLS show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientAuthMode {
+    /// They are not asked for one.
+    None,
+    /// They are asked; one that is shown must be valid.
+    Optional,
+    /// A client without one is refused.
+    Required,
+}
+
+/// The lowest version of TLS that clients may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsVersionMode {
+    /// TLS 1.2 (RFC 5246).
+    #[value(name = "1.2")]
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    #[value(name = "1.3")]
+    Tls13,
 }
 
 /// Whether a feature is on.

@@ -8,7 +8,9 @@
 use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
-use super::modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
+use super::modes::{
+    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+};
 use super::table::settings;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
@@ -37,6 +39,10 @@ pub(super) const START_WAIT_SECS_MAX: u64 = 600;
 pub(super) const GENERATIONS_MAX: u64 = 62;
 /// Highest `connect-timeout-secs`: ten minutes.
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
+/// Highest `tls-handshakes-max`: each takes some 20 KB while it is under way.
+pub(super) const TLS_HANDSHAKES_MAX: u64 = 65_536;
+/// Highest `reload-secs`: a day.
+pub(super) const RELOAD_SECS_MAX: u64 = 86_400;
 /// Highest `tcp-keepalive-secs`: Linux's own bound (`MAX_TCP_KEEPIDLE`).
 pub(super) const TCP_KEEPALIVE_SECS_MAX: u64 = 32_767;
 /// Lowest `answers-bytes-max`: an ordinary burst of acknowledgements must not reach it.
@@ -62,11 +68,18 @@ settings! {
         /// not have is left out; one that you name must exist.
         #[serde(deserialize_with = "one_or_more")]
         listen: Vec<Address>, "ADDR:PORT" => listen;
+        /// Address for MQTT clients over TLS, 8883 by custom; may be given several times. Needs
+        /// tls-cert and tls-key.
+        #[serde(deserialize_with = "one_or_more")]
+        tls_listen: Vec<Address>, "ADDR:PORT" => tls_listen;
         /// Address for MQTT clients over WebSocket, such as browsers; may be given several times.
-        /// Every path is accepted, /mqtt by custom; clients offer the subprotocol mqtt. For wss:// put
-        /// a proxy in front.
+        /// Every path is accepted, /mqtt by custom; clients offer the subprotocol mqtt.
         #[serde(deserialize_with = "one_or_more")]
         ws_listen: Vec<Address>, "ADDR:PORT" => ws_listen;
+        /// Address for MQTT clients over WebSocket inside TLS (wss://); may be given several times.
+        /// Needs tls-cert and tls-key.
+        #[serde(deserialize_with = "one_or_more")]
+        wss_listen: Vec<Address>, "ADDR:PORT" => wss_listen;
         /// Interface on which the kernel answers heartbeats; may be given several times. User space
         /// serves connections over other interfaces. Left out: the interfaces that own the listen
         /// addresses.
@@ -82,6 +95,34 @@ settings! {
         /// Prefix of response topics. MQTT 5 clients that ask for Response Information get TOPIC, a
         /// slash, and their client id. Left out: they get none.
         response_topic_prefix: TopicPrefix, "TOPIC" => limits.response_topic_prefix;
+    }
+    "TLS" {
+        /// File of a certificate (PEM), followed by those between it and a root; may be given several
+        /// times, each time with a tls-key. Clients get the one for the host that they name (SNI). The
+        /// first is for clients that name none, or one that no certificate is for. Read again on
+        /// SIGHUP and by reload-secs, and with it all files of TLS; connected clients stay.
+        #[serde(deserialize_with = "one_or_more")]
+        tls_cert: Vec<FilePath>, "FILE" => tls.cert_files;
+        /// File of the private key of a tls-cert (PEM, not encrypted), in the same order: ECDSA, RSA
+        /// or Ed25519. Only the server's user should be able to read it.
+        #[serde(deserialize_with = "one_or_more")]
+        tls_key: Vec<FilePath>, "FILE" => tls.key_files;
+        /// Whether clients show certificates. none: they are not asked. optional: they are asked; one
+        /// that is shown must be valid. required: a client without one is refused.
+        tls_client_auth: ClientAuthMode, "WHEN" => tls.client_auth;
+        /// File of the certificates (PEM) that sign those of clients; may be given several times.
+        #[serde(deserialize_with = "one_or_more")]
+        tls_client_ca: Vec<FilePath>, "FILE" => tls.client_ca_files;
+        /// File of lists of revoked certificates (PEM, signed by their issuers); may be given several
+        /// times. Then every issuer in a client's chain needs one: a certificate on it is refused, and
+        /// so is one whose issuer has none. A list that should have been renewed still counts.
+        #[serde(deserialize_with = "one_or_more")]
+        tls_client_crl: Vec<FilePath>, "FILE" => tls.client_crl_files;
+        /// The lowest version of TLS that clients may use, 1.2 or 1.3.
+        tls_min: TlsVersionMode, "VERSION" => tls.version_min;
+        /// Time between two looks at the files of TLS: if one has changed, all are read again. 0:
+        /// never; only SIGHUP makes the server read them.
+        reload_secs: Secs<u32, 0, RELOAD_SECS_MAX>, "TIME" => tls.reload_secs;
     }
     "Authentication" {
         /// File of users that MQTT 5 clients can authenticate as by SCRAM-SHA-256; push-server
@@ -126,6 +167,9 @@ settings! {
         /// Open connections. At the limit accepting pauses until one closes; clients wait in the
         /// listen queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
         max_connections: Bounded<u32, 1, CONNECTIONS_MAX>, "N" => connections_max;
+        /// Handshakes of TLS under way at once, in all shards. Further ones wait, and have
+        /// connect-timeout-secs like any client.
+        tls_handshakes_max: Bounded<u32, 1, TLS_HANDSHAKES_MAX>, "N" => tls.handshakes_max;
         /// Killed servers whose programs may stay attached beside this server's, because their
         /// sockets still send. Each costs every packet a little. With more of them user space
         /// answers heartbeats, or the start fails (kernel-path require).

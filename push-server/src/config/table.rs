@@ -11,7 +11,9 @@ use toml::Value;
 
 use super::bounded::{Bounded, Unit};
 use super::log_filter::LogFilter;
-use super::modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
+use super::modes::{
+    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+};
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
     TopicPrefix,
@@ -173,10 +175,18 @@ field!(Option<Box<str>>, TopicPrefix, |TopicPrefix(prefix)| Some(prefix.into()),
 field!(Option<PathBuf>, FilePath, |FilePath(path)| Some(path), |path| {
     path.as_ref().and_then(|path| text(&path.display()))
 });
+field!(
+    Vec<PathBuf>,
+    Vec<FilePath>,
+    |said| said.into_iter().map(|FilePath(path)| path).collect(),
+    |paths| texts(&paths.iter().map(|path| path.display()).collect::<Vec<_>>())
+);
 field!(PathBuf, Directory, |Directory(path)| path, |path| text(&path.display()));
 field!(String, LogFilter, |LogFilter(filter)| filter, |filter| text(filter));
 field!(bool, bool, |said| said, |is_on| Some(Value::Boolean(*is_on)));
 field!(bool, Switch, |said| said == Switch::On, |is_on| text(&Switch::from(*is_on)));
+field!(ClientAuthMode, ClientAuthMode, |said| said, |mode| text(mode));
+field!(TlsVersionMode, TlsVersionMode, |said| said, |version| text(version));
 field!(DurabilityMode, DurabilityMode, |said| said, |mode| text(mode));
 field!(KernelPathMode, KernelPathMode, |said| said, |mode| text(mode));
 field!(OutboxFull, OutboxFullMode, |said| said.into(), |policy| text(&OutboxFullMode::from(

@@ -115,11 +115,20 @@ fn sizes_and_times_take_units_as_flag_and_key() {
 
 /// One value of each setting that is no default, as a file.
 const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
+tls-listen = ["127.0.0.1:2885", "[::1]:2885"]
 ws-listen = ["127.0.0.1:2884", "[::1]:2884"]
+wss-listen = ["127.0.0.1:2886", "[::1]:2886"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
 redirect-to = "mqtt.example.org:1884"
 response-topic-prefix = "response/to"
+tls-cert = ["/tmp/a.pem", "/tmp/b.pem"]
+tls-key = ["/tmp/a.key", "/tmp/b.key"]
+tls-client-auth = "optional"
+tls-client-ca = ["/tmp/ca.pem"]
+tls-client-crl = ["/tmp/crl.pem"]
+tls-min = "1.3"
+reload-secs = 61
 scram-users = "/tmp/users"
 scram-required = true
 data-dir = "/tmp/push"
@@ -131,6 +140,7 @@ kernel-path = "require"
 log = "debug,push_server=trace"
 status = true
 max-connections = 1
+tls-handshakes-max = 25
 generations-max = 12
 http-connections-max = 5
 max-sessions = 2
@@ -383,7 +393,7 @@ fn settings_that_contradict_each_other_name_both() {
 fn listen_addresses_are_some_and_each_once() {
     assert_eq!(
         refusals(&[], "listen = []"),
-        ["push.toml:1: listen = 0 addresses: expected 1 to 64 addresses"]
+        ["push.toml:1: listen = 0 addresses: expected at least one address for clients"]
     );
     assert_eq!(
         refusals(&["--listen", "[::1]:1", "--listen", "[::1]:1"], ""),
@@ -430,7 +440,63 @@ fn websocket_addresses_are_each_once_and_nobody_elses() {
     let many = format!("ws-listen = [{}]", "'127.0.0.1:0',".repeat(65));
     assert_eq!(
         refusals(&[], &many),
-        ["push.toml:1: ws-listen = 65 addresses: expected 0 to 64 addresses"]
+        ["push.toml:1: ws-listen = 65 addresses: expected at most 64 addresses"]
+    );
+}
+
+#[test]
+fn a_server_may_listen_for_tls_alone() {
+    let file = "listen = []\ntls-listen = '[::1]:8883'\ntls-cert = '/cert'\ntls-key = '/key'\n";
+    let config = load(&[], file).expect("valid").config;
+    let address = "[::1]:8883".parse().expect("address");
+    assert_eq!(config.listeners().collect::<Vec<_>>(), [(Listener::Tls, address)]);
+    assert!(config.has_tls_listener());
+    assert!(!Config::default().has_tls_listener());
+}
+
+#[test]
+fn certificates_have_keys_and_listeners_and_the_reverse() {
+    let two = ["--tls-listen", "[::1]:1", "--wss-listen", "[::1]:2"];
+    assert_eq!(
+        refusals(&two, ""),
+        ["--tls-listen = [::1]:1: expected a certificate with it, by tls-cert and tls-key"]
+    );
+    assert_eq!(
+        refusals(&two, "tls-cert = ['/a', '/b']\ntls-key = '/a'"),
+        ["push.toml:2: tls-key = 1 files: expected one for each tls-cert, which is given 2 times"]
+    );
+    assert_eq!(
+        refusals(&[], "tls-cert = '/a'\ntls-key = '/a'"),
+        ["push.toml:1: tls-cert = /a: expected a listener with it, by tls-listen or wss-listen"]
+    );
+    assert_eq!(
+        refusals(&["--tls-listen", "[::1]:1", "--ws-listen", "[::1]:1"], "tls-cert = 1"),
+        [
+            "--ws-listen = [::1]:1: expected an address that is not one of tls-listen",
+            "push.toml:1: tls-cert = 1: expected a text, or a list of texts"
+        ]
+    );
+}
+
+#[test]
+fn what_clients_are_asked_for_has_somebody_who_signs_it() {
+    assert_eq!(
+        refusals(&["--tls-client-auth", "optional"], ""),
+        ["--tls-client-auth = optional: expected a file of those who sign clients' certificates, \
+             by tls-client-ca"]
+    );
+    assert_eq!(
+        refusals(&["--tls-client-ca", "/ca"], ""),
+        ["--tls-client-ca = /ca: expected tls-client-auth optional or required with it"]
+    );
+    assert_eq!(
+        refusals(&["--tls-client-crl", "/crl"], ""),
+        ["--tls-client-crl = /crl: expected tls-client-ca with it, for the certificates that it \
+             revokes"]
+    );
+    assert_eq!(
+        refusals(&[], "tls-min = 1.3"),
+        ["push.toml:1: tls-min = 1.3: expected \"1.2\" or \"1.3\""]
     );
 }
 

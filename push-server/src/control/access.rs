@@ -56,10 +56,7 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
 
 /// Reads the file again. Connected clients stay, even if their user is gone.
 pub(crate) fn reload(config: &Config, access: &SharedAccess) {
-    let Some(path) = &config.scram_users else {
-        warn!("SIGHUP: there is nothing to reload; restart to change settings");
-        return;
-    };
+    let Some(path) = &config.scram_users else { return };
     let scram_required = config.scram_required;
     let read_again = access.change(|current| {
         let again = |text: &str| match &current.users {

@@ -95,7 +95,7 @@ impl ProcessLimits {
 }
 
 fn reserved(config: &Config) -> u64 {
-    let listeners = (config.listen.len() + config.ws_listen.len()) as u64;
+    let listeners = config.listeners().count() as u64;
     let shards = u64::from(config.shards) * (DESCRIPTORS_RESERVED_PER_SHARD + listeners);
     let store = match config.durability {
         DurabilityMode::Fsync | DurabilityMode::Os => store::embedded::DESCRIPTORS_MAX,

@@ -6,17 +6,21 @@ use std::io;
 use tracing::info;
 
 use super::observed::{Facts, PingPath};
+use crate::config::Listener;
 use crate::kernel;
+use crate::shard::Listening;
 
 /// Logs a line for each listener.
 pub(super) fn log(facts: &Facts) {
-    let listeners =
-        [("MQTT", &facts.listening), ("MQTT over WebSocket", &facts.websocket_listening)];
-    for (protocol, addresses) in listeners {
-        for address in addresses {
-            let heartbeats = heartbeats(&facts.path, kernel::interfaces_for(&[*address]));
-            info!(%address, protocol, heartbeats, "listening");
-        }
+    for &Listening { listener, address } in &facts.listening {
+        let protocol = match listener {
+            Listener::Mqtt => "MQTT",
+            Listener::Tls => "MQTT over TLS",
+            Listener::WebSocket => "MQTT over WebSocket",
+            Listener::TlsWebSocket => "MQTT over WebSocket and TLS",
+        };
+        let heartbeats = heartbeats(&facts.path, kernel::interfaces_for(&[address]));
+        info!(%address, protocol, heartbeats, "listening");
     }
     if let Some(address) = facts.http {
         info!(%address, protocol = "HTTP", "listening");

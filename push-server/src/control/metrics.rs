@@ -2,6 +2,9 @@
 //!
 //! Names of counters lack `_total` here; the text form adds it.
 
+mod handshakes;
+mod out;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
+use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
@@ -28,7 +29,8 @@ use crate::shard::{
     UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
-use crate::transport::UPGRADE_HEAD_BYTES_MAX;
+use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
+use out::Out;
 
 /// The media type of the text form.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -208,6 +210,18 @@ const FAMILIES: &[Family] = &[
             ("sessions_share", |shard| &shard.limit_sessions_share),
             ("sessions_unused", |shard| &shard.limit_sessions_unused),
             ("upgrade_head", |shard| &shard.limit_upgrade_head),
+            ("tls_handshakes", |shard| &shard.limit_tls_handshakes),
+            ("tls_handshake_input", |shard| &shard.limit_tls_handshake_input),
+        ],
+    },
+    Family {
+        name: "push_strangers",
+        help: "Connections closed that spoke another protocol than their address, by that protocol",
+        label: "protocol",
+        samples: &[
+            ("tls", |shard| &shard.strangers_tls),
+            ("http", |shard| &shard.strangers_http),
+            ("mqtt", |shard| &shard.strangers_mqtt),
         ],
     },
     Family {
@@ -227,6 +241,7 @@ const FAMILIES: &[Family] = &[
             ("timers", |shard| &shard.cut_timers),
             ("completions", |shard| &shard.cut_completions),
             ("discards", |shard| &shard.cut_discards),
+            ("tls", |shard| &shard.cut_tls_steps),
         ],
     },
     Family {
@@ -253,6 +268,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
     ("layers", |shard| &shard.unarmed_layers),
+    ("tls", |shard| &shard.unarmed_tls),
 ];
 
 /// All metrics of the server.
@@ -326,6 +342,8 @@ impl Collector for Scrape {
             let samples = samples.iter().map(|(value, pick)| (*value, observed.sum(pick)));
             out.counters(name, help, Some(label), samples)?;
         }
+        let counts = handshakes::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
+        out.counters_by(handshakes::NAME, handshakes::HELP, handshakes::LABELS, counts)?;
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
@@ -333,6 +351,9 @@ impl Collector for Scrape {
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
             store(&mut out, view)?;
+        }
+        if let Some(status) = &observed.facts.tls {
+            tls(&mut out, status)?;
         }
         process(&mut out, observed)
     }
@@ -346,6 +367,17 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help =
         "How long the session has waited whose work waits longest, in ms; counted once a second";
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
+}
+
+/// The files of TLS.
+fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
+    let help = "Times that the files of TLS were read again, by what came of it";
+    out.counters("push_tls_reloads", help, Some("result"), status.reloads())?;
+    let help =
+        "Until when each file of --tls-cert is valid, its chain included, in seconds since 1970";
+    let expiries = status.expiries();
+    let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
+    out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
 }
 
 /// The store's figures.
@@ -471,6 +503,8 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("share_tries", config.share_tries_max.into()),
         ("retained_messages", config.retained_messages_max as u64),
         ("retained_bytes", config.retained_bytes_max as u64),
+        ("tls_handshakes", config.tls.handshakes_max.into()),
+        ("tls_file_bytes", TLS_FILE_BYTES_MAX),
         ("connect_timeout_secs", config.connect_timeout_secs.into()),
         ("keep_alive_secs", limits.keep_alive_max_secs.into()),
         ("keep_alive_default_secs", limits.keep_alive_default_secs.into()),
@@ -506,62 +540,8 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),
         ("upgrade_head", UPGRADE_HEAD_BYTES_MAX as u64),
+        ("tls_handshake_input", HANDSHAKE_INPUT_BYTES_MAX as u64),
     ]
-}
-
-/// Writes metrics with known values.
-struct Out<'a>(DescriptorEncoder<'a>);
-
-impl Out<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let gauge = ConstGauge::new(value);
-        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
-    }
-
-    fn histogram(
-        &mut self,
-        name: &str,
-        help: &str,
-        sum: f64,
-        buckets: &[(f64, u64)],
-    ) -> fmt::Result {
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
-    }
-
-    fn gauges<'v>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        samples: impl IntoIterator<Item = (&'v str, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (value, count) in samples {
-            ConstGauge::new(count).encode(metric.encode_family(&[(label, value)])?)?;
-        }
-        Ok(())
-    }
-
-    fn counters<'v>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: Option<&str>,
-        samples: impl IntoIterator<Item = (&'v str, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (value, count) in samples {
-            match label {
-                Some(label) => {
-                    ConstCounter::new(count).encode(metric.encode_family(&[(label, value)])?)?;
-                }
-                None => return ConstCounter::new(count).encode(metric),
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

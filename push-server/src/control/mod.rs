@@ -1,5 +1,5 @@
 //! Everything about the server that is not serving: the order of starting, the rules for
-//! connecting, limits and privileges of the process, signals, HTTP (health, metrics), the status
+//! connecting, certificates, limits and privileges of the process, signals, HTTP (health, metrics), the status
 //! line, and the threads that write lines.
 //!
 //! The only user of tokio, in the main thread, which does nothing else.
@@ -23,4 +23,5 @@ pub mod startup;
 pub mod status;
 mod status_text;
 pub(crate) mod supervise;
+pub(crate) mod tls;
 mod wall_clock;

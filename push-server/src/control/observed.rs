@@ -10,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 use super::http_counters::HttpCounters;
 use super::line_queue::LinesLost;
 use super::patience::Waited;
+use super::tls::TlsStatus;
 use crate::broker::SessionMemory;
 use crate::config::Config;
 use crate::kernel::{EarlierGenerations, KernelCounter};
-use crate::shard::StoreView;
 use crate::shard::counters::{Counter, ShardCounters, TURN_BUCKETS};
 use crate::shard::door::DoorCounts;
+use crate::shard::{Listening, StoreView};
 
 /// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
 /// least once a second, for the kernel path's dead man's switch.
@@ -64,10 +65,8 @@ impl fmt::Debug for PingPath {
 pub struct Facts {
     /// The settings.
     pub config: Arc<Config>,
-    /// The bound addresses for MQTT clients.
-    pub listening: Vec<SocketAddr>,
-    /// The bound addresses for clients over WebSocket.
-    pub websocket_listening: Vec<SocketAddr>,
+    /// The bound addresses for clients.
+    pub listening: Vec<Listening>,
     /// The bound HTTP address, if there is one.
     pub http: Option<SocketAddr>,
     /// Most connections that are served.
@@ -82,6 +81,8 @@ pub struct Facts {
     pub store: Option<StoreView>,
     /// How often the limits of doors were reached.
     pub door_counts: Arc<DoorCounts>,
+    /// Reloads of the files of TLS, and when certificates end; `None`: nobody listens for TLS.
+    pub tls: Option<Arc<TlsStatus>>,
     /// Lines of log and status that could not be written.
     pub lines_lost: LinesLost,
     /// The memory of sessions.

@@ -26,7 +26,7 @@ const UNSEEN: &str = "a process that cannot be seen from here";
 /// A thing that a start may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// A listen address, by its flag.
+    /// A listen address, by its setting.
     Listen(&'static str),
     /// The HTTP address.
     Http,

@@ -7,8 +7,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::limits::ProcessLimits;
-use super::{access, startup};
-use crate::config::{Config, ConfigError, DurabilityMode, Loaded, SetBy};
+use super::{access, startup, tls};
+use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
 use crate::kernel;
 
 /// Something that would stop a start.
@@ -84,6 +84,7 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
     if let (Some(path), Err(error)) = (&config.scram_users, access::load(config)) {
         found.push(("scram-users", path.display().to_string(), error.to_string()));
     }
+    found.extend(tls::problems(config));
     if config.durability != DurabilityMode::Off
         && let Err(problem) = try_directory(&config.data_dir)
     {
@@ -94,11 +95,11 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
 
 /// The addresses to listen at, without default ones that this machine lacks.
 fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
-    let Config { listen, ws_listen, http, .. } = &loaded.config;
-    let listen = if loaded.listen_is_default { &[][..] } else { listen };
-    let clients = listen.iter().map(|address| ("listen", *address));
-    let websocket = ws_listen.iter().map(|address| ("ws-listen", *address));
-    clients.chain(websocket).chain(http.map(|address| ("http", address))).collect()
+    let is_asked =
+        |&(listener, _): &(Listener, _)| listener != Listener::Mqtt || !loaded.listen_is_default;
+    let clients = loaded.config.listeners().filter(is_asked);
+    let clients = clients.map(|(listener, address)| (listener.key(), address));
+    clients.chain(loaded.config.http.map(|address| ("http", address))).collect()
 }
 
 /// Whether files can be made in `dir`, or `dir` itself. Tries it, because permissions alone do not

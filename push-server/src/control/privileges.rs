@@ -16,6 +16,7 @@
 //! A process without capabilities has nothing to drop, and serves as well.
 
 use caps::{CapSet, Capability, CapsHashSet};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing::{debug, warn};
 
 /// Capabilities needed to serve: none. `kernel.unprivileged_bpf_disabled` forbids creating maps and
@@ -51,6 +52,16 @@ pub fn drop_after_load() {
 /// Step 2 of the module's description.
 pub fn drop_after_start() {
     keep_only(RUN_CAPABILITIES);
+}
+
+/// Lets no one read the process's memory but who may read any: from now on the system writes no core of
+/// it, and lets other processes of the same user neither trace nor read it. Its memory has private keys,
+/// those of tickets, and what clients say. For a process with capabilities from its file this is so from
+/// the start.
+pub fn forbid_core_dumps() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!("a crash may write private keys to a core file: {error}");
+    }
 }
 
 /// Drops every capability of the calling thread.

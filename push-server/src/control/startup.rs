@@ -1,5 +1,5 @@
 //! The order of starting: signals, limits, addresses, HTTP, directories, kernel path, privileges,
-//! users, shards. Each step logs what it found; an error names the cause and the setting to change.
+//! users, certificates, shards. Each step logs what it found; an error names the cause and the setting to change.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,11 +15,12 @@ use super::limits::{ProcessLimits, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
 use super::observed::{Facts, Observed, PingPath};
 use super::patience::{AddressError, DirectoryError, Patience, Wanted};
-use super::supervise::{Ending, Supervisor};
+use super::supervise::{Ending, Running, Supervisor};
+use super::tls::{Tls, TlsError};
 use super::{access, listening, privileges, status};
 use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
-use crate::shard::{LISTEN_FLAG, ShardError, Shards, WS_LISTEN_FLAG, probe_bind};
+use crate::shard::{ShardError, Shards, probe_bind};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
 /// One extra slot for each so many: slots are divided evenly among shards, but clients come to
@@ -44,12 +45,12 @@ pub enum StartError {
         source: AddressError,
     },
     /// A listen address cannot be bound.
-    #[error("cannot listen on {address}: {source}; choose another by {flag}")]
+    #[error("cannot listen on {address}: {source}; choose another by --{key}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The flag that names it.
-        flag: &'static str,
+        /// The setting that names it.
+        key: &'static str,
         /// Why binding failed.
         source: AddressError,
     },
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The file of users cannot be read or is not valid.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// A file of TLS cannot be read or is not valid.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The shards cannot start.
     #[error(transparent)]
     Shards(#[from] ShardError),
@@ -113,7 +117,13 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     // With the rights that the server has when it reads them again.
     let access = access::load(&config)?;
     let path = kernel.as_mut().map(|(path, _)| path);
-    let started = Shards::start(&config, access, connections_max, path, data)?;
+    if config.has_tls_listener() {
+        // Before the first key is in memory.
+        privileges::forbid_core_dumps();
+    }
+    let tls = Tls::load(&config)?.map(Arc::new);
+    let shared_tls = tls.as_ref().map(|tls| Arc::clone(tls.shared())).unwrap_or_default();
+    let started = Shards::start(&config, access, shared_tls, connections_max, path, data)?;
     privileges::drop_after_start();
     let kernel = kernel.map(|(path, interfaces)| (Arc::new(path), interfaces));
     if let Some((path, _)) = &kernel {
@@ -127,7 +137,6 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     let path = ping_path(kernel.as_ref(), reason);
     let facts = Facts {
         listening: started.listening().to_vec(),
-        websocket_listening: started.websocket_listening().to_vec(),
         http: http_address,
         config,
         connections_max,
@@ -136,6 +145,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         waited: patience.waited(),
         store: started.store(),
         door_counts: Arc::clone(started.doors().counts()),
+        tls: tls.as_ref().map(|tls| Arc::clone(tls.status())),
         lines_lost: log.lost().clone(),
         memory: Arc::clone(started.memory()),
         started: SystemTime::now(),
@@ -145,7 +155,8 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     // A supervisor that sees /readyz answer may read the log of the start at once.
     log.flush(FLUSH_MAX);
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
-    let ending = supervisor.run(started, &observed, http)?;
+    let running = Running { shards: started, tls };
+    let ending = supervisor.run(running, &observed, http)?;
     end_programs(&ending, kernel.map(|(path, _)| path));
     Ok(ending)
 }
@@ -217,12 +228,11 @@ fn bind_http(
 /// socket that is bound and does not listen keeps no other out, and one that listens early accepts
 /// clients that nobody serves until the start succeeds.
 fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
-    for (addresses, flag) in [(&config.listen, LISTEN_FLAG), (&config.ws_listen, WS_LISTEN_FLAG)] {
-        for &address in addresses.iter().filter(|address| address.port() != 0) {
-            patience
-                .for_address(Wanted::Listen(flag), address, || probe_bind(address))
-                .map_err(|source| StartError::Listen { address, flag, source })?;
-        }
+    for (listener, address) in config.listeners().filter(|(_, address)| address.port() != 0) {
+        let key = listener.key();
+        patience
+            .for_address(Wanted::Listen(key), address, || probe_bind(address))
+            .map_err(|source| StartError::Listen { address, key, source })?;
     }
     Ok(())
 }
@@ -323,9 +333,12 @@ fn load(
         pins.check_room().map_err(|error| with_sources(&error))?;
     }
     let interfaces = match config.interfaces.as_slice() {
-        [] => kernel::interfaces_for(&config.listen).map_err(|error| {
-            format!("cannot find the interfaces of the listen addresses: {error}")
-        })?,
+        [] => {
+            let addresses: Vec<_> = config.listeners().map(|(_, address)| address).collect();
+            kernel::interfaces_for(&addresses).map_err(|error| {
+                format!("cannot find the interfaces of the listen addresses: {error}")
+            })?
+        }
         named => named.to_vec(),
     };
     if interfaces.is_empty() {

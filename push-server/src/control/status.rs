@@ -14,6 +14,8 @@ use super::line_queue::{FLUSH_MAX, LineQueue, STATUS_LINES_MAX};
 use super::metrics;
 use super::observed::{Facts, Observed, PingPath, pings_kernel};
 use super::status_text::{self, grouped, short};
+use crate::config::Listener;
+use crate::shard::Listening;
 
 /// Makes the terminal cut a line at its edge: a wrapped one could not be redrawn in place.
 const WRAP_OFF: &str = "\x1b[?7l";
@@ -103,10 +105,7 @@ impl Troubles {
 
 /// The first screen: where to connect, who answers heartbeats, what to try.
 pub fn welcome(facts: &Facts) -> String {
-    let texts = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect();
-    let listening: Vec<String> = texts(&facts.listening);
-    let websocket: Vec<String> =
-        texts(&facts.websocket_listening).iter().map(|at| format!("ws://{at}/mqtt")).collect();
+    let connect: Vec<_> = facts.listening.iter().map(target).collect();
     let heartbeats = match &facts.path {
         PingPath::Kernel { interfaces, .. } => {
             format!("answered by the kernel on {}", interfaces.join(", "))
@@ -121,7 +120,7 @@ pub fn welcome(facts: &Facts) -> String {
     let http = facts.http.map_or("off".into(), |http| {
         format!("http://{}/metrics  /healthz  /readyz", reachable(http))
     });
-    let connect = listening.iter().chain(&websocket).map(String::as_str);
+    let connect = connect.iter().map(String::as_str);
     let mut lines = vec![String::new(), format!("push-server {}", env!("CARGO_PKG_VERSION"))];
     lines.push(String::new());
     lines.extend(status_text::lines("  connect     ", connect, "  "));
@@ -130,8 +129,9 @@ pub fn welcome(facts: &Facts) -> String {
     lines.push(format!("  http        {http}"));
     let mut screen = lines.join("\n");
     screen.push('\n');
-    if let Some(&address) = facts.listening.first() {
-        let address = reachable(address);
+    let plain = facts.listening.iter().find(|listening| listening.listener == Listener::Mqtt);
+    if let Some(plain) = plain {
+        let address = reachable(plain.address);
         let (host, port) = (address.ip(), address.port());
         let _ = write!(
             screen,
@@ -141,6 +141,17 @@ pub fn welcome(facts: &Facts) -> String {
     }
     screen.push_str("\n  Ctrl-C stops it.\n\n");
     screen
+}
+
+/// What a client is told to connect to.
+fn target(listening: &Listening) -> String {
+    let address = listening.address;
+    match listening.listener {
+        Listener::Mqtt => address.to_string(),
+        Listener::Tls => format!("mqtts://{address}"),
+        Listener::WebSocket => format!("ws://{address}/mqtt"),
+        Listener::TlsWebSocket => format!("wss://{address}/mqtt"),
+    }
 }
 
 /// An address that a client on this machine can connect to: loopback for an unspecified one.

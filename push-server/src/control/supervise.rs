@@ -17,6 +17,7 @@ use super::http_limits::HttpLimits;
 use super::observed::Observed;
 use super::signals::{Request, Signals};
 use super::status;
+use super::tls::{self, Tls};
 use crate::shard::{ShardError, Shards};
 
 /// Longest time from the first signal until the shards are given up. `Shards::join` takes about 4 s
@@ -39,26 +40,44 @@ pub(crate) trait Service: Send + 'static {
     fn join(self) -> Result<(), ShardError>;
 }
 
-impl Service for Shards {
+/// The shards, with what SIGHUP changes for them.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The shards.
+    pub shards: Shards,
+    /// What clients over TLS are served with; `None`: nobody listens for them.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Service for Running {
     fn stop(&self) {
-        Self::stop(self);
+        self.shards.stop();
     }
 
     fn reload(&self) -> impl FnOnce() + Send + 'static {
-        let (config, access) = (Arc::clone(self.config()), Arc::clone(self.access()));
-        move || access::reload(&config, &access)
+        let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(self.shards.access()));
+        let tls = self.tls.clone();
+        move || {
+            if config.scram_users.is_none() && tls.is_none() {
+                warn!("SIGHUP: there is nothing to reload; restart to change settings");
+            }
+            access::reload(&config, &access);
+            if let Some(tls) = tls {
+                tls.reload();
+            }
+        }
     }
 
     fn clock_was_set(&self) {
-        Self::clock_was_set(self);
+        self.shards.clock_was_set();
     }
 
     fn is_whole(&self) -> bool {
-        Self::is_whole(self)
+        self.shards.is_whole()
     }
 
     fn join(self) -> Result<(), ShardError> {
-        Self::join(self)
+        self.shards.join()
     }
 }
 
@@ -104,7 +123,7 @@ impl Supervisor {
     /// Runs the control thread, which is the calling one, until the server has ended.
     pub(crate) fn run(
         self,
-        service: impl Service,
+        service: Running,
         observed: &Arc<Observed>,
         http: Option<net::TcpListener>,
     ) -> io::Result<Ending> {
@@ -117,7 +136,7 @@ impl Supervisor {
 }
 
 async fn serve(
-    service: impl Service,
+    service: Running,
     observed: &Arc<Observed>,
     http: Option<net::TcpListener>,
     signals: &mut Signals,
@@ -129,6 +148,9 @@ async fn serve(
         tokio::spawn(http::serve(http, Arc::clone(observed), limits));
     }
     tokio::spawn(observe(Arc::clone(observed)));
+    if let Some(tls) = &service.tls {
+        tokio::spawn(tls::watch(Arc::clone(tls)));
+    }
     let (stopped, is_stopped) = watch::channel(false);
     let status = observed
         .facts

@@ -125,6 +125,12 @@ impl Driver {
         })
     }
 
+    /// Submits everything, and prepares no completion. What the kernel refuses stays queued.
+    pub(super) fn submit_now(&mut self) {
+        self.drain_backlog();
+        let _ = self.submit();
+    }
+
     /// Waits for a completion without submitting anything.
     pub(super) fn wait(&mut self, timeout: Duration) -> Result<(), RingError> {
         self.enter(0, Some(timeout)).or_else(|source| {

@@ -262,6 +262,11 @@ impl Ring {
         self.driver.submit_and_wait(timeout)
     }
 
+    /// Submits what is queued now. What the kernel refuses is submitted by the next call.
+    pub(crate) fn submit(&mut self) {
+        self.driver.submit_now();
+    }
+
     /// Takes the next completion.
     pub(crate) fn next_completion(&mut self) -> Option<Completion> {
         if let Some(completion) = self.ready.pop_front() {

@@ -314,6 +314,18 @@ fn a_send_of_nothing_is_done_without_waiting() {
 }
 
 #[test]
+fn what_is_submitted_early_leaves_before_the_next_wait() {
+    let mut ring = ring();
+    let (server, mut client) = pair();
+    ring.send(server.as_raw_fd(), TOKEN, vec![Bytes::from_static(b"early")], 0);
+    ring.submit();
+    let mut bytes = [0; 5];
+    client.read_exact(&mut bytes).expect("it is there");
+    assert_eq!(&bytes, b"early");
+    assert_eq!(next_sent(&mut ring).expect("it was sent"), 5);
+}
+
+#[test]
 fn a_cancelled_send_ends_once_and_frees_its_token() {
     let mut ring = ring();
     let (server, client) = pair();

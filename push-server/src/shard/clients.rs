@@ -9,12 +9,14 @@ mod moving;
 mod output;
 mod receipts;
 mod sending;
+mod tls_handshakes;
 
 pub(super) use client::{Client, EndedConnection, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::{Unsent, Wish};
 pub(super) use receipts::Receipts;
 pub(super) use sending::{SEND_BYTES_MAX, Sending};
+pub(super) use tls_handshakes::{StepWaits, TlsHandshakes};
 
 use std::ops::{Index, IndexMut};
 
@@ -46,13 +48,15 @@ pub(super) struct Clients<P: Ports> {
     sending: Sending,
     /// Clients that move, and that have moved.
     moving: Moving,
+    /// Clients whose handshakes of TLS wait for the shard.
+    tls_handshakes: TlsHandshakes,
     /// How often clients were looked at for something to send.
     #[cfg(any(test, feature = "simulation"))]
     flushes: u64,
 }
 
 impl<P: Ports> Clients<P> {
-    pub(super) fn new(sending: Sending) -> Self {
+    pub(super) fn new(sending: Sending, tls_handshakes: TlsHandshakes) -> Self {
         Self {
             slab: Slab::new(),
             generation: 0,
@@ -62,6 +66,7 @@ impl<P: Ports> Clients<P> {
             unwrapped: Scratch::default(),
             sending,
             moving: Moving::default(),
+            tls_handshakes,
             #[cfg(any(test, feature = "simulation"))]
             flushes: 0,
         }
@@ -246,6 +251,37 @@ impl<P: Ports> Clients<P> {
         self.sending.settle();
     }
 
+    /// Clients whose handshakes of TLS wait for the shard.
+    pub(super) fn tls_handshakes(&self) -> &TlsHandshakes {
+        &self.tls_handshakes
+    }
+
+    /// The same, to take one.
+    pub(super) fn tls_handshakes_mut(&mut self) -> &mut TlsHandshakes {
+        &mut self.tls_handshakes
+    }
+
+    /// A step of a client's handshake of TLS is due. `None`: it is not before its handshake's end.
+    pub(super) fn push_tls_step(&mut self, index: u32) -> Option<StepWaits> {
+        let client = self.slab.get_mut(index as usize)?;
+        let token = client.token(index);
+        let pending = client.pending_mut()?.tls.as_deref_mut()?;
+        Some(self.tls_handshakes.push(token, pending))
+    }
+
+    /// Lets in the clients that have waited for a place, as far as there are places.
+    pub(super) fn let_tls_in(&mut self) {
+        while let Some((token, place)) = self.tls_handshakes.next_in() {
+            // One that is gone gives its place to the next.
+            if let Some(index) = self.resolve(token)
+                && let Some(pending) = self.slab[index as usize].pending_mut()
+                && let Some(pending) = pending.tls.as_deref_mut()
+            {
+                self.tls_handshakes.let_in(token, pending, place);
+            }
+        }
+    }
+
     /// A client's input waits until the store keeps up.
     pub(super) fn push_stalled(&mut self, index: u32) {
         self.stalled.push(index);
@@ -298,11 +334,12 @@ impl<P: Ports> Clients<P> {
 
     /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 4] {
         [
             ("clients", self.slab.len()),
             ("clients that are stalled", self.stalled.len()),
             ("clients that have moved", self.moving.len()),
+            ("handshakes of TLS", self.tls_handshakes.len()),
         ]
     }
 }

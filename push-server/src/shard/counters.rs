@@ -156,6 +156,8 @@ counters! {
     cut_completions,
     /// `push_turns_cut_total{by="discards"}`: turns that left memory of ended connections to the next one.
     cut_discards,
+    /// `push_turns_cut_total{by="tls"}`: turns that left steps of handshakes to the next one.
+    cut_tls_steps,
     /// Gauge: how long the longest-waiting session has waited, in ms (`push_work_wait_ms_max`).
     longest_wait_millis,
     /// `push_publishes_sent_total`.
@@ -270,6 +272,10 @@ counters! {
     limit_sessions_unused,
     /// `push_limits_hit_total{limit="upgrade_head"}`: request for WebSocket refused.
     limit_upgrade_head,
+    /// `push_limits_hit_total{limit="tls_handshakes"}`: a handshake waits.
+    limit_tls_handshakes,
+    /// `push_limits_hit_total{limit="tls_handshake_input"}`: connection closed.
+    limit_tls_handshake_input,
     /// `push_kernel_path_declined_total{reason="no_slot"}`: connection served in user space.
     unarmed_no_slot,
     /// `push_kernel_path_declined_total{reason="flow_map"}`.
@@ -286,6 +292,34 @@ counters! {
     unarmed_socket,
     /// `push_kernel_path_declined_total{reason="layers"}`.
     unarmed_layers,
+    /// `push_kernel_path_declined_total{reason="tls"}`.
+    unarmed_tls,
+    /// `push_tls_handshakes_total{result="completed",resumed="no",version="1.2"}`.
+    tls_12_full,
+    /// `push_tls_handshakes_total{result="completed",resumed="yes",version="1.2"}`.
+    tls_12_resumed,
+    /// `push_tls_handshakes_total{result="completed",resumed="no",version="1.3"}`.
+    tls_13_full,
+    /// `push_tls_handshakes_total{result="completed",resumed="yes",version="1.3"}`.
+    tls_13_resumed,
+    /// `push_tls_handshakes_total{result="failed"}`, before a version was chosen.
+    tls_failed,
+    /// `push_tls_handshakes_total{result="failed",version="1.2"}`.
+    tls_12_failed,
+    /// `push_tls_handshakes_total{result="failed",version="1.3"}`.
+    tls_13_failed,
+    /// `push_tls_handshakes_total{result="left"}`: the client has gone, or given up.
+    tls_left,
+    /// `push_tls_handshakes_total{result="timeout"}`.
+    tls_timed_out,
+    /// `push_tls_handshakes_total{result="gave_way"}`: the client was silent, and others waited.
+    tls_gave_way,
+    /// `push_strangers_total{protocol="tls"}`: TLS at an address without.
+    strangers_tls,
+    /// `push_strangers_total{protocol="http"}`: HTTP at an address for MQTT.
+    strangers_http,
+    /// `push_strangers_total{protocol="mqtt"}`: bare MQTT at an address for TLS or WebSocket.
+    strangers_mqtt,
     /// `push_session_moves_total{result="moved"}`: to another shard.
     sessions_moved,
     /// `push_session_moves_total{result="stayed"}`.

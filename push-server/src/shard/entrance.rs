@@ -1,13 +1,17 @@
-//! Who comes in, over all shards: how many sockets are open, in what order CONNECTs were read, which shard a
-//! client's session lives with, whether the server stops, and whether its shards are to rest.
+//! Who comes in, over all shards: how many sockets are open, what handshakes of TLS use, in what order CONNECTs
+//! were read, which shard a client's session lives with, whether the server stops, and whether its shards are to
+//! rest.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::connect_order::{ConnectNumber, ConnectOrder};
 use super::owners::Owners;
 use super::rest::Rest;
+use super::shared_tls::SharedTls;
 use crate::mutant::{Rule, is_left_out};
+use crate::transport::{Kind, ServerTls};
 
 /// One for all shards.
 #[derive(Debug)]
@@ -15,6 +19,7 @@ pub(super) struct Entrance {
     connections_max: u32,
     /// Open sockets of all shards.
     open: AtomicU32,
+    tls: Arc<SharedTls>,
     /// Tells which connection of a client is the later one.
     connect_order: ConnectOrder,
     is_stopping: AtomicBool,
@@ -28,10 +33,16 @@ pub(super) struct Entrance {
 
 impl Entrance {
     /// To so many shards; `hash_seed` is random.
-    pub(super) fn new(connections_max: u32, shards: u16, hash_seed: u64) -> Self {
+    pub(super) fn new(
+        connections_max: u32,
+        shards: u16,
+        hash_seed: u64,
+        tls: Arc<SharedTls>,
+    ) -> Self {
         Self {
             connections_max,
             open: AtomicU32::new(0),
+            tls,
             connect_order: ConnectOrder::default(),
             is_stopping: AtomicBool::new(false),
             shards,
@@ -63,6 +74,17 @@ impl Entrance {
     /// A socket is closed, or was not let in.
     pub(super) fn give_place_back(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What handshakes of TLS use.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn shared_tls(&self) -> &SharedTls {
+        &self.tls
+    }
+
+    /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
+    pub(super) fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
+        self.tls.current(kind)
     }
 
     /// The number of a connection whose CONNECT has just been read whole. One that has a number keeps it.

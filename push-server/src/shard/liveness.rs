@@ -20,6 +20,8 @@ pub(super) struct Applicant<'a, S> {
     pub(super) socket: &'a S,
     /// What its heartbeats are on the wire; `None`: none can come yet.
     pub(super) heartbeat: Option<Heartbeat>,
+    /// Whether it is encrypted.
+    pub(super) is_sealed: bool,
     /// The least time between two pings in the long run; 0: no limit.
     pub(super) ping_interval_ns: u32,
     /// Bytes that came on the wire up to the end of the last whole packet.
@@ -62,7 +64,11 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         counters: &ShardCounters,
     ) -> Option<L::Slot> {
         let port = self.port.as_mut()?;
-        let Applicant { socket, heartbeat, ping_interval_ns, rx, tx } = *applicant;
+        let Applicant { socket, heartbeat, is_sealed, ping_interval_ns, rx, tx } = *applicant;
+        if is_sealed {
+            counters.unarmed_tls.add(1);
+            return None;
+        }
         let known = heartbeat.filter(|heartbeat| heartbeat.is_known());
         let (Some(heartbeat), Some(tx)) = (known, tx) else {
             counters.unarmed_layers.add(1);

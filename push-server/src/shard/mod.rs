@@ -29,6 +29,7 @@ mod publish;
 mod rest;
 mod sessions;
 mod shared_access;
+mod shared_tls;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod stop;
@@ -36,6 +37,7 @@ mod stop;
 mod tests;
 mod thread;
 mod timers;
+mod tls_places;
 mod totals;
 mod turn;
 
@@ -49,7 +51,8 @@ pub(crate) use journal::{
 pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
-pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, probe_bind};
+pub use shared_tls::{SharedTls, TlsConfigs, TlsSource};
+pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind};
 
 use std::sync::Arc;
 
@@ -57,6 +60,7 @@ use crate::access::Access;
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
 use crate::store::{Recovered, RecoveredSession, Store};
+use crate::transport::{Kind, ServerTls};
 use answers::Questions;
 use entrance::Entrance;
 use journal::{Completions, JournalStart, OpenRequests, SharedJournal, Waiters};
@@ -92,6 +96,7 @@ pub(crate) type ShardStore = dyn Store<Waiters>;
 struct SharedSetup {
     config: Arc<Config>,
     access: Access,
+    tls: Arc<SharedTls>,
     /// A test's, which says who clients are in the place of `access`.
     answerer: Option<Arc<dyn Answerer>>,
     connections_max: u32,
@@ -113,6 +118,7 @@ impl Shared {
         let SharedSetup {
             config,
             access,
+            tls,
             answerer,
             connections_max,
             retained,
@@ -128,7 +134,7 @@ impl Shared {
         let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(access, answerer, Arc::clone(&completions)),
-            entrance: Entrance::new(connections_max, config.shards, hash_seed),
+            entrance: Entrance::new(connections_max, config.shards, hash_seed, tls),
             routing: Routing::default(),
             shares: Shares::default(),
             retained,
@@ -164,6 +170,11 @@ impl Shared {
     /// Whichever shard it has lived with before: who has moved is known in memory alone.
     fn first_home_of(&self, session: &RecoveredSession) -> u16 {
         self.entrance.first_home_of(&session.record.client_id)
+    }
+
+    /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
+    fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
+        self.entrance.tls(kind)
     }
 
     /// The shard that a client's session lives with.

@@ -27,6 +27,10 @@ pub(crate) enum NoticeKind {
     Refused,
     /// What it sent before CONNECT is not MQTT.
     NotMqtt,
+    /// It speaks another protocol than its address.
+    Stranger,
+    /// Its handshake of TLS has failed.
+    TlsFailed,
     /// It did not send its CONNECT in time.
     ConnectTimeout,
     /// It broke the protocol or a limit that it was told.
@@ -39,9 +43,11 @@ pub(crate) enum NoticeKind {
     Ended,
 }
 
-const KINDS: [NoticeKind; 7] = [
+const KINDS: [NoticeKind; 9] = [
     NoticeKind::Refused,
     NoticeKind::NotMqtt,
+    NoticeKind::Stranger,
+    NoticeKind::TlsFailed,
     NoticeKind::ConnectTimeout,
     NoticeKind::Fault,
     NoticeKind::Expired,
@@ -55,6 +61,8 @@ impl NoticeKind {
         match self {
             Self::Refused => "client refused",
             Self::NotMqtt => "connection closed: no valid CONNECT",
+            Self::Stranger => "connection closed: another protocol than the address is for",
+            Self::TlsFailed => "connection closed: the TLS handshake failed",
             Self::ConnectTimeout => "connection closed: no CONNECT in time",
             Self::Fault => "client disconnected for its fault",
             Self::Expired => "client expired",

@@ -87,6 +87,9 @@ pub(crate) trait Wire: Debug {
     /// Wakes another shard, with this turn's submission.
     fn wake(&mut self, shard: u16);
 
+    /// Submits the queued operations now, rather than at the end of the turn.
+    fn submit(&mut self);
+
     /// Submits the queued operations, and waits for a completion, for at most `timeout`. May return early.
     ///
     /// # Errors

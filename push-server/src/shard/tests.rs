@@ -2,6 +2,7 @@
 
 mod door;
 mod moving;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -25,7 +25,7 @@ use super::ports::Waker;
 use super::post::{Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
-use super::{ShardStore, Shared, SharedAccess, SharedSetup};
+use super::{ShardStore, Shared, SharedAccess, SharedSetup, SharedTls};
 use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
@@ -42,18 +42,18 @@ use bind::bind_all;
 use machine::{Machine, MachineClock, SystemRandomness};
 use wire::{RingWire, WakeUp};
 
-pub use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, probe_bind};
+pub use bind::{Listening, probe_bind};
 
 /// Why shards could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
     /// A listen address could not be bound.
-    #[error("cannot listen on {address}: {source}; choose another by {flag}")]
+    #[error("cannot listen on {address}: {source}; choose another by --{key}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The flag that named it.
-        flag: &'static str,
+        /// The setting that named it.
+        key: &'static str,
         /// The system's reason.
         source: io::Error,
     },
@@ -88,8 +88,7 @@ pub enum ShardError {
 #[derive(Debug)]
 pub struct Shards {
     shared: Arc<Shared>,
-    listening: Vec<SocketAddr>,
-    websocket_listening: Vec<SocketAddr>,
+    listening: Vec<Listening>,
     counters: Vec<Arc<ShardCounters>>,
     wake_ups: Vec<WakeUp>,
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
@@ -127,19 +126,18 @@ impl Shards {
     pub fn start(
         config: &Arc<Config>,
         access: Access,
+        tls: Arc<SharedTls>,
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
         lock: Option<DirectoryLock>,
     ) -> Result<Self, ShardError> {
         let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
-        let listen_error =
-            |flag| move |(address, source)| ShardError::Listen { address, flag, source };
-        let listening = bind_all(&config.listen, Kind::Plain, keepalive, &mut listeners)
-            .map_err(listen_error(LISTEN_FLAG))?;
-        let websocket_listening =
-            bind_all(&config.ws_listen, Kind::WebSocket, keepalive, &mut listeners)
-                .map_err(listen_error(WS_LISTEN_FLAG))?;
+        let listening =
+            bind_all(config, keepalive, &mut listeners).map_err(|(refused, source)| {
+                let Listening { listener, address } = refused;
+                ShardError::Listen { address, key: listener.key(), source }
+            })?;
         let start_error = |shard| move |source| ShardError::Start { shard, source };
         let wake_ups = (0..config.shards)
             .map(|shard| WakeUp::new().map_err(start_error(shard)))
@@ -168,6 +166,7 @@ impl Shards {
         let setup = SharedSetup {
             config: Arc::clone(config),
             access,
+            tls,
             answerer: None,
             connections_max,
             retained,
@@ -183,7 +182,6 @@ impl Shards {
         let mut shards = Self {
             shared: Arc::clone(&shared),
             listening,
-            websocket_listening,
             counters: Vec::new(),
             wake_ups,
             threads: Vec::new(),
@@ -238,13 +236,8 @@ impl Shards {
     }
 
     /// The addresses bound (ports filled in where 0 was asked).
-    pub fn listening(&self) -> &[SocketAddr] {
+    pub fn listening(&self) -> &[Listening] {
         &self.listening
-    }
-
-    /// The same of the listeners for WebSocket.
-    pub fn websocket_listening(&self) -> &[SocketAddr] {
-        &self.websocket_listening
     }
 
     /// Every shard's counters.

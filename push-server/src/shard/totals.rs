@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::clients::InputBudget;
 use super::sessions::{RemainsBytes, SessionShares, UnusedCounts};
+use super::tls_places::TlsPlaces;
 use crate::config::Config;
 
 /// One for all shards.
@@ -13,6 +14,7 @@ pub(super) struct Totals {
     remains_bytes: RemainsBytes,
     session_shares: SessionShares,
     unused_counts: UnusedCounts,
+    tls_places: Arc<TlsPlaces>,
 }
 
 impl Totals {
@@ -22,6 +24,7 @@ impl Totals {
             remains_bytes: RemainsBytes::default(),
             session_shares: SessionShares::new(config.sessions_max, config.sessions_share_percent),
             unused_counts: UnusedCounts::new(config.shards),
+            tls_places: TlsPlaces::new(config.tls.handshakes_max),
         }
     }
 
@@ -38,6 +41,11 @@ impl Totals {
     /// How many sessions all shards have, and for which holders they count.
     pub(super) fn session_shares(&self) -> &SessionShares {
         &self.session_shares
+    }
+
+    /// Handshakes of TLS that are under way.
+    pub(super) fn tls_places(&self) -> &Arc<TlsPlaces> {
+        &self.tls_places
     }
 
     /// How many unused sessions each shard has.

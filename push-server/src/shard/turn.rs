@@ -28,6 +28,7 @@ mod serve;
 mod share;
 mod subscribe;
 mod tell;
+mod tls;
 mod wills;
 
 use std::sync::Arc;
@@ -38,7 +39,7 @@ use push_common::clock::Monotonic;
 use super::Shared;
 use super::accept::Acceptor;
 use super::agenda::{Agenda, Flow};
-use super::clients::{Clients, Sending};
+use super::clients::{Clients, Sending, TlsHandshakes};
 use super::counters::ShardCounters;
 use super::here::Here;
 use super::journal::Journal;
@@ -95,6 +96,9 @@ const STORE_LOOK_MILLIS: u64 = 20;
 /// How often a shard looks how far a rest has come, beside when others tell it.
 const REST_LOOK: Duration = Duration::from_millis(5);
 
+/// How often a shard whose clients wait for a place for their handshake looks whether another shard has given one back.
+const TLS_LOOK_MILLIS: u64 = 5;
+
 /// How often a stopping shard looks whether it is done.
 const STOP_TURN_MILLIS: u64 = 20;
 
@@ -142,6 +146,7 @@ impl<P: Ports> Shard<P> {
             &setup.shared.memory.sessions,
         );
         let sending = Sending::new(&setup.shared.memory.sending);
+        let tls_handshakes = TlsHandshakes::new(setup.shared.totals.tls_places());
         let here = Here::new(setup.index, setup.shared, setup.counters, setup.randomness);
         let mut shard = Self {
             here,
@@ -149,7 +154,7 @@ impl<P: Ports> Shard<P> {
             path: HeartbeatPath::new(setup.path),
             post: Post::new(setup.index, setup.mailboxes),
             acceptor: Acceptor::new(setup.kinds),
-            clients: Clients::new(sending),
+            clients: Clients::new(sending, tls_handshakes),
             sessions,
             agenda,
             stop: Stop::default(),
@@ -221,6 +226,7 @@ impl<P: Ports> Shard<P> {
         self.settle_owners();
         self.submit_draft();
         self.free_discarded();
+        self.do_tls_steps();
         self.say_whether_quiet();
         self.here.counters().turn_times.record(self.agenda.lasted());
     }
@@ -374,7 +380,11 @@ impl<P: Ports> Shard<P> {
         if self.agenda.has_parked() || self.agenda.has_blocked() || self.clients.has_stalled() {
             until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
+        if self.clients.tls_handshakes().has_waiting() {
+            until = until.min(self.agenda.now().after_millis(TLS_LOOK_MILLIS));
+        }
         let unfinished = self.agenda.is_unfinished()
+            || self.clients.tls_handshakes().has_due()
             || self.clients.has_discarded()
             || self.timers.has_due()
             || (!self.stop.has_begun() && self.sessions.has_due_stray(self.agenda.now()))

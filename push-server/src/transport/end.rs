@@ -1,8 +1,15 @@
 //! Why a connection ends: the peer's reasons, and the server's.
 
+use std::fmt;
+
+use super::stranger::Stranger;
+use super::tls::TlsFault;
+
 /// Why a layer stopped taking the peer's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
+    /// The peer speaks another protocol than the listener.
+    Stranger(Stranger),
     /// The peer asked for something other than MQTT over WebSocket.
     NotUpgraded,
     /// Its request is longer than [`super::UPGRADE_HEAD_BYTES_MAX`].
@@ -13,6 +20,10 @@ pub(crate) enum Ended {
     Fault,
     /// It sent WebSocket pings too often.
     PingRate,
+    /// It sent a close_notify.
+    LeftTls,
+    /// TLS has failed.
+    Tls(TlsFault),
 }
 
 /// A limit that a layer enforces on its peer.
@@ -22,6 +33,8 @@ pub(crate) enum Limit {
     UpgradeHead,
     /// The ping rate.
     PingRate,
+    /// [`super::HANDSHAKE_INPUT_BYTES_MAX`].
+    HandshakeInput,
 }
 
 /// Why the server ends a connection, for layers that can tell the peer.
@@ -34,20 +47,13 @@ pub(crate) enum Goodbye {
 }
 
 impl Ended {
-    /// What happened, for the log.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::NotUpgraded => "no request for MQTT over WebSocket",
-            Self::HeadTooLarge => "its request is too large",
-            Self::Left => "client closed its WebSocket",
-            Self::Fault => "broke the rules of WebSocket",
-            Self::PingRate => "too many pings of WebSocket",
-        }
-    }
-
     /// Whether the peer did something wrong, rather than leave.
     pub(crate) fn is_fault(self) -> bool {
-        self != Self::Left
+        match self {
+            Self::Left | Self::LeftTls => false,
+            Self::Tls(fault) => fault.is_fault(),
+            _ => true,
+        }
     }
 
     /// The limit that the peer exceeded, if that was the reason.
@@ -55,7 +61,29 @@ impl Ended {
         match self {
             Self::HeadTooLarge => Some(Limit::UpgradeHead),
             Self::PingRate => Some(Limit::PingRate),
-            Self::NotUpgraded | Self::Left | Self::Fault => None,
+            Self::Tls(TlsFault::TooLong) => Some(Limit::HandshakeInput),
+            Self::Stranger(_)
+            | Self::NotUpgraded
+            | Self::Left
+            | Self::Fault
+            | Self::LeftTls
+            | Self::Tls(_) => None,
         }
+    }
+}
+
+impl fmt::Display for Ended {
+    /// What happened, for the log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Stranger(stranger) => return stranger.fmt(formatter),
+            Self::Tls(fault) => return fault.fmt(formatter),
+            Self::NotUpgraded => "no request for MQTT over WebSocket",
+            Self::HeadTooLarge => "its request is too large",
+            Self::Left => "client closed its WebSocket",
+            Self::Fault => "broke the rules of WebSocket",
+            Self::PingRate => "too many pings of WebSocket",
+            Self::LeftTls => "client closed its TLS without a DISCONNECT",
+        })
     }
 }

@@ -8,55 +8,100 @@ use push_common::ping_rate::PingPace;
 use super::end::{Ended, Goodbye};
 #[cfg(test)]
 use super::tests::records::Records;
+use super::tls::{Tls, TlsHandshake};
 use super::websocket::WebSocket;
 
 /// One layer of a connection.
 #[derive(Debug)]
 pub(super) enum Layer {
     WebSocket(WebSocket),
+    Tls(Tls),
     /// A stand-in for TLS in tests.
     #[cfg(test)]
     Records(Records),
 }
 
 impl Layer {
-    /// Takes received bytes, and appends those for the inside to `inside`.
+    /// Takes received bytes, and appends those for the inside to `inside`. `records` is scratch.
     pub(super) fn take(
         &mut self,
         bytes: &[u8],
         pace: PingPace,
         now: Monotonic,
+        records: &mut Vec<u8>,
         inside: &mut Vec<u8>,
     ) {
         match self {
             Self::WebSocket(websocket) => websocket.take(bytes, pace, now, inside),
+            Self::Tls(tls) => tls.take(bytes, records, inside),
             #[cfg(test)]
             Self::Records(records) => records.take(bytes, inside),
         }
     }
 
-    /// Wraps what the inside sends, and adds what the layer itself has to send.
-    pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
+    /// Whether a step of the layer's handshake is due.
+    pub(super) fn wants_step(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.wants_step())
+    }
+
+    /// Goes on with the layer's handshake, and appends bytes for the inside to `inside`.
+    pub(super) fn step(&mut self, inside: &mut Vec<u8>) {
+        if let Self::Tls(tls) = self {
+            tls.step(inside);
+        }
+    }
+
+    /// How far the layer has come with the handshake of TLS; `None`: it is another one.
+    pub(super) fn tls_handshake(&self) -> Option<TlsHandshake> {
+        match self {
+            Self::Tls(tls) => Some(tls.handshake()),
+            Self::WebSocket(_) => None,
+            #[cfg(test)]
+            Self::Records(_) => None,
+        }
+    }
+
+    /// Bytes that have come, and wait for others before they go on to the inside.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::WebSocket(websocket) => websocket.held_bytes(),
+            Self::Tls(tls) => tls.held_bytes(),
+            #[cfg(test)]
+            Self::Records(_) => 0,
+        }
+    }
+
+    /// Wraps what the inside sends, at most `bytes_max` bytes if that makes a copy, and adds what the
+    /// layer itself has to send.
+    pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>, bytes_max: usize) {
         match self {
             Self::WebSocket(websocket) => websocket.wrap(chunks),
+            Self::Tls(tls) => tls.wrap(chunks, bytes_max),
             #[cfg(test)]
             Self::Records(records) => records.wrap(chunks),
         }
     }
 
-    /// Whether the layer has something to send of its own.
+    /// Whether the layer has something to send of its own, or of the inside that it has not wrapped.
     pub(super) fn owes(&self) -> bool {
         match self {
             Self::WebSocket(websocket) => websocket.owes(),
+            Self::Tls(tls) => tls.owes(),
             #[cfg(test)]
             Self::Records(records) => records.owes(),
         }
+    }
+
+    /// Whether bytes of the inside wait to be wrapped.
+    pub(super) fn has_unwrapped(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.has_unsealed())
     }
 
     /// Takes no more input, and says goodbye after the bytes that are wrapped next.
     pub(super) fn close(&mut self, goodbye: Goodbye) {
         match self {
             Self::WebSocket(websocket) => websocket.close(goodbye),
+            Self::Tls(tls) => tls.close(),
             #[cfg(test)]
             Self::Records(records) => records.close(),
         }
@@ -67,15 +112,18 @@ impl Layer {
     pub(super) fn ended(&self) -> Option<Ended> {
         match self {
             Self::WebSocket(websocket) => websocket.ended(),
+            Self::Tls(tls) => tls.ended(),
             #[cfg(test)]
             Self::Records(records) => records.ended(),
         }
     }
 
-    /// What a heartbeat is with this layer around it; `None` while the layer carries nothing.
+    /// What a heartbeat is with this layer around it; `None` while the layer carries nothing, or if it is not known by
+    /// its form.
     pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
         match self {
             Self::WebSocket(websocket) => websocket.around(inside),
+            Self::Tls(_) => None,
             #[cfg(test)]
             Self::Records(records) => records.around(inside),
         }
@@ -85,6 +133,7 @@ impl Layer {
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::WebSocket(websocket) => websocket.is_whole(),
+            Self::Tls(tls) => tls.is_whole(),
             #[cfg(test)]
             Self::Records(records) => records.is_whole(),
         }

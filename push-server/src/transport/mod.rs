@@ -1,44 +1,44 @@
-//! The layers around the MQTT bytes of a connection: none, or WebSocket's frames. Sans I/O: a
-//! peer's bytes in, MQTT's bytes out, and the reverse. It knows no MQTT packet, no socket and no
-//! clock.
+//! The layers around the MQTT bytes of a connection: none, WebSocket's frames, TLS records, or both.
+//! Sans I/O: a peer's bytes in, MQTT's bytes out, and the reverse. It knows no MQTT packet, no socket
+//! and no clock.
 //!
 //! A [`Transport`] is a stack of layers, the outermost first; MQTT is inside the last. Its user
 //! does not know which layers there are:
 //! - [`Transport::take`] unwraps received bytes. Afterwards look at [`Transport::owes`] (a layer
-//!   has an answer of its own to send: call `wrap` soon, with or without bytes of MQTT) and
-//!   [`Transport::ended`].
+//!   has an answer of its own to send: call `wrap` soon, with or without bytes of MQTT),
+//!   [`Transport::ended`] and [`Transport::wants_step`].
+//! - [`Transport::step`] does what may take long: a step of a handshake. Call it when there is time, and
+//!   take no more input before; then look at the same things.
 //! - [`Transport::wrap`] wraps the next bytes to send. Call it in the order in which bytes leave,
-//!   and send all that it returns.
+//!   and send all that it returns. While [`Transport::has_unwrapped`], hand over no more.
 //! - [`Transport::close`] makes the layers say goodbye after the bytes that are wrapped next.
 //! - [`Transport::heartbeat`] and [`Transport::whole_wire_bytes`] are for the kernel path, which
 //!   answers pings by their form on the wire and only while both streams are at rest.
 //!
-//! # How TLS fits
-//! TLS will be a variant of `layer::Layer`, with `Kind`s of its own (alone, and around WebSocket);
-//! its configuration becomes an argument of [`Transport::new`]. Its parts map so:
-//! - Handshake: the layer owes its flights; MQTT's bytes begin when `take` first returns some.
-//!   Nothing is wrapped before, since a server says nothing before CONNECT. `heartbeat` is `None`
-//!   until the keys are there.
+//! # TLS and the kernel path
+//! The kernel answers no ping inside TLS yet: `heartbeat` is `None`. What it will need is kept apart:
+//! - rustls is made by a configuration alone ([`ServerTls`]), and asks the cryptography of that for
+//!   everything it seals and opens. So what counts the numbers of records wraps the provider, and the layer stays
+//!   as it is.
 //! - An incomplete record stays in the layer, and `is_whole` says so: `rx` keeps its value, and the
 //!   kernel declines. An idle connection holds no part of a record, so no buffer.
-//! - `wrap` seals, which takes the claim of the kernel path (`HELD`). The claim may be released
-//!   when TCP has all sealed bytes, `tx` is published, and `owes` is false: rustls seals its answer
-//!   to a KeyUpdate at once and holds it until the next write, and `owes` is true meanwhile. The
-//!   shard publishes `tx` at the end of a send already, so the release belongs there.
-//! - The layer owes alerts and close_notify after an end or `close`; their causes are variants of
-//!   [`Ended`], of which callers only ask text and limit.
-//! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes become 24 and 24
+//! - `wrap` seals, which will take the claim of the kernel path (`HELD`). The claim may be released
+//!   when TCP has all sealed bytes, `tx` is published, and `owes` is false. rustls seals its answer to a KeyUpdate
+//!   at once and gives it out with the next bytes that are wrapped, and nothing makes it do so earlier: `owes` does
+//!   not say so, and only the wrapper knows that a record is sealed and not sent.
+//! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes will become 24 and 24
 //!   in TLS 1.3, 8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
-//!
-//! Not covered: how many handshakes advance in a turn, and whom a client certificate names. The
-//! shard will have to ask the transport for both.
 
 mod end;
 mod layer;
+mod stranger;
+mod tls;
 mod websocket;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
@@ -46,10 +46,17 @@ use push_common::heartbeat::Heartbeat;
 use push_common::ping_rate::PingPace;
 
 use layer::Layer;
+use tls::Tls;
 use websocket::WebSocket;
 
 pub(crate) use end::{Ended, Goodbye, Limit};
+pub(crate) use stranger::Stranger;
+pub(crate) use tls::{HANDSHAKE_INPUT_BYTES_MAX, ServerTls, TlsHandshake, TlsVersion};
 pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
+
+/// Certificates and clients for tests of whole shards.
+#[cfg(test)]
+pub(crate) use tls::tests::pair as tls_pair;
 
 /// Which layers a listener's connections have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +65,10 @@ pub(crate) enum Kind {
     Plain,
     /// WebSocket's binary frames.
     WebSocket,
+    /// TLS records.
+    Tls,
+    /// TLS records around WebSocket's binary frames.
+    TlsWebSocket,
 }
 
 /// The layers of one connection; a null pointer if there are none.
@@ -75,16 +86,27 @@ struct Layers {
 /// Buffers to unwrap into, one for each layer. All connections use the same, so none owns any.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// Records, opened where they are.
+    records: Vec<u8>,
     unwrapped: Vec<u8>,
     inside: Option<Box<Scratch>>,
 }
 
 impl Transport {
-    /// The transport of a new connection. Pings of its layers count from `now` on.
-    pub(crate) fn new(kind: Kind, now: Monotonic) -> Self {
+    /// The transport of a new connection. Pings of its layers count from `now` on. `tls`: what its handshake uses.
+    /// `None`: there is TLS in this kind, and nothing to use.
+    pub(crate) fn new(kind: Kind, tls: Option<Arc<ServerTls>>, now: Monotonic) -> Option<Self> {
+        let inside = match kind {
+            Kind::Plain | Kind::Tls => Self(None),
+            Kind::WebSocket | Kind::TlsWebSocket => {
+                Self::around(Layer::WebSocket(WebSocket::new(now)), Self(None))
+            }
+        };
         match kind {
-            Kind::Plain => Self(None),
-            Kind::WebSocket => Self::around(Layer::WebSocket(WebSocket::new(now)), Self(None)),
+            Kind::Plain | Kind::WebSocket => Some(inside),
+            Kind::Tls | Kind::TlsWebSocket => {
+                Some(Self::around(Layer::Tls(Tls::new(tls?)), inside))
+            }
         }
     }
 
@@ -97,6 +119,11 @@ impl Transport {
         self.0.is_none()
     }
 
+    /// Whether nobody else can read them there: what leaves is a copy of each connection's own.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.tls_handshake().is_some()
+    }
+
     /// Takes received bytes, and returns the bytes of MQTT in them. `pace`: how often the peer may
     /// ping, for layers with pings of their own.
     pub(crate) fn take<'a>(
@@ -107,19 +134,55 @@ impl Transport {
         scratch: &'a mut Scratch,
     ) -> &'a [u8] {
         let Some(layers) = &mut self.0 else { return bytes };
-        let Scratch { unwrapped, inside } = scratch;
+        let Scratch { records, unwrapped, inside } = scratch;
         layers.received_bytes += bytes.len() as u64;
         unwrapped.clear();
-        layers.outer.take(bytes, pace, now, unwrapped);
+        layers.outer.take(bytes, pace, now, records, unwrapped);
         layers.inside.take(unwrapped, pace, now, inside.get_or_insert_default())
     }
 
-    /// Wraps bytes of MQTT, if any, and adds what the layers have to send.
-    pub(crate) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
+    /// Whether what was taken lets a handshake go on, by `step`. No more is to be taken before.
+    pub(crate) fn wants_step(&self) -> bool {
+        self.0.as_ref().is_some_and(|layers| layers.outer.wants_step())
+    }
+
+    /// Goes on with a handshake. Returns the bytes of MQTT that have come behind it, like `take`.
+    pub(crate) fn step<'a>(
+        &mut self,
+        pace: PingPace,
+        now: Monotonic,
+        scratch: &'a mut Scratch,
+    ) -> &'a [u8] {
+        let Some(layers) = &mut self.0 else { return &[] };
+        let Scratch { unwrapped, inside, .. } = scratch;
+        unwrapped.clear();
+        // TLS is the outermost layer where there is any.
+        layers.outer.step(unwrapped);
+        layers.inside.take(unwrapped, pace, now, inside.get_or_insert_default())
+    }
+
+    /// How far the handshake of TLS has come; `None`: there is no TLS.
+    pub(crate) fn tls_handshake(&self) -> Option<TlsHandshake> {
+        self.0.as_ref()?.outer.tls_handshake()
+    }
+
+    /// Bytes that have come, and wait in the layers for others.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |layers| layers.outer.held_bytes() + layers.inside.held_bytes())
+    }
+
+    /// Wraps bytes of MQTT, if any, and adds what the layers have to send. Layers that copy what they wrap
+    /// wrap at most `bytes_max` bytes, and then have others unwrapped.
+    pub(crate) fn wrap(&mut self, chunks: &mut Vec<Bytes>, bytes_max: usize) {
         if let Some(layers) = &mut self.0 {
-            layers.inside.wrap(chunks);
-            layers.outer.wrap(chunks);
+            layers.inside.wrap(chunks, bytes_max);
+            layers.outer.wrap(chunks, bytes_max);
         }
+    }
+
+    /// Whether layers keep bytes of MQTT for the next `wrap`.
+    pub(crate) fn has_unwrapped(&self) -> bool {
+        self.0.as_ref().is_some_and(|layers| layers.outer.has_unwrapped())
     }
 
     /// Whether `wrap` would return something without bytes of MQTT.

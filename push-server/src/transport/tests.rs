@@ -36,10 +36,10 @@ impl Stack {
     fn transport(self) -> Transport {
         let records = |inside| Transport::around(Layer::Records(Records::default()), inside);
         match self {
-            Self::Plain => Transport::new(Kind::Plain, START),
-            Self::WebSocket => Transport::new(Kind::WebSocket, START),
-            Self::Records => records(Transport::new(Kind::Plain, START)),
-            Self::RecordsAndWebSocket => records(Transport::new(Kind::WebSocket, START)),
+            Self::Plain => without_tls(Kind::Plain),
+            Self::WebSocket => without_tls(Kind::WebSocket),
+            Self::Records => records(without_tls(Kind::Plain)),
+            Self::RecordsAndWebSocket => records(without_tls(Kind::WebSocket)),
         }
     }
 
@@ -50,6 +50,10 @@ impl Stack {
     fn has_websocket(self) -> bool {
         matches!(self, Self::WebSocket | Self::RecordsAndWebSocket)
     }
+}
+
+fn without_tls(kind: Kind) -> Transport {
+    Transport::new(kind, None, START).expect("no certificate is needed")
 }
 
 /// The client's end of a stack: what it sends to say `packets`, each a frame where there are frames.
@@ -104,7 +108,7 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 /// Sends `chunks`, and what the layers owe with them.
 fn send(transport: &mut Transport, chunks: &[&[u8]], wire: &mut Vec<u8>) {
     let mut chunks: Vec<Bytes> = chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk)).collect();
-    transport.wrap(&mut chunks);
+    transport.wrap(&mut chunks, usize::MAX);
     wire.extend(chunks.concat());
     assert!(!transport.owes(), "all that is owed leaves with what is wrapped next");
 }
@@ -226,6 +230,13 @@ fn the_end_of_the_inside_is_told_before_the_end_of_what_is_around_it() {
 fn a_plain_transport_is_a_null_pointer() {
     assert_eq!(size_of::<Transport>(), size_of::<usize>());
     assert!(Stack::Plain.transport().0.is_none());
+}
+
+#[test]
+fn the_layers_of_an_idle_connection_are_small() {
+    // Tests have one layer more, so not that of `Layer`.
+    let sizes = [size_of::<Tls>(), size_of::<WebSocket>()];
+    assert!(sizes.iter().all(|size| *size <= 72), "{sizes:?}");
 }
 
 /// A peer by the library: writes into a vector, reads from one.

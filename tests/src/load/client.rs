@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use mio::net::TcpStream;
 
+use super::transport::Transport;
 use super::wire::{
     CONNACK, DISCONNECT, Decoder, PINGRESP, PUBLISH_QOS0, Packet, RETAIN, SUBACK, Version,
 };
@@ -14,6 +15,7 @@ use super::wire::{
 pub(super) struct Client {
     pub(super) stream: Option<TcpStream>,
     pub(super) stage: Stage,
+    pub(super) transport: Transport,
     pub(super) decoder: Decoder,
     /// When the unanswered ping was sent.
     pub(super) pinged_at_ns: Option<u64>,
@@ -29,12 +31,21 @@ pub(super) enum Stage {
     Down,
     /// TCP is shaking hands.
     Connecting,
+    /// The layers around MQTT are: TLS, WebSocket.
+    Opening,
     /// CONNECT is sent, CONNACK awaited.
     Greeting,
     /// In service.
     Up,
     /// DISCONNECT is sent, the server's close awaited.
     Leaving,
+}
+
+impl Stage {
+    /// Whether a connection is begun and not up.
+    pub(super) fn is_connecting(self) -> bool {
+        matches!(self, Self::Connecting | Self::Opening | Self::Greeting)
+    }
 }
 
 /// The meaning of a valid packet.
@@ -110,10 +121,21 @@ impl Client {
         }
     }
 
-    /// Writes a few bytes, all of them. A socket that does not take them counts as lost, since the
-    /// server never has more than a few of ours unread.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes a few bytes of MQTT, and what the layers owe, all of it. A socket that does not take
+    /// them counts as lost, since the server never has more than a few of ours unread. `wrapped` is
+    /// used on the way.
+    pub(super) fn write(&mut self, mqtt: &[u8], wrapped: &mut Vec<u8>) -> io::Result<()> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let bytes = if self.transport.is_plain() {
+            mqtt
+        } else {
+            wrapped.clear();
+            self.transport.wrap(mqtt, wrapped).map_err(io::Error::other)?;
+            wrapped.as_slice()
+        };
+        if bytes.is_empty() {
+            return Ok(());
+        }
         match stream.write(bytes)? {
             written if written == bytes.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),

@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::tally::Tally;
+use super::transport::Kind;
 use super::wire::Version;
 
 /// Settings that are the same for all threads.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) target: SocketAddr,
+    pub(super) layers: Kind,
     pub(super) sources: Vec<IpAddr>,
     pub(super) version: Version,
     pub(super) keep_alive_secs: u16,

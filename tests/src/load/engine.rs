@@ -19,6 +19,7 @@ use super::connector::{self, Connector};
 use super::demo::Roles;
 use super::pacer::Pacer;
 use super::tally::Tally;
+use super::transport::Transport;
 use super::wire::{self, Malformed};
 
 /// Events taken by one wake.
@@ -88,6 +89,9 @@ pub(super) struct Engine {
     from_ns: u64,
     buffer: Box<[u8]>,
     frame: Vec<u8>,
+    /// Bytes of MQTT on their way in and out through layers.
+    clear: Vec<u8>,
+    wrapped: Vec<u8>,
 }
 
 impl Engine {
@@ -127,6 +131,8 @@ impl Engine {
             from_ns: if settings.counts_at_once { 0 } else { u64::MAX },
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             frame: Vec::new(),
+            clear: Vec::new(),
+            wrapped: Vec::new(),
         }
     }
 
@@ -301,7 +307,7 @@ impl Engine {
     fn ping(&mut self, index: usize) {
         let now_ns = self.now_ns();
         let client = &mut self.clients[index];
-        if let Err(error) = client.write(&wire::PINGREQ) {
+        if let Err(error) = client.write(&wire::PINGREQ, &mut self.wrapped) {
             self.lose(index, || format!("cannot send a ping: {error}"));
             return;
         }
@@ -328,7 +334,7 @@ impl Engine {
         wire::publish(&mut self.frame, version, &topic, b"hello from the first device");
         if let Some(client) = self.clients.first_mut()
             && client.stage == Stage::Up
-            && client.write(&self.frame).is_ok()
+            && client.write(&self.frame, &mut self.wrapped).is_ok()
         {
             self.tally.publishes_sent += 1;
         }
@@ -344,7 +350,7 @@ impl Engine {
         }
         while let Some((since_ns, index)) = self.connector.overdue(now_ns) {
             let client = &self.clients[index];
-            let connecting = matches!(client.stage, Stage::Connecting | Stage::Greeting);
+            let connecting = client.stage.is_connecting();
             if connecting && client.connecting_since_ns == since_ns {
                 let seconds = connector::CONNECT_NS_MAX / 1_000_000_000;
                 self.lose(index, || format!("no CONNACK within {seconds} s"));
@@ -353,14 +359,17 @@ impl Engine {
     }
 
     fn begin_connect(&mut self, index: usize, now_ns: u64) -> io::Result<()> {
-        let Settings { sources, target, .. } = &*self.settings;
-        let source = connector::source_of(self.number(index), sources, *target);
+        let Settings { sources, target, layers, .. } = &*self.settings;
+        let number = self.number(index);
+        let transport = Transport::new(layers, number as u64).map_err(io::Error::other)?;
+        let source = connector::source_of(number, sources, *target);
         let stream = connector::connect(*target, source)?;
         let mut stream = mio::net::TcpStream::from_std(stream);
         self.poll.registry().register(&mut stream, Token(index), Interest::WRITABLE)?;
         self.clients[index] = Client {
             stream: Some(stream),
             stage: Stage::Connecting,
+            transport,
             connecting_since_ns: now_ns,
             ..Client::default()
         };
@@ -375,16 +384,15 @@ impl Engine {
                     self.lose(index, || format!("cannot connect: {error}"));
                 }
             }
-            Some(Stage::Greeting | Stage::Up | Stage::Leaving) => {
+            Some(Stage::Opening | Stage::Greeting | Stage::Up | Stage::Leaving) => {
                 self.read(index, event.is_read_closed() || event.is_error());
             }
             Some(Stage::Down) | None => {}
         }
     }
 
-    /// TCP is up: sends CONNECT.
+    /// TCP is up: begins what comes next.
     fn greet(&mut self, index: usize) -> io::Result<()> {
-        let number = self.number(index);
         let client = &mut self.clients[index];
         let Some(stream) = client.stream.as_mut() else { return Ok(()) };
         if let Some(error) = stream.take_error()? {
@@ -395,12 +403,22 @@ impl Engine {
             result => result?,
         };
         self.poll.registry().reregister(stream, Token(index), Interest::READABLE)?;
+        if client.transport.is_open() {
+            return self.say_connect(index);
+        }
+        client.stage = Stage::Opening;
+        client.write(&[], &mut self.wrapped)
+    }
+
+    fn say_connect(&mut self, index: usize) -> io::Result<()> {
+        let number = self.number(index);
         let Settings { version, keep_alive_secs, client_id_prefix, .. } = &*self.settings;
         self.frame.clear();
         let client_id = format!("{client_id_prefix}{number}");
         wire::connect(&mut self.frame, *version, &client_id, *keep_alive_secs);
+        let client = &mut self.clients[index];
         client.stage = Stage::Greeting;
-        client.write(&self.frame)
+        client.write(&self.frame, &mut self.wrapped)
     }
 
     /// Reads what is there. A read that does not fill the buffer has emptied the socket, and later
@@ -416,7 +434,7 @@ impl Engine {
                 }
                 Ok(count) => {
                     let now_ns = self.now_ns();
-                    self.hear(index, &buffer[..count], now_ns);
+                    self.unwrap(index, &mut buffer[..count], now_ns);
                     if count < buffer.len() && !ends {
                         break;
                     }
@@ -430,6 +448,31 @@ impl Engine {
             }
         }
         self.buffer = buffer;
+    }
+
+    /// Takes received bytes through the layers.
+    fn unwrap(&mut self, index: usize, bytes: &mut [u8], now_ns: u64) {
+        let client = &mut self.clients[index];
+        if client.transport.is_plain() {
+            return self.hear(index, bytes, now_ns);
+        }
+        let mut clear = std::mem::take(&mut self.clear);
+        let taken = client.transport.take(bytes, &mut clear).map_err(io::Error::other);
+        match taken.and_then(|()| self.answer(index)) {
+            Ok(()) => self.hear(index, &clear, now_ns),
+            Err(error) => self.lose(index, || error.to_string()),
+        }
+        clear.clear();
+        self.clear = clear;
+    }
+
+    /// Goes on once the layers are open, or sends what they owe.
+    fn answer(&mut self, index: usize) -> io::Result<()> {
+        let client = &mut self.clients[index];
+        if client.stage == Stage::Opening && client.transport.is_open() {
+            return self.say_connect(index);
+        }
+        if client.transport.owes() { client.write(&[], &mut self.wrapped) } else { Ok(()) }
     }
 
     fn hear(&mut self, index: usize, mut bytes: &[u8], now_ns: u64) {
@@ -475,7 +518,8 @@ impl Engine {
                     self.frame.clear();
                     let filter = Roles::topic(number);
                     wire::subscribe(&mut self.frame, self.settings.version, &filter, 0);
-                    if let Err(error) = self.clients[index].write(&self.frame) {
+                    let client = &mut self.clients[index];
+                    if let Err(error) = client.write(&self.frame, &mut self.wrapped) {
                         self.lose(index, || format!("cannot subscribe: {error}"));
                     }
                 }
@@ -502,7 +546,7 @@ impl Engine {
                 self.leaving -= 1;
                 return;
             }
-            Stage::Connecting | Stage::Greeting => {
+            Stage::Connecting | Stage::Opening | Stage::Greeting => {
                 self.connector.ended();
                 if self.is_serving() && !(self.settings.demo && self.was_ready) {
                     let _ = self.events.send(Event::Failed(why()));
@@ -530,7 +574,11 @@ impl Engine {
 
     fn begin_leave(&mut self, now_ns: u64) {
         for client in &mut self.clients {
-            if client.stage == Stage::Up && client.write(&wire::DISCONNECT_NORMAL).is_ok() {
+            if client.stage != Stage::Up {
+                continue;
+            }
+            client.transport.close();
+            if client.write(&wire::DISCONNECT_NORMAL, &mut self.wrapped).is_ok() {
                 client.stage = Stage::Leaving;
                 self.leaving += 1;
             }

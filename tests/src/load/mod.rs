@@ -6,6 +6,7 @@
 
 pub mod options;
 pub mod tally;
+pub mod transport;
 pub mod wire;
 
 mod client;
@@ -28,11 +29,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::certificates::{Folder, LOCAL_NAMES};
 use command::{Command, Event, Plan, Settings};
 use fleet::{Fleet, Standing, Woken};
-use options::{Common, Demo, Idle, Mode, Options, Ping};
+use options::{Certificates, Common, Demo, Idle, Mode, Options, Ping};
 use output::print_line;
 use tally::{Summary, Tally, process_cpu};
+use transport::Kind;
 use wire::Version;
 
 /// Default keep alive of clients that ping, in seconds.
@@ -44,8 +47,9 @@ const LOSSES_GATHERED_FOR: Duration = Duration::from_millis(300);
 
 /// Runs by the command line. An error means that it could not connect.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let common = options.mode.common();
-    limits::raise(options.mode.connections(), u64::from(common.threads))?;
+    if let Some(common) = options.mode.common() {
+        limits::raise(options.mode.connections(), u64::from(common.threads))?;
+    }
     match &options.mode {
         Mode::Publish(publish) => publish::run(publish),
         Mode::Throughput(throughput) => throughput::run(throughput),
@@ -53,13 +57,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Mode::Ping(ping) => run_ping(ping),
         Mode::Idle(idle) => run_idle(idle),
         Mode::Demo(demo) => run_demo(demo),
+        Mode::Certificates(certificates) => make_certificates(certificates),
     }
 }
 
 fn run_ping(options: &Ping) -> anyhow::Result<()> {
     let common = &options.common;
     let plan = plan(options);
-    let settings = Settings { counts_at_once: false, ..settings(common, KEEP_ALIVE_SECS) };
+    let settings = Settings { counts_at_once: false, ..settings(common, KEEP_ALIVE_SECS)? };
     warn_of_keep_alive(settings.keep_alive_secs, plan);
     let mut run = Run::start("ping", common, settings)?;
     let mut woken = run.connect(common.clients)?;
@@ -84,7 +89,7 @@ fn run_ping(options: &Ping) -> anyhow::Result<()> {
 
 fn run_idle(options: &Idle) -> anyhow::Result<()> {
     let common = &options.common;
-    let mut run = Run::start("idle", common, settings(common, KEEP_ALIVE_IDLE_SECS))?;
+    let mut run = Run::start("idle", common, settings(common, KEEP_ALIVE_IDLE_SECS)?)?;
     let woken = run.connect(common.clients)?;
     if options.hold && woken == Woken::Done {
         run.fleet.watch_stdin();
@@ -109,7 +114,7 @@ fn run_idle(options: &Idle) -> anyhow::Result<()> {
 
 fn run_demo(options: &Demo) -> anyhow::Result<()> {
     let common = &options.common;
-    let settings = Settings { demo: true, ..settings(common, KEEP_ALIVE_SECS) };
+    let settings = Settings { demo: true, ..settings(common, KEEP_ALIVE_SECS)? };
     let plan = Plan::Interval { interval_ns: options.interval_ms * 1_000_000 };
     warn_of_keep_alive(settings.keep_alive_secs, plan);
     let mut run = Run::start("demo", common, settings)?;
@@ -138,6 +143,16 @@ fn run_demo(options: &Demo) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+fn make_certificates(options: &Certificates) -> anyhow::Result<()> {
+    let mut names: Vec<&str> = options.name.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        names.extend(LOCAL_NAMES);
+    }
+    Folder::make(&options.folder, &names)?;
+    eprintln!("push-load: certificates for {} in {}", names.join(", "), options.folder.display());
+    Ok(())
 }
 
 /// A run from its first connect to its summary.
@@ -223,9 +238,10 @@ impl Run {
     }
 }
 
-fn settings(options: &Common, keep_alive_secs: u16) -> Settings {
-    Settings {
+fn settings(options: &Common, keep_alive_secs: u16) -> anyhow::Result<Settings> {
+    Ok(Settings {
         target: options.target,
+        layers: Kind::new(&options.layers, options.target)?,
         sources: options.source.clone(),
         version: if options.v5 { Version::V5 } else { Version::V311 },
         keep_alive_secs: options.keep_alive_secs.unwrap_or(keep_alive_secs),
@@ -237,7 +253,7 @@ fn settings(options: &Common, keep_alive_secs: u16) -> Settings {
         tick_ns: options.tick_ms * 1_000_000,
         counts_at_once: true,
         epoch: Instant::now(),
-    }
+    })
 }
 
 fn plan(options: &Ping) -> Plan {

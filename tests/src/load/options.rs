@@ -1,6 +1,7 @@
 //! The command line of `push-load`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -31,6 +32,8 @@ pub enum Mode {
     Throughput(Throughput),
     /// Connect and disconnect again and again, and measure.
     Connects(Connects),
+    /// Make certificates for a server and its clients, and end.
+    Certificates(Certificates),
 }
 
 /// `push-load ping`.
@@ -212,7 +215,61 @@ pub struct Connects {
     pub warmup_s: u64,
 }
 
-/// What every mode needs.
+/// `push-load certificates`.
+///
+/// Writes ca.pem, server.pem, server.key, client.pem and client.key, new ones each time. They are for
+/// tests: nobody keeps the authority's key, and they do not expire.
+#[derive(Debug, Args)]
+pub struct Certificates {
+    /// Where to write them.
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// A host or an address of the server, repeatable. Default: localhost, 127.0.0.1 and ::1.
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[value(name = "1.2")]
+    Tls12,
+    /// TLS 1.3.
+    #[value(name = "1.3")]
+    Tls13,
+}
+
+/// The layers around MQTT. None by default.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LayerOptions {
+    /// Speak TLS, and trust the certificates in this file (PEM).
+    #[arg(long, value_name = "CA_FILE")]
+    pub tls: Option<PathBuf>,
+    /// Speak MQTT over WebSocket, at /mqtt; with --tls inside TLS.
+    #[arg(long)]
+    pub ws: bool,
+    /// The name to find in the server's certificate. Default: the target's address.
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub tls_name: Option<String>,
+    /// The only version of TLS to offer.
+    #[arg(long, value_name = "VERSION", requires = "tls")]
+    pub tls_version: Option<TlsVersion>,
+    /// The only cipher suite to offer, such as TLS13_CHACHA20_POLY1305_SHA256.
+    #[arg(long, value_name = "SUITE", requires = "tls")]
+    pub tls_suite: Option<String>,
+    /// The clients' certificate (PEM), one for all.
+    #[arg(long, value_name = "FILE", requires = "tls", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Resume sessions of TLS wherever the server lets clients. Without it every handshake is full.
+    #[arg(long, requires = "tls")]
+    pub tls_resume: bool,
+}
+
+/// What every mode that connects needs.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// The server.
@@ -254,6 +311,9 @@ pub struct Common {
     #[arg(long, value_name = "N", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub connect_concurrency: u32,
+    /// The layers around MQTT.
+    #[command(flatten)]
+    pub layers: LayerOptions,
 }
 
 /// Room for a number behind it within what a two byte length can say.
@@ -267,21 +327,22 @@ fn client_id_prefix(text: &str) -> Result<String, String> {
 }
 
 impl Mode {
-    /// What every mode has.
-    pub fn common(&self) -> &Common {
+    /// What every mode that connects has.
+    pub fn common(&self) -> Option<&Common> {
         match self {
-            Self::Ping(ping) => &ping.common,
-            Self::Idle(idle) => &idle.common,
-            Self::Demo(demo) => &demo.common,
-            Self::Publish(publish) => &publish.common,
-            Self::Throughput(throughput) => &throughput.common,
-            Self::Connects(connects) => &connects.common,
+            Self::Ping(ping) => Some(&ping.common),
+            Self::Idle(idle) => Some(&idle.common),
+            Self::Demo(demo) => Some(&demo.common),
+            Self::Publish(publish) => Some(&publish.common),
+            Self::Throughput(throughput) => Some(&throughput.common),
+            Self::Connects(connects) => Some(&connects.common),
+            Self::Certificates(_) => None,
         }
     }
 
     /// Connections at a time.
     pub fn connections(&self) -> u64 {
-        let common = self.common();
+        let Some(common) = self.common() else { return 0 };
         let clients = u64::from(common.clients);
         match self {
             // Absent sessions are not connected all at once.

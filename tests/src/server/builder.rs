@@ -15,6 +15,7 @@ use rustix::fs::FlockOperation;
 use tempfile::TempDir;
 
 use super::{PingPath, Place, Server, log_path, server_binary};
+use crate::certificates::Folder;
 use crate::netns::{SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
 use crate::pins::PinDir;
 use crate::skip::{self, Skip};
@@ -127,6 +128,23 @@ impl ServerBuilder {
     pub fn flag(mut self, name: &str, value: impl Display + Copy) -> Self {
         self.flags.extend([name.to_owned(), value.to_string()]);
         self
+    }
+
+    /// Also listens for TLS and for WebSocket inside TLS, with a folder's certificate.
+    pub fn tls(self, folder: &Folder) -> Self {
+        let any_port = SocketAddr::new(self.ip(), 0);
+        let files = folder.server().map(|file| file.display().to_string());
+        let [certificate, key] = files.each_ref().map(String::as_str);
+        self.flag("--tls-listen", any_port)
+            .flag("--wss-listen", any_port)
+            .flag("--tls-cert", certificate)
+            .flag("--tls-key", key)
+    }
+
+    /// Also listens for WebSocket.
+    pub fn websocket(self) -> Self {
+        let any_port = SocketAddr::new(self.ip(), 0);
+        self.flag("--ws-listen", any_port)
     }
 
     /// Adds a flag without value.

@@ -1,5 +1,5 @@
 // One case of MQTT.js against a server: `HOST PORT PROTOCOL CASE TRANSPORT`, the protocol being 4
-// (3.1.1) or 5, the transport mqtt (TCP) or ws (WebSocket). Exits 0 when it holds; an assertion says
+// (3.1.1) or 5, the transport mqtt (TCP), mqtts (TLS), ws (WebSocket) or wss (both). Exits 0 when it holds; an assertion says
 // what did not.
 
 'use strict';
@@ -82,6 +82,17 @@ const cases = {
     await subscriber.assertNoMessage();
     await subscriber.leave();
     await publisher.leave();
+  },
+
+  async large() {
+    // Many records of TLS, frames of WebSocket and segments, and a packet that none is aligned to.
+    const client = await Client.connect('large');
+    await client.subscribe('large', { qos: 1 });
+    for (const length of [0, 1, 125, 126, 16383, 16384, 65535, 65536, 1000000]) {
+      await client.publish('large', Buffer.alloc(length, 'x'), { qos: 1 });
+      assert.equal((await client.message()).payload.length, length);
+    }
+    await client.leave();
   },
 
   async retained() {

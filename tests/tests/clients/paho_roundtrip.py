@@ -33,8 +33,13 @@ class Client:
             client_id=client_id,
             protocol=options.protocol,
             reconnect_on_failure=False,
+            transport=options.transport,
             **arguments,
         )
+        if options.ca:
+            self.paho.tls_set(options.ca)
+        if options.transport == "websockets":
+            self.paho.ws_set_options(path="/mqtt")
         self.messages, self.connects, self.disconnects = queue.Queue(), queue.Queue(), queue.Queue()
         self.grants, self.published = queue.Queue(), queue.Queue()
         self.paho.on_message = lambda c, u, message: self.messages.put(message)
@@ -97,6 +102,16 @@ def qos(options):
     subscriber.assert_no_message()
     subscriber.leave()
     publisher.leave()
+
+
+def large(options):
+    # Many records of TLS, frames of WebSocket and segments, and a packet that none is aligned to.
+    client = Client(options, "large")
+    client.subscribe("large", 1)
+    for length in (0, 1, 125, 126, 16383, 16384, 65535, 65536, 1000000):
+        client.publish("large", "x" * length, 1)
+        assert len(client.message().payload) == length
+    client.leave()
 
 
 def offline(options):
@@ -409,6 +424,7 @@ CASES = {
     "expiry": expiry,
     "limits": limits,
     "qos": qos,
+    "large": large,
     "offline": offline,
     "take-over": take_over,
     "properties": properties,
@@ -428,6 +444,8 @@ def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--protocol", type=int, choices=(3, 4, 5), required=True)
     parser.add_argument("--case", choices=sorted(CASES), required=True)
+    parser.add_argument("--transport", choices=("tcp", "websockets"), default="tcp")
+    parser.add_argument("--ca", help="speak TLS, and trust the certificates in this file")
     options = parser.parse_args()
     CASES[options.case](options)
     print("ok")

@@ -1,5 +1,5 @@
 // One case of paho for JavaScript against a server over WebSocket, the only transport that it has,
-// and in 3.1.1, the only version: `HOST PORT CASE`. Exits 0 when it holds; an assertion says what
+// and in 3.1.1, the only version: `HOST PORT CASE TRANSPORT`, the transport ws or wss. Exits 0 when it holds; an assertion says what
 // did not.
 
 'use strict';
@@ -10,7 +10,7 @@ global.WebSocket = require('ws');
 const Paho = require('paho-mqtt');
 const { Inbox, pause, run } = require('./harness.cjs');
 
-const [host, port, name] = process.argv.slice(2);
+const [host, port, name, transport] = process.argv.slice(2);
 
 /** paho with its callbacks turned into queues. */
 class Client extends Inbox {
@@ -18,7 +18,7 @@ class Client extends Inbox {
     const client = new Client();
     client.delivered = 0;
     client.lost = undefined;
-    client.paho = new Paho.Client(host, Number(port), '/mqtt', clientId);
+    client.paho = new Paho.Client(`${transport}://${host}:${port}/mqtt`, clientId);
     client.paho.onMessageArrived = (message) => client.messages.push(message);
     client.paho.onMessageDelivered = () => { client.delivered += 1; };
     client.paho.onConnectionLost = (response) => { client.lost = response.errorCode; };

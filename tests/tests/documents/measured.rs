@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use push_common::counter::{Class, Counter};
 use push_tests::both_paths;
+use push_tests::certificates::{Folder, LOCAL_NAMES};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
@@ -113,10 +114,13 @@ fn documented() -> Metrics {
     metrics
 }
 
-/// What a server exposes that has a store. What it would expose with the other path is added.
+/// What a server exposes that has a store and listens for TLS. What it would expose with the other path
+/// is added.
 fn exposed(path: PingPath) -> Result<Metrics, Skip> {
     stand_in::not_for("has no metrics")?;
-    let server = Server::with(path).start()?;
+    let directory = tempfile::tempdir().expect("make a directory");
+    let folder = Folder::make(directory.path(), &LOCAL_NAMES).expect("make certificates");
+    let server = Server::with(path).tls(&folder).start()?;
     let scraped = server.metrics();
     let mut metrics = Metrics::new();
     for line in scraped.text().lines() {
@@ -127,11 +131,14 @@ fn exposed(path: PingPath) -> Result<Metrics, Skip> {
                 None => continue,
             };
             metrics.entry(name).or_default();
-        } else if let Some((name, label)) = line.split_once('{')
+        } else if let Some((name, labels)) = line.split_once('{')
             && let Some(values) = metrics.get_mut(name)
         {
-            let value = label.split_once("=\"").and_then(|(_, value)| value.rsplit_once("\"}"));
-            values.insert(value.expect("a label").0.to_owned());
+            let (labels, _) = labels.rsplit_once("\"}").expect("labels");
+            let found = labels.split("\",").filter_map(|label| label.split_once("=\""));
+            // A label without a value says nothing.
+            values
+                .extend(found.map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty()));
         }
     }
     if path == PingPath::User {

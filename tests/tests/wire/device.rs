@@ -1,14 +1,15 @@
 //! A device of the load run: it lives several connections long. Each pings, publishes and reads
 //! until it ends in order (DISCONNECT, then everything must have arrived) or breaks off (RST).
 
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::link::pin;
+use push_tests::load::transport::Kind;
 use push_tests::server::Target;
+use push_tests::stream::{Layered, Stream};
 use push_tests::wire::{self, PINGREQ, PUBACK, Packet, Publish, Version};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -25,6 +26,8 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(120);
 /// What a device shares with the run.
 pub(crate) struct Shared<'a> {
     pub(crate) target: &'a Target,
+    /// What is around MQTT; `None`: nothing.
+    pub(crate) layers: Option<&'a Kind>,
     pub(crate) stop: &'a AtomicBool,
     /// For each device, how many messages were published to it.
     pub(crate) down: &'a [AtomicU32],
@@ -50,7 +53,7 @@ pub(crate) struct Life {
 struct Connection {
     device: u32,
     incarnation: u32,
-    writer: Mutex<TcpStream>,
+    writer: Mutex<Box<dyn Stream>>,
     /// Nothing more is to be published.
     over: AtomicBool,
     /// The socket is of no use any more.
@@ -80,14 +83,14 @@ pub(crate) fn live(shared: &Shared<'_>, device: u32) -> Vec<Life> {
 /// Connects and subscribes; `None` where the network was too bad for it.
 fn open(shared: &Shared<'_>, device: u32, incarnation: u32) -> Option<(Client, Connection)> {
     let connect = Connect::new(Version::V311, &format!("device-{device}")).keep_alive(600);
-    let mut client = Client::open(shared.target, &connect).ok()?;
+    let (mut client, writer) = dial(shared, device, &connect)?;
     let topic = format!("d/{device}");
     client.try_send(&wire::subscribe(Version::V311, 1, &[(&topic, 1)])).ok()?;
     while !matches!(client.receive(DRAIN_MAX).ok()?, Packet::Suback { .. }) {}
     let connection = Connection {
         device,
         incarnation,
-        writer: Mutex::new(client.stream().try_clone().ok()?),
+        writer: Mutex::new(writer),
         over: AtomicBool::new(false),
         gone: AtomicBool::new(false),
         published: AtomicU32::new(0),
@@ -97,6 +100,23 @@ fn open(shared: &Shared<'_>, device: u32, incarnation: u32) -> Option<(Client, C
         subscribed_at: shared.down[device as usize].load(Ordering::SeqCst),
     };
     Some((client, connection))
+}
+
+/// A client that reads, and what writes for it.
+fn dial(shared: &Shared<'_>, device: u32, connect: &Connect) -> Option<(Client, Box<dyn Stream>)> {
+    let Some(layers) = shared.layers else {
+        let client = Client::open(shared.target, connect).ok()?;
+        let writer = client.stream().try_clone().ok()?;
+        return Some((client, Box::new(writer)));
+    };
+    let socket = shared.target.connect(None).ok()?;
+    socket.set_read_timeout(Some(DRAIN_MAX)).ok()?;
+    let stream = Layered::open(socket, layers, device.into()).ok()?;
+    let writer = stream.try_clone().ok()?;
+    let mut client = Client::over(stream, connect.version);
+    client.say_connect(connect);
+    client.read_connack(DRAIN_MAX).ok()?;
+    Some((client, Box::new(writer)))
 }
 
 fn spend(shared: &Shared<'_>, client: Client, connection: &Connection, rng: &mut StdRng) -> Life {
@@ -152,7 +172,7 @@ impl Connection {
     /// Closes by RST: when the reader, which looks up now and then, lets go of the socket.
     fn break_off(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let linger = socket2::SockRef::from(&*writer).set_linger(Some(Duration::ZERO));
+        let linger = socket2::SockRef::from(writer.tcp()).set_linger(Some(Duration::ZERO));
         linger.expect("an option of an open socket");
         self.gone.store(true, Ordering::SeqCst);
     }
@@ -199,6 +219,7 @@ impl Connection {
                     self.gone.store(true, Ordering::SeqCst);
                     return in_order;
                 }
+                Err(gone @ (Gone::Truncated | Gone::Alert(_))) => panic!("{gone:?}: {self:?}"),
                 Err(Gone::Reset) => {
                     self.gone.store(true, Ordering::SeqCst);
                     return false;

@@ -7,8 +7,11 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use push_tests::certificates::Folder;
 use push_tests::clients::{Client, Connect};
-use push_tests::server::{PingPath, Server, Target};
+use push_tests::load::options::{LayerOptions, TlsVersion};
+use push_tests::load::transport::Kind;
+use push_tests::server::{PingPath, Server, ServerBuilder, Target};
 use push_tests::wire::{Packet, Publish, Version};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -59,15 +62,65 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
+/// What is around MQTT between devices and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Around {
+    Nothing,
+    WebSocket,
+    Tls(TlsVersion),
+}
+
+impl Around {
+    /// Adds the listener for it, with these certificates.
+    pub(crate) fn listen(self, server: ServerBuilder, certificates: &Folder) -> ServerBuilder {
+        match self {
+            Self::Nothing => server,
+            Self::WebSocket => server.websocket(),
+            Self::Tls(_) => server.tls(certificates),
+        }
+    }
+
+    /// The server's address for it, and the layers.
+    fn at(self, server: &Server, certificates: &Folder) -> (Target, Option<Kind>) {
+        let (target, layers) = match self {
+            Self::Nothing => return (server.target().clone(), None),
+            Self::WebSocket => {
+                (server.websocket(), LayerOptions { ws: true, ..LayerOptions::default() })
+            }
+            Self::Tls(version) => {
+                let layers = LayerOptions {
+                    tls: Some(certificates.ca()),
+                    tls_name: Some("localhost".to_owned()),
+                    tls_version: Some(version),
+                    ..LayerOptions::default()
+                };
+                (server.tls(), layers)
+            }
+        };
+        let layers = Kind::new(&layers, target.address).expect("certificates of our own");
+        (target, Some(layers))
+    }
+
+    /// Whether the kernel answers heartbeats inside of it.
+    pub(crate) fn is_answered_by_kernel(self) -> bool {
+        !matches!(self, Self::Tls(_))
+    }
+}
+
 /// Loads `server`; `heal` is called when the end is to come.
-pub(crate) fn run(server: &Server, heal: impl FnOnce()) -> Outcome {
+pub(crate) fn run(
+    server: &Server,
+    (around, certificates): (Around, &Folder),
+    heal: impl FnOnce(),
+) -> Outcome {
     let before = suspicions(server.target());
     let stop = AtomicBool::new(false);
     let down: Vec<AtomicU32> = (0..DEVICES).map(|_| AtomicU32::new(0)).collect();
-    let target = server.target();
-    let shared = Shared { target, stop: &stop, down: &down, seed: seed() };
+    let (target, layers) = around.at(server, certificates);
+    let layers = layers.as_ref();
+    let shared = Shared { target: &target, layers, stop: &stop, down: &down, seed: seed() };
     let done = AtomicBool::new(false);
-    let hub_target = target.clone();
+    let hub_target = server.target().clone();
 
     let (lives, collected) = std::thread::scope(|scope| {
         // Whatever fails, nobody goes on without end.
@@ -101,7 +154,7 @@ pub(crate) fn run(server: &Server, heal: impl FnOnce()) -> Outcome {
     assert_eq!(metrics.value(dropped), 0, "messages were dropped");
     let event =
         |name: &str| metrics.value(&format!("push_kernel_path_events_total{{event=\"{name}\"}}"));
-    let after = suspicions(target);
+    let after = suspicions(&target);
     Outcome {
         lives,
         kernel_pings: metrics.kernel_pings(),

@@ -10,14 +10,18 @@ mod message;
 
 use std::path::PathBuf;
 
+use push_tests::certificates::Folder;
 use push_tests::claims;
 use push_tests::link::{Fault, Faults, Link, Way};
+use push_tests::load::options::TlsVersion;
 use push_tests::server::{
     PingPath, Place, Server, ServerBuilder, raise_descriptor_limit, workspace_path,
 };
 use push_tests::skip::{Skip, TestResult};
 
-use load::Outcome;
+use tempfile::TempDir;
+
+use load::{Around, Outcome};
 
 claims! {
     pings_are_answered_over_a_link_that_loses_and_corrupts,
@@ -25,6 +29,12 @@ claims! {
     load_over_a_link_that_loses_1_percent_comes_out_whole,
     load_over_a_link_that_loses_5_percent_comes_out_whole,
     load_over_a_link_that_loses_20_percent_comes_out_whole,
+    load_by_websocket_over_a_link_without_loss_comes_out_whole,
+    load_by_websocket_over_a_link_that_loses_5_percent_comes_out_whole,
+    load_by_websocket_over_a_link_that_loses_20_percent_comes_out_whole,
+    load_by_tls_1_2_over_a_link_that_loses_5_percent_comes_out_whole,
+    load_by_tls_1_3_over_a_link_that_loses_5_percent_comes_out_whole,
+    load_by_tls_1_3_over_a_link_that_loses_20_percent_comes_out_whole,
     load_over_veth_with_every_offload_comes_out_whole,
     load_over_lo_comes_out_whole,
 }
@@ -53,20 +63,49 @@ fn load_over_a_link_that_loses_1_percent_comes_out_whole() -> TestResult {
 }
 
 fn load_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
-    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV4)?);
+    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV4, Around::Nothing)?);
     Ok(())
 }
 
 fn load_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
-    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV6)?);
+    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV6, Around::Nothing)?);
     Ok(())
+}
+
+fn load_by_websocket_over_a_link_without_loss_comes_out_whole() -> TestResult {
+    over_the_link_on_both_paths(0, Place::VethV6, Around::WebSocket).map(drop)
+}
+
+fn load_by_websocket_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
+    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV6, Around::WebSocket)?);
+    Ok(())
+}
+
+fn load_by_websocket_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
+    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV4, Around::WebSocket)?);
+    Ok(())
+}
+
+fn load_by_tls_1_2_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
+    let around = Around::Tls(TlsVersion::Tls12);
+    over_the_link_on_both_paths(5, Place::VethV4, around).map(drop)
+}
+
+fn load_by_tls_1_3_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
+    let around = Around::Tls(TlsVersion::Tls13);
+    over_the_link_on_both_paths(5, Place::VethV6, around).map(drop)
+}
+
+fn load_by_tls_1_3_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
+    let around = Around::Tls(TlsVersion::Tls13);
+    over_the_link_on_both_paths(20, Place::VethV4, around).map(drop)
 }
 
 fn load_over_veth_with_every_offload_comes_out_whole() -> TestResult {
     for place in [Place::VethV4, Place::VethV6] {
-        compare("veth", |path| {
+        compare("veth", Around::Nothing, |path, load| {
             let server = loaded_server(path).place(place).start()?;
-            let outcome = load::run(&server, || ());
+            let outcome = load::run(&server, load, || ());
             Ok((outcome, 0, server, None))
         })?;
     }
@@ -74,25 +113,31 @@ fn load_over_veth_with_every_offload_comes_out_whole() -> TestResult {
 }
 
 fn load_over_lo_comes_out_whole() -> TestResult {
-    compare("lo", |path| {
+    compare("lo", Around::Nothing, |path, load| {
         let server = loaded_server(path).start()?;
-        let outcome = load::run(&server, || ());
+        let outcome = load::run(&server, load, || ());
         Ok((outcome, 0, server, None))
     })
     .map(drop)
 }
 
 fn over_the_link(percent: u32, place: Place) -> TestResult {
-    over_the_link_on_both_paths(percent, place).map(drop)
+    over_the_link_on_both_paths(percent, place, Around::Nothing).map(drop)
 }
 
 /// What came of the kernel path's run.
-fn over_the_link_on_both_paths(percent: u32, place: Place) -> Result<Outcome, Skip> {
-    compare(&format!("{percent} % loss"), |path| {
+fn over_the_link_on_both_paths(
+    percent: u32,
+    place: Place,
+    around: Around,
+) -> Result<Outcome, Skip> {
+    compare(&format!("{percent} % loss"), around, |path, load| {
         let link = Link::create(Faults::with_loss(percent), load::seed(), [0, 1])?;
-        let captures = Captures { link: &link, name: format!("wire-{percent}-{path:?}") };
-        let server = loaded_server(path).within(link.namespaces(), place).start()?;
-        let outcome = load::run(&server, || link.heal());
+        let captures =
+            Captures { link: &link, name: format!("wire-{percent}-{path:?}-{around:?}") };
+        let server = loaded_server(path).within(link.namespaces(), place);
+        let server = around.listen(server, load.1).start()?;
+        let outcome = load::run(&server, load, || link.heal());
         drop(captures);
         let faults = [Way::ToServer, Way::ToClient].map(|way| {
             [Fault::Lost, Fault::Repeated, Fault::Reordered, Fault::HeldBack, Fault::Corrupted]
@@ -111,7 +156,8 @@ fn over_the_link_on_both_paths(percent: u32, place: Place) -> Result<Outcome, Sk
 /// nothing that clients see (`load::run` checks that), nor in what TCP finds odd.
 fn compare(
     what: &str,
-    run: impl Fn(PingPath) -> Result<(Outcome, u64, Server, Option<Link>), Skip>,
+    around: Around,
+    run: impl Fn(PingPath, (Around, &Folder)) -> Result<(Outcome, u64, Server, Option<Link>), Skip>,
 ) -> Result<Outcome, Skip> {
     /// What the scheduler alone makes of two runs with the same seed.
     const CHANCE: u64 = 100;
@@ -119,9 +165,11 @@ fn compare(
     /// counts those that are overtaken, and bare ACKs not; the link lets one in fifty be overtaken.
     const RESENT_PER_PAWS: u64 = 25;
     raise_descriptor_limit();
+    let directory = TempDir::new().expect("make a directory");
+    let folder = Folder::make(directory.path(), &["localhost"]).expect("make certificates");
     let run = |path| {
-        let (outcome, faults, server, link) = run(path)?;
-        outcome.print(what, path, faults);
+        let (outcome, faults, server, link) = run(path, (around, &folder))?;
+        outcome.print(&format!("{what}, around MQTT {around:?}"), path, faults);
         load::settle(&server);
         server.finish();
         drop(link);
@@ -129,7 +177,7 @@ fn compare(
     };
     let (user, kernel) = (run(PingPath::User)?, run(PingPath::Kernel)?);
     assert_eq!(user.kernel_pings, 0);
-    assert!(kernel.kernel_pings > 0);
+    assert_eq!(kernel.kernel_pings > 0, around.is_answered_by_kernel());
     let (usual, found) = (user.suspicions, kernel.suspicions);
     for (name, usual, found) in [
         ("challenge ACKs", usual.challenge_acks * 2, found.challenge_acks),

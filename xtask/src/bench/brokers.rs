@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::children::{Child, Interrupt};
 use super::data_directory::DataDirectory;
+use super::layers::Layers;
 use crate::workspace::output_of;
 
 /// How long a server may take until it serves.
@@ -90,6 +91,8 @@ pub(super) struct Brokers {
     pub(super) shards: u16,
     /// How many clients there will be.
     pub(super) clients: u32,
+    /// The layers around MQTT.
+    pub(super) layers: Layers,
 }
 
 impl Brokers {
@@ -161,7 +164,16 @@ impl Brokers {
     ) -> Result<Command> {
         let room = (self.clients + CONNECTIONS_SPARE).to_string();
         let mut command = Command::new(server);
-        command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
+        let listen = self.layers.listen_flag();
+        if !knows_flag(server, listen)? {
+            bail!("{} does not know {listen}", server.display());
+        }
+        command.args(["run", listen, &mqtt.to_string(), "--http", &http.to_string()]);
+        if !self.layers.arguments().are_none() {
+            // The usual listener, on a port that is surely free.
+            let [plain] = free_ports()?;
+            command.args(["--listen", &plain.to_string()]).args(self.layers.server_words());
+        }
         command.args(["--kernel-path", kernel_path, "--shards", &self.shards.to_string()]);
         // Its clients ping as fast as they get answers.
         command.args(["--ping-rate", "0"]);
@@ -179,10 +191,11 @@ impl Brokers {
         let program = self.mosquitto.as_ref().context("mosquitto is not installed")?;
         let file = self.folder.join("mosquitto.conf");
         let text = format!(
-            "listener {} {}\nallow_anonymous true\npersistence false\nlog_dest stderr\nlog_type \
+            "listener {} {}\n{}allow_anonymous true\npersistence false\nlog_dest stderr\nlog_type \
              error\nlog_type warning\n",
             mqtt.port(),
-            mqtt.ip()
+            mqtt.ip(),
+            self.layers.mosquitto_lines()
         );
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = Command::new(program);
@@ -375,10 +388,12 @@ pub(super) fn git_commit(root: &Path) -> Option<String> {
 }
 
 /// Ports that nobody listens on at this moment, all different.
-pub(super) fn free_ports() -> Result<[SocketAddr; 2]> {
+pub(super) fn free_ports<const COUNT: usize>() -> Result<[SocketAddr; COUNT]> {
     let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback");
-    let listeners = [any()?, any()?];
-    Ok([listeners[0].local_addr()?, listeners[1].local_addr()?])
+    // All are held until all are found.
+    let held = (0..COUNT).map(|_| any()).collect::<Result<Vec<_>>>()?;
+    let ports = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    ports.try_into().ok().context("as many ports as listeners")
 }
 
 fn http_request(address: SocketAddr, path: &str) -> Result<(u16, String)> {

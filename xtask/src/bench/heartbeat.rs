@@ -20,10 +20,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::brokers::{Broker, Variant, declined_text};
+use super::layers::LayerArguments;
 use super::load::{Load, Outcome, Pace};
 use super::procfs::{MachineTime, ProcessTime, tick_us};
 use super::report::{Machine, Shown, Spread, Table, finish};
-use super::rig::{Bench, CommonArguments, prepare, take_turns};
+use super::rig::{Bench, CommonArguments, leave_out_idle_kernel, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
 /// Least share of the pings that must take the measured path.
@@ -87,6 +88,7 @@ struct Report<'a> {
     seconds: u32,
     warm_up_s: u32,
     shards: u16,
+    layers: &'a LayerArguments,
     /// The commands of the first round.
     commands: &'a [String],
     visits: &'a [Visit],
@@ -130,6 +132,7 @@ struct Sample {
 pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Result<ExitCode> {
     let mut bench = prepare(workspace, &arguments.common, arguments.clients)?;
     bench.brokers.before.clone_from(&arguments.before);
+    leave_out_idle_kernel(&mut bench)?;
     let mut commands = Vec::new();
     let (visits, refused) = take_turns(&bench, arguments.rounds, |round, variant| {
         let visit = visit(&bench, arguments, round, variant, &mut commands)?;
@@ -137,7 +140,8 @@ pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Resu
         Ok(visit)
     })?;
     let rows = summary(&visits);
-    let path = bench.results.join("heartbeat.json");
+    let layers = &arguments.common.layers;
+    let path = bench.results.join(format!("heartbeat{}.json", layers.suffix()));
     let report = Report {
         benchmark: "heartbeat",
         machine: &bench.machine,
@@ -148,6 +152,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Resu
         seconds: arguments.seconds,
         warm_up_s: arguments.warm_up_s,
         shards: arguments.common.shards,
+        layers,
         commands: &commands,
         visits: &visits,
         refused: &refused,
@@ -164,8 +169,9 @@ pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Resu
 
 fn about(bench: &Bench, arguments: &HeartbeatArguments) -> String {
     format!(
-        "Median of the rounds (least-most); clients: {}, pings in flight: {}, fixed rate: {} \
+        "Median of the rounds (least-most){}; clients: {}, pings in flight: {}, fixed rate: {} \
          pings/s, {} s each, rounds: {}, shards: {}. {}.",
+        arguments.common.layers.text(),
         arguments.clients,
         arguments.inflight,
         arguments.rate,

@@ -22,10 +22,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::brokers::{Broker, Variant};
+use super::layers::LayerArguments;
 use super::load::Load;
 use super::procfs::{KernelMemory, ProcessMemory, TcpSockets, bpf_map_bytes};
 use super::report::{Line, Machine, Shown, Spread, Table, finish};
-use super::rig::{Bench, CommonArguments, prepare, take_turns};
+use super::rig::{Bench, CommonArguments, leave_out_idle_kernel, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
 /// Fewest readings for a line.
@@ -81,6 +82,7 @@ struct Report<'a> {
     settle_s: u32,
     rounds: u32,
     shards: u16,
+    layers: &'a LayerArguments,
     /// The commands of the first round.
     commands: &'a [String],
     visits: &'a [Visit],
@@ -146,13 +148,15 @@ const QUANTITIES: [Quantity; 10] = [
 
 pub(super) fn run(workspace: &Workspace, arguments: &IdleArguments) -> Result<ExitCode> {
     let steps = steps(arguments)?;
-    let bench = prepare(workspace, &arguments.common, arguments.to)?;
+    let mut bench = prepare(workspace, &arguments.common, arguments.to)?;
+    leave_out_idle_kernel(&mut bench)?;
     let mut commands = Vec::new();
     let (visits, refused) = take_turns(&bench, arguments.rounds, |round, variant| {
         visit(&bench, arguments, &steps, round, variant, &mut commands)
     })?;
     let rows = summary(&visits);
-    let path = bench.results.join("idle.json");
+    let layers = &arguments.common.layers;
+    let path = bench.results.join(format!("idle{}.json", layers.suffix()));
     let report = Report {
         benchmark: "idle",
         machine: &bench.machine,
@@ -160,6 +164,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &IdleArguments) -> Result<Ex
         settle_s: arguments.settle_s,
         rounds: arguments.rounds,
         shards: arguments.common.shards,
+        layers,
         commands: &commands,
         visits: &visits,
         refused: &refused,
@@ -176,9 +181,10 @@ pub(super) fn run(workspace: &Workspace, arguments: &IdleArguments) -> Result<Ex
 
 fn about(bench: &Bench, arguments: &IdleArguments, readings: usize) -> String {
     format!(
-        "Bytes per idle connection: slope of a line through {readings} readings from {} to {} \
+        "Bytes per idle connection{}: slope of a line through {readings} readings from {} to {} \
          connections, ± its standard error; rounds: {}, shards: {}. The kernel's figures hold \
          both ends of each connection. {}.",
+        arguments.common.layers.text(),
         arguments.from,
         arguments.to,
         arguments.rounds,

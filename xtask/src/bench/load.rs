@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -100,6 +100,9 @@ pub(super) struct Connected {
     pub(super) connects: u64,
     /// Accepted in the time measured.
     pub(super) connects_measured: u64,
+    /// Of these, whose handshake of TLS was by a ticket.
+    #[serde(default)]
+    pub(super) resumed_measured: u64,
     /// From the SYN to CONNACK.
     pub(super) connack_us: RoundTrips,
     /// Threads that the generator had.
@@ -117,6 +120,38 @@ struct Ready {
     connected: u32,
 }
 
+/// The program `target/release/push-load`, and what it is told in every mode.
+#[derive(Clone, Debug)]
+pub(super) struct Generator {
+    program: PathBuf,
+    words: Vec<String>,
+    /// Whether it gets only the time that nobody else wants.
+    is_nice: bool,
+}
+
+impl Generator {
+    pub(super) fn new(program: PathBuf, words: Vec<String>) -> Self {
+        Self { program, words, is_nice: false }
+    }
+
+    /// The same, behind all other processes.
+    pub(super) fn nice(&self) -> Self {
+        Self { is_nice: true, ..self.clone() }
+    }
+
+    fn command(&self, mode: &str, target: SocketAddr) -> Command {
+        let mut command = if self.is_nice {
+            let mut nice = Command::new("nice");
+            nice.args(["-n", "19"]).arg(&self.program);
+            nice
+        } else {
+            Command::new(&self.program)
+        };
+        command.args([mode, "--target", &target.to_string()]).args(&self.words);
+        command
+    }
+}
+
 /// A running generator.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -128,15 +163,15 @@ pub(super) struct Load {
 impl Load {
     /// `push-load ping`.
     pub(super) fn ping(
-        generator: &Path,
+        generator: &Generator,
         target: SocketAddr,
         clients: u32,
         pace: Pace,
         (warm_up_s, seconds): (u32, u32),
         folder: &Path,
     ) -> Result<Self> {
-        let mut command = Command::new(generator);
-        command.args(["ping", "--target", &target.to_string(), "--clients", &clients.to_string()]);
+        let mut command = generator.command("ping", target);
+        command.args(["--clients", &clients.to_string()]);
         match pace {
             Pace::ClosedLoop(inflight) => command.args(["--inflight", &inflight.to_string()]),
             Pace::FixedRate(per_s) => command.args(["--rate", &per_s.to_string()]),
@@ -147,27 +182,26 @@ impl Load {
 
     /// `push-load idle`, which holds its connections until it is dropped.
     pub(super) fn idle(
-        generator: &Path,
+        generator: &Generator,
         target: SocketAddr,
         clients: u32,
         folder: &Path,
     ) -> Result<Self> {
-        let mut command = Command::new(generator);
-        command.args(["idle", "--target", &target.to_string(), "--clients", &clients.to_string()]);
-        command.arg("--hold");
+        let mut command = generator.command("idle", target);
+        command.args(["--clients", &clients.to_string(), "--hold"]);
         Self::start(&mut command, folder)
     }
 
     /// `push-load MODE`, with these further arguments.
     pub(super) fn with(
-        generator: &Path,
+        generator: &Generator,
         mode: &str,
         target: SocketAddr,
         arguments: &[String],
         folder: &Path,
     ) -> Result<Self> {
-        let mut command = Command::new(generator);
-        command.args([mode, "--target", &target.to_string()]).args(arguments);
+        let mut command = generator.command(mode, target);
+        command.args(arguments);
         Self::start(&mut command, folder)
     }
 

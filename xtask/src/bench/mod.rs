@@ -22,6 +22,8 @@
 //! - *The wrong path*: `push_pings_total` before and after tells which path answered. A figure is
 //!   refused if less than 95 % took the path of its column, or pings were lost.
 //! - *Other work on the machine* would count as ours: the bench looks for it first, and warns.
+//! - *Layers* (`--tls`, `--ws`): all servers have the same certificate, and the generator's own work for
+//!   them is in every machine figure, as a client's always is.
 //! - *Settings*: mosquitto has Debian's defaults. Our server has one shard, because mosquitto has
 //!   one
 //!   thread, unless `--shards` says otherwise. No process is bound to a processor.
@@ -30,8 +32,10 @@ mod brokers;
 mod children;
 mod data_directory;
 mod durable;
+mod handshakes;
 mod heartbeat;
 mod idle;
+mod layers;
 mod load;
 mod procfs;
 mod report;
@@ -62,6 +66,8 @@ enum Benchmark {
     Durable(durable::DurableArguments),
     /// Messages and connects a second, their cost, and how long a message takes at a fixed rate
     Throughput(throughput::ThroughputArguments),
+    /// How long pings of connected clients take while thousands of others shake hands by TLS
+    Handshakes(handshakes::HandshakesArguments),
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<ExitCode> {
@@ -70,5 +76,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<E
         Benchmark::Idle(arguments) => idle::run(workspace, arguments),
         Benchmark::Durable(arguments) => durable::run(workspace, arguments),
         Benchmark::Throughput(arguments) => throughput::run(workspace, arguments),
+        Benchmark::Handshakes(arguments) => handshakes::run(workspace, arguments),
     }
 }

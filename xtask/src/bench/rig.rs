@@ -11,6 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::brokers::{self, Brokers, Variant, rotated};
 use super::children::Interrupt;
+use super::layers::{LayerArguments, Layers};
+use super::load::{Generator, Load, Outcome, Pace};
 use super::procfs::{self, MachineTime};
 use super::report::Machine;
 use crate::build;
@@ -42,14 +44,15 @@ pub(super) struct CommonArguments {
     /// Measure target/release/push-server and push-load as they are, without building first
     #[arg(long)]
     pub(super) no_build: bool,
+    #[command(flatten)]
+    pub(super) layers: LayerArguments,
 }
 
 /// Everything that a benchmark needs.
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) brokers: Brokers,
-    /// `target/release/push-load`.
-    pub(super) generator: PathBuf,
+    pub(super) generator: Generator,
     /// `target/bench/`; it exists.
     pub(super) results: PathBuf,
     pub(super) machine: Machine,
@@ -83,6 +86,8 @@ pub(super) fn prepare(
     }
     raise_descriptors(u64::from(clients) + DESCRIPTORS_SPARE)?;
     let shards = arguments.shards;
+    let layers = Layers::prepare(&arguments.layers, &generator, &folder)?;
+    let generator = Generator::new(generator, layers.generator_words());
     let brokers = Brokers {
         server,
         before: None,
@@ -91,12 +96,47 @@ pub(super) fn prepare(
         folder: folder.clone(),
         shards,
         clients,
+        layers,
     };
     let commit = brokers::git_commit(workspace.root());
     let machine = Machine::look(commit, brokers.mosquitto_version(), procfs::tick_us());
     let background_share = look_at_background(&interrupt)?;
     Ok(Bench { brokers, generator, results: folder, machine, background_share, interrupt })
 }
+
+/// Leaves out the kernel path if the kernel answers no heartbeat inside these layers, as a look at a few
+/// clients shows: its column would be the user path's under another name.
+pub(super) fn leave_out_idle_kernel(bench: &mut Bench) -> Result<()> {
+    let variants = bench.brokers.variants();
+    if bench.brokers.layers.arguments().are_none() || !variants.contains(&Variant::Kernel) {
+        return Ok(());
+    }
+    let broker = bench.brokers.start(Variant::Kernel, &bench.interrupt)?;
+    let pace = Pace::FixedRate(LOOK_CLIENTS);
+    let mut load = Load::ping(
+        &bench.generator,
+        broker.mqtt(),
+        LOOK_CLIENTS,
+        pace,
+        (0, LOOK_S),
+        &bench.results,
+    )?;
+    let within = Duration::from_secs(u64::from(LOOK_S) * 5);
+    load.wait_until_done::<Outcome>(within, &bench.interrupt, || Ok(()))?;
+    load.end()?;
+    let pings = broker.metrics()?.context("our server counts pings")?.pings()?;
+    broker.end()?;
+    if pings.kernel == 0.0 {
+        say("the kernel answers no heartbeat inside these layers: its column is left out");
+        bench.brokers.only = variants;
+        bench.brokers.only.retain(|&variant| variant != Variant::Kernel);
+    }
+    Ok(())
+}
+
+/// Clients of that look, each pinging once a second, and its seconds.
+const LOOK_CLIENTS: u32 = 20;
+const LOOK_S: u32 = 4;
 
 /// Raises the limit of descriptors for the children: both ends need one for each client.
 fn raise_descriptors(wanted: u64) -> Result<()> {

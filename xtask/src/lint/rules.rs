@@ -234,6 +234,13 @@ const RULES: &[Rule] = &[
     },
     Rule {
         within: &["push-server/src/"],
+        except: &["push-server/src/transport/", "push-server/src/control/"],
+        forbidden: &["rustls"],
+        tests_may: true,
+        why: "only transport speaks TLS by rustls, and only control configures it",
+    },
+    Rule {
+        within: &["push-server/src/"],
         except: &["push-server/src/mqtt/codec"],
         forbidden: &["mqttbytes"],
         tests_may: false,

@@ -34,3 +34,12 @@ fn signal_becomes_the_shells_exit_code() {
     assert_eq!(exit_code(ExitStatus::from_raw(9)), ExitCode::from(137));
     assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), ExitCode::from(3));
 }
+
+#[test]
+fn tls_is_given_what_the_flags_do_not_say() {
+    let folder = Path::new("/c");
+    let all = ["--tls-listen", "127.0.0.1:8883", "--tls-cert", "/c/server.pem", "--tls-key"];
+    assert_eq!(tls_flags(&[], folder)[..5], all);
+    let own = ["--tls-listen=[::]:1", "--tls-cert", "a", "--tls-key", "b"].map(str::to_owned);
+    assert!(tls_flags(&own, folder).is_empty());
+}

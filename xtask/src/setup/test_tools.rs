@@ -13,7 +13,7 @@ use super::{debian, javascript};
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
 /// Programs, and the Debian packages that contain them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("mosquitto", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
@@ -21,7 +21,11 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
     ("faketime", "faketime"),
+    ("openssl", "openssl"),
 ];
+
+/// The same for libraries that tests compile against, by a header.
+const LIBRARIES: [(&str, &str); 1] = [("/usr/include/mbedtls/ssl.h", "libmbedtls-dev")];
 
 /// The same for programs that make images of virtual machines; qemu is unpacked, not installed.
 const VM_PROGRAMS: [(&str, &str); 3] = [("modprobe", "kmod"), ("depmod", "kmod"), ("cpio", "cpio")];
@@ -52,7 +56,7 @@ impl fmt::Display for TestTools {
 
 /// Finds or installs what the tests need.
 pub(crate) fn test_needs(workspace: &Workspace) -> Result<TestTools> {
-    install_programs(&PROGRAMS)?;
+    install(missing_programs(&PROGRAMS).chain(missing_libraries()).collect())?;
     let python = python_with_paho(workspace)?;
     let mosquitto = find_program("mosquitto").context("mosquitto is not in PATH")?;
     let node_modules = javascript::node_modules(workspace)?;
@@ -66,17 +70,22 @@ pub(crate) fn vm_needs(workspace: &Workspace) -> Result<TestTools> {
         bail!("`test vm` boots Debian's amd64 kernels, on x86-64 Debian");
     }
     let tests = test_needs(workspace)?;
-    install_programs(&VM_PROGRAMS)?;
+    install(missing_programs(&VM_PROGRAMS).collect())?;
     Ok(tests)
 }
 
-fn install_programs(programs: &[(&str, &'static str)]) -> Result<()> {
-    let is_missing = |program: &&str| find_program(program).is_none();
-    let mut packages: Vec<&str> = programs
-        .iter()
-        .filter(|(program, _)| is_missing(program))
-        .map(|&(_, package)| package)
-        .collect();
+/// The packages of programs that are not there.
+fn missing_programs(programs: &[(&str, &'static str)]) -> impl Iterator<Item = &'static str> {
+    let missing = programs.iter().filter(|(program, _)| find_program(program).is_none());
+    missing.map(|&(_, package)| package)
+}
+
+fn missing_libraries() -> impl Iterator<Item = &'static str> {
+    let missing = LIBRARIES.iter().filter(|(header, _)| !Path::new(header).exists());
+    missing.map(|&(_, package)| package)
+}
+
+fn install(mut packages: Vec<&str>) -> Result<()> {
     packages.dedup();
     if packages.is_empty() {
         return Ok(());

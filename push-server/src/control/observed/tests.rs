@@ -6,8 +6,10 @@ pub(crate) fn observed(path: PingPath, now: Instant) -> (Observed, Vec<Arc<Shard
     config.totals = config.totals.within(1 << 30);
     let config = Arc::new(config);
     let facts = Facts {
-        listening: config.listen.clone(),
-        websocket_listening: config.ws_listen.clone(),
+        listening: config
+            .listeners()
+            .map(|(listener, address)| Listening { listener, address })
+            .collect(),
         http: config.http,
         connections_max: 19_000,
         path,
@@ -15,6 +17,7 @@ pub(crate) fn observed(path: PingPath, now: Instant) -> (Observed, Vec<Arc<Shard
         waited: Waited::default(),
         store: None,
         door_counts: Arc::default(),
+        tls: None,
         lines_lost: LinesLost::default(),
         memory: SessionMemory::new(config.totals.into()),
         config,

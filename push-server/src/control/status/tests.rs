@@ -41,10 +41,17 @@ fn welcome_says_where_to_connect_who_answers_and_what_to_try() {
     }
     assert!(!screen.contains("ws://"), "{screen}");
     let (mut user, _) = observed(user_path(), Instant::now());
-    user.facts.websocket_listening = vec!["127.0.0.1:9001".parse().expect("address")];
+    let address = "127.0.0.1:9001".parse().expect("address");
+    for listener in [Listener::WebSocket, Listener::TlsWebSocket, Listener::Tls] {
+        user.facts.listening.push(Listening { listener, address });
+    }
     let screen = welcome(&user.facts);
     assert!(screen.contains("answered in user space: CAP_BPF is missing"), "{screen}");
-    assert!(screen.contains("  ws://127.0.0.1:9001/mqtt\n"), "{screen}");
+    for target in
+        ["ws://127.0.0.1:9001/mqtt", "wss://127.0.0.1:9001/mqtt", "mqtts://127.0.0.1:9001"]
+    {
+        assert!(screen.contains(&format!("  {target}")), "no `{target}` in:\n{screen}");
+    }
     user.facts.http = None;
     assert!(welcome(&user.facts).contains("  http        off\n"));
 }
@@ -61,7 +68,8 @@ fn lines_fit_a_narrow_terminal_whatever_the_numbers() {
     let line = now.line_since(&StatusCounts::default(), Duration::from_secs(1));
     assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
     let (mut user, _) = observed(user_path(), Instant::now());
-    user.facts.listening = vec!["[2001:db8:1:2:3:4:5:6]:1883".parse().expect("address"); 7];
+    let address = "[2001:db8:1:2:3:4:5:6]:1883".parse().expect("address");
+    user.facts.listening = vec![Listening { listener: Listener::Mqtt, address }; 7];
     user.facts.path = PingPath::User { reason: "no program can be attached ".repeat(9) };
     for line in welcome(&user.facts).lines().filter(|line| !line.contains("mosquitto")) {
         assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());

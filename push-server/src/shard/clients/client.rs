@@ -7,17 +7,21 @@ use super::input_budget::InputCharge;
 use super::intake::Intake;
 use super::output::Output;
 use super::receipts::Receipts;
+use super::tls_handshakes::TlsPending;
 use crate::access::scram::Nonce;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connection, Handshake, PublishReceipt, Will};
 use crate::shard::agenda::FlowNumber;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::ports::{Ports, SlotOf, Socket, SocketOf, Token};
-use crate::transport::{Goodbye, Transport};
+use crate::transport::{Goodbye, Stranger, Transport};
 
 /// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
 /// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.
 const LINGER_MILLIS: u64 = 1_000;
+
+/// How often it is looked whether others wait for the place of a handshake that its client has left waiting for long.
+const PATIENCE_LOOK_MILLIS: u64 = 250;
 
 /// A socket and its state. An idle one owns no buffer. The open fields are parts, each the owner of what is in
 /// it, and handles of ports, which the wire and the kernel path ask for.
@@ -59,6 +63,8 @@ pub(crate) enum Phase {
 pub(crate) struct PendingClient {
     /// What the protocol knows of it.
     pub(crate) handshake: Handshake,
+    /// Its handshake of TLS, until that has ended and was counted.
+    pub(in crate::shard) tls: Option<Box<TlsPending>>,
     deadline: Monotonic,
     /// Replies to be sent meanwhile (AUTH).
     frames: Vec<Bytes>,
@@ -78,9 +84,29 @@ pub(crate) struct EndedConnection {
 }
 
 impl PendingClient {
-    /// Of a new socket; `nonce` is random.
-    pub(crate) fn new(nonce: Nonce, deadline: Monotonic) -> Self {
-        Self { handshake: Handshake::new(nonce), deadline, frames: Vec::new(), is_home: false }
+    /// Of a new socket; `nonce` is random. `has_tls`: a handshake of TLS comes first.
+    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic) -> Self {
+        Self {
+            handshake: Handshake::new(nonce),
+            tls: has_tls.then(Box::default),
+            deadline,
+            frames: Vec::new(),
+            is_home: false,
+        }
+    }
+
+    /// When it is next to be looked at: it may have to give its handshake's place to others before the deadline.
+    pub(crate) fn next_look(&self, now: Monotonic) -> Monotonic {
+        let patience_ends = self.tls.as_ref().and_then(|tls| tls.patience_ends());
+        // One whose time is over stays while nobody needs its place.
+        let next = patience_ends.map(|ends| ends.max(now.after_millis(PATIENCE_LOOK_MILLIS)));
+        next.map_or(self.deadline, |next| next.min(self.deadline))
+    }
+
+    /// Whether it has left the server waiting for too long, if others wait for its place.
+    pub(crate) fn is_out_of_patience(&self, now: Monotonic) -> bool {
+        let patience_ends = self.tls.as_ref().and_then(|tls| tls.patience_ends());
+        patience_ends.is_some_and(|ends| ends <= now)
     }
 
     /// When it is closed.
@@ -195,6 +221,15 @@ impl<P: Ports> Client<P> {
             Phase::Handshake(pending) => Some(pending),
             _ => None,
         }
+    }
+
+    /// What a client speaks that begins with these bytes and is at the wrong address, with no layer around MQTT. `None`:
+    /// MQTT, or nobody knows; or they are not its first.
+    pub(crate) fn stranger(&self, bytes: &[u8]) -> Option<Stranger> {
+        let Phase::Handshake(PendingClient { handshake, .. }) = &self.phase else { return None };
+        let is_first = handshake.parsed_bytes() == 0 && handshake.input_len() == 0;
+        let stranger = Stranger::of(bytes).filter(|stranger| *stranger != Stranger::Mqtt);
+        stranger.filter(|_| is_first)
     }
 
     /// Its CONNECT was read, as the one with this number.

@@ -23,11 +23,11 @@ use push_common::clock::Monotonic;
 use super::counters::ShardCounters;
 use super::door::Doors;
 use super::journal::{Completions, OpenRequests, StoreSink};
-use super::ports::Ports;
+use super::ports::{Ports, Wire as _};
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
-use super::{ShardStore, Shared, SharedSetup};
+use super::{ShardStore, Shared, SharedSetup, TlsConfigs};
 use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
@@ -38,7 +38,7 @@ use clock::VirtualClock;
 use path::{MemoryPath, Slots};
 use randomness::SeededRandomness;
 use store::{Disk, SimulatedStore, Timing};
-use wire::{LISTENER_TCP, LISTENER_WEBSOCKET, MemoryWire};
+use wire::{LISTENER_TCP, LISTENER_TLS, LISTENER_WEBSOCKET, MemoryWire};
 
 pub use answerer::{LateAnswerer, Question};
 pub use store::Written;
@@ -292,6 +292,16 @@ impl World {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_WEBSOCKET)
     }
 
+    /// What clients over TLS are served with, until the process ends; before, none is.
+    pub fn serve_tls(&self, configs: TlsConfigs) {
+        self.shared.entrance.shared_tls().replace(configs);
+    }
+
+    /// The same as `connect`, by the shard's listener for TLS. The handshake's bytes are not the seed's.
+    pub fn connect_tls(&mut self, shard: u16) -> Peer {
+        self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TLS)
+    }
+
     /// The shard that a client's session lives with.
     pub fn home_of(&self, client_id: &str) -> u16 {
         self.shared.home_of(client_id)
@@ -420,6 +430,7 @@ fn start(
     let shared_setup = SharedSetup {
         config: Arc::clone(config),
         access: Access::default(),
+        tls: Arc::default(),
         answerer: Some(Arc::new(answerer.clone())),
         connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
@@ -458,8 +469,8 @@ impl SimulatedShard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            kinds: vec![Kind::Plain, Kind::WebSocket],
-            wire: MemoryWire::new(2, Arc::clone(&bell), bells.to_vec()),
+            kinds: vec![Kind::Plain, Kind::WebSocket, Kind::Tls],
+            wire: MemoryWire::new(3, Arc::clone(&bell), bells.to_vec()),
             path: Some(path),
             clock: clock.clone(),
             randomness: SeededRandomness(randomness.next()),

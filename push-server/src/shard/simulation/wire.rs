@@ -15,6 +15,8 @@ use crate::shard::ports::{AcceptFault, Completion, Received, Socket, Token, Wire
 /// A shard's listeners.
 pub(super) const LISTENER_TCP: u32 = 0;
 pub(super) const LISTENER_WEBSOCKET: u32 = 1;
+/// The listener for MQTT inside TLS.
+pub(super) const LISTENER_TLS: u32 = 2;
 
 /// What a receive brings at once: a receive buffer of the ring has as many bytes.
 const PIECE_BYTES: usize = 4_096;
@@ -51,6 +53,18 @@ impl Peer {
     /// Bytes that the server has not received yet.
     pub fn unread(&self) -> usize {
         self.0.state().to_server.len()
+    }
+
+    /// How many bytes have come from the server that were not taken.
+    pub fn arrived(&self) -> usize {
+        self.0.state().to_client.len()
+    }
+
+    /// Gives back the memory that the connection's two buffers have in reserve: it is no part of a server.
+    pub fn shrink(&self) {
+        let mut state = self.0.state();
+        state.to_server.shrink_to_fit();
+        state.to_client.shrink_to_fit();
     }
 
     /// Whether the server has received anything of it, though it may not have looked at it yet.
@@ -281,13 +295,6 @@ impl MemoryWire {
         !self.ready.is_empty()
     }
 
-    /// Hands in what is queued.
-    pub(super) fn submit(&mut self) {
-        for operation in std::mem::take(&mut self.queued) {
-            self.begin(operation);
-        }
-    }
-
     /// Makes completions of what has come to pass.
     pub(super) fn collect(&mut self) {
         if self.bell.take() {
@@ -475,6 +482,12 @@ impl Wire for MemoryWire {
 
     fn wake(&mut self, shard: u16) {
         self.queued.push(Operation::Wake { shard });
+    }
+
+    fn submit(&mut self) {
+        for operation in std::mem::take(&mut self.queued) {
+            self.begin(operation);
+        }
     }
 
     fn submit_and_wait(&mut self, _timeout: Duration) -> Result<(), Infallible> {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::config::{Config, Listener};
 use crate::ring::{self, Keepalive};
 use crate::transport::Kind;
 
@@ -13,29 +14,43 @@ use crate::transport::Kind;
 /// (capped by `net.core.somaxconn`).
 const LISTEN_BACKLOG: i32 = 4_096;
 
-/// The flag that names addresses for MQTT over TCP.
-pub const LISTEN_FLAG: &str = "--listen";
-/// The flag that names addresses for MQTT over WebSocket.
-pub const WS_LISTEN_FLAG: &str = "--ws-listen";
+/// An address that clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The layers of its connections.
+    pub listener: Listener,
+    /// The address, its port filled in.
+    pub address: SocketAddr,
+}
 
 /// Adds one listener per address to each shard's: the system spreads connections over them
-/// (`SO_REUSEPORT`). Returns the addresses, ports filled in; on an error, which of them failed.
+/// (`SO_REUSEPORT`). Returns the addresses; on an error, which of them failed.
 pub(super) fn bind_all(
-    addresses: &[SocketAddr],
-    kind: Kind,
+    config: &Config,
     keepalive: Option<Keepalive>,
     by_shard: &mut [Vec<(OwnedFd, Kind)>],
-) -> Result<Vec<SocketAddr>, (SocketAddr, io::Error)> {
+) -> Result<Vec<Listening>, (Listening, io::Error)> {
     let mut bound = Vec::new();
-    for &address in addresses {
-        let (actual, sockets) =
-            bind_each(address, by_shard.len(), keepalive).map_err(|error| (address, error))?;
-        for (listeners, socket) in by_shard.iter_mut().zip(sockets) {
-            listeners.push((socket, kind));
+    for listener in Listener::ALL {
+        for &address in config.addresses_of(listener) {
+            let (actual, sockets) = bind_each(address, by_shard.len(), keepalive)
+                .map_err(|error| (Listening { listener, address }, error))?;
+            for (listeners, socket) in by_shard.iter_mut().zip(sockets) {
+                listeners.push((socket, kind_of(listener)));
+            }
+            bound.push(Listening { listener, address: actual });
         }
-        bound.push(actual);
     }
     Ok(bound)
+}
+
+fn kind_of(listener: Listener) -> Kind {
+    match listener {
+        Listener::Mqtt => Kind::Plain,
+        Listener::Tls => Kind::Tls,
+        Listener::WebSocket => Kind::WebSocket,
+        Listener::TlsWebSocket => Kind::TlsWebSocket,
+    }
 }
 
 /// Binds one listener a shard, or none: on an error the sockets bound so far are closed.

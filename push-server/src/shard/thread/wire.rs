@@ -107,6 +107,10 @@ impl Wire for RingWire {
         }
     }
 
+    fn submit(&mut self) {
+        self.ring.submit();
+    }
+
     fn submit_and_wait(&mut self, timeout: Duration) -> Result<(), RingError> {
         self.ring.submit_and_wait(Some(timeout))
     }

@@ -105,8 +105,14 @@ impl<P: Ports> Shard<P> {
     fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
-        let pending = PendingClient::new(self.here.randomness().array(), deadline);
-        let transport = Transport::new(kind, self.agenda.now());
+        let tls = self.here.shared().tls(kind);
+        let has_tls = tls.is_some();
+        let Some(transport) = Transport::new(kind, tls, self.agenda.now()) else {
+            tracing::error!("a listener for TLS has no certificate");
+            self.give_place_back();
+            return;
+        };
+        let pending = PendingClient::new(self.here.randomness().array(), has_tls, deadline);
         self.here.counters().connections.add(1);
         let index = self.clients.add(socket, transport, pending);
         self.arm_client_timer(index, deadline);

@@ -72,7 +72,7 @@ impl<P: Ports> Shard<P> {
             Event::Ping => self.here.counters().pings_user.add(1),
             Event::Authenticate(auth) => self.on_authenticate(index, key, auth),
             Event::Disconnected => {
-                self.tell_ordinary(index, "client disconnected");
+                self.tell_ordinary(index, &"client disconnected");
                 self.close_client(index, None);
             }
             Event::Failed(reason) => {
@@ -444,14 +444,20 @@ impl<P: Ports> Shard<P> {
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes = client.transport.owes();
+        let has_unwrapped = client.transport.has_unwrapped();
+        let bytes_max = sending.bytes_max();
         let mut chunks = match client.served_mut() {
+            // The layers have enough.
+            Some((_, key)) if has_unwrapped => {
+                served = Some(key);
+                Vec::new()
+            }
             Some((connection, key)) => {
                 served = Some(key);
                 let Some(session) = self.sessions.session_mut(key) else { return units };
                 let limits = &self.here.shared().config.limits;
                 let had_left = session.has_left();
                 let mut transmit = Transmit::default();
-                let bytes_max = sending.bytes_max();
                 connection.poll_transmit(
                     session,
                     &mut transmit,
@@ -483,14 +489,17 @@ impl<P: Ports> Shard<P> {
                 frames
             }
         };
-        client.transport.wrap(&mut chunks);
+        client.transport.wrap(&mut chunks, bytes_max);
+        let (is_sealed, has_ended) =
+            (client.transport.is_sealed(), client.transport.ended().is_some());
         if !chunks.is_empty() {
             let bytes: usize = chunks.iter().map(Bytes::len).sum();
             units += (bytes / BYTES_PER_UNIT) as u32;
             client.output.begin_send();
             client.intake.throttle_again(now);
             let token = client.token(index);
-            // Only messages may share their bytes with other clients.
+            // Only messages may share their bytes with other clients, and not once they are sealed.
+            let copied_bytes = copied_bytes.filter(|_| !is_sealed);
             let weight = sending.begin(copied_bytes.unwrap_or(bytes));
             self.wire.send(&client.socket, token, chunks, weight);
         } else if feeding {
@@ -505,8 +514,13 @@ impl<P: Ports> Shard<P> {
             self.file_changes(key, None);
             self.begin_page(key);
         }
+        if has_ended {
+            // Perhaps only now: keys may be used up.
+            self.after_layers(index);
+        }
         units
     }
+
     /// A send has ended, and nothing more can be sent: input and pages that waited for that go on.
     pub(super) fn on_all_sent(&mut self, index: u32, key: u32) {
         if self.clients[index].output.is_held() || self.clients.is_moving(index) {

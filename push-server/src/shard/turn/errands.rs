@@ -239,7 +239,8 @@ impl<P: Ports> Shard<P> {
         (units, None)
     }
 
-    fn flush_dirty(&mut self, index: u32) -> u32 {
+    /// Sends a client what it is owed, if it is to be sent something. Returns the units that this has cost.
+    pub(super) fn flush_dirty(&mut self, index: u32) -> u32 {
         let client = self.clients.get_mut(index);
         let is_dirty = client.is_some_and(|client| client.output.take_dirty());
         if is_dirty { self.flush(index) } else { 1 }

@@ -6,6 +6,7 @@ use push_common::ping_rate::PingPace;
 
 use super::Shard;
 use super::errand::Errand;
+use super::tls::{TlsResult, count_tls_handshake};
 use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
@@ -54,6 +55,16 @@ pub(super) enum Halt {
 impl<P: Ports> Shard<P> {
     /// Takes received bytes to the client's protocol state.
     pub(super) fn on_bytes(&mut self, index: u32, piece: &PieceOf<P>) {
+        self.unwrap(index, Some(piece));
+    }
+
+    /// Does a step of a client's handshake of TLS, and takes what it has brought to the client's protocol state.
+    pub(super) fn on_tls_step(&mut self, index: u32) {
+        self.unwrap(index, None);
+    }
+
+    /// `None`: what has come before lets the layers go on.
+    fn unwrap(&mut self, index: u32, piece: Option<&PieceOf<P>>) {
         let (client, scratch) = self.clients.with_scratch(index);
         let limits = &self.here.shared().config.limits;
         let pace = match client.phase() {
@@ -62,11 +73,22 @@ impl<P: Ports> Shard<P> {
             Phase::Serving { connection, .. } => connection.ping_pace(limits),
             _ => limits.ping_rate.pace(0),
         };
-        let received = self.wire.bytes(piece);
-        let bytes = client.transport.take(received, pace, self.agenda.now(), scratch);
+        let now = self.agenda.now();
+        let bytes = match piece {
+            Some(piece) => client.transport.take(self.wire.bytes(piece), pace, now, scratch),
+            None => client.transport.step(pace, now, scratch),
+        };
+        let handshake = client.transport.tls_handshake().filter(|handshake| handshake.is_done);
+        if let Some(handshake) = handshake
+            && let Some(pending) = client.pending_mut()
+            && pending.tls.take().is_some()
+        {
+            count_tls_handshake(self.here.counters(), TlsResult::Completed, handshake);
+        }
         if bytes.is_empty() {
             // All bytes were the layers' own.
             self.publish_rx(index);
+            self.charge_input(index);
             self.after_layers(index);
             return;
         }
@@ -78,6 +100,10 @@ impl<P: Ports> Shard<P> {
             }
             connection.handle_bytes(bytes, self.agenda.now());
             self.take_input(index);
+        } else if client.transport.is_plain()
+            && let Some(stranger) = client.stranger(bytes)
+        {
+            self.turn_stranger_away(index, stranger);
         } else if let Some(pending) = client.pending_mut() {
             let progress = pending.handshake.handle_bytes(limits, bytes);
             if self.agenda.is_resting() {
@@ -103,6 +129,7 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake(_)
                 if client.output.is_sending()
                     || client.transport.owes()
+                    || client.transport.wants_step()
                     || client.intake.is_stalled() => {}
             Phase::Handshake(_) => {
                 client.intake.begin_receive();
@@ -193,6 +220,9 @@ impl<P: Ports> Shard<P> {
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => (0, 0),
         };
+        let is_over = matches!(client.phase(), Phase::Flushing { .. } | Phase::Lingering { .. });
+        let held_bytes = if is_over { 0 } else { client.transport.held_bytes() };
+        let bytes = bytes + held_bytes;
         let own = (self.here.index(), client.token(index));
         let (budget, now) = (self.here.shared().totals.input_budget(), self.agenda.now());
         let (condemned, is_new) = client.intake.charge(budget, own, (bytes, behind), now);
@@ -255,7 +285,7 @@ impl<P: Ports> Shard<P> {
         let (now, rate_min) = (self.agenda.now(), self.here.shared().config.packet_rate_min);
         let client = &mut self.clients[index];
         let Some(connection) = client.connection() else { return };
-        let bytes = connection.input_len();
+        let bytes = connection.input_len() + client.transport.held_bytes();
         if client.intake.is_too_slow(bytes, rate_min, now) {
             self.here.counters().limit_packet_rate.add(1);
             self.close_client(index, Some(Reason::QuotaExceeded));

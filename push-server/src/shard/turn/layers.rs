@@ -1,18 +1,22 @@
 //! What the layers around MQTT cause besides its bytes: answers of their own, and ends.
 
 use super::Shard;
+use super::tls::TlsResult;
 use crate::shard::clients::Phase;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::Ports;
-use crate::transport::{Ended, Limit};
+use crate::transport::{Ended, Limit, Stranger};
 
 impl<P: Ports> Shard<P> {
     /// A client's bytes were handled: sends what its layers owe, and closes it if they have ended.
     pub(super) fn after_layers(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
-        let ended = client.transport.ended();
+        let (ended, wants_step) = (client.transport.ended(), client.transport.wants_step());
         if client.transport.owes() {
             self.mark_dirty(index);
+        }
+        if wants_step {
+            self.queue_tls_step(index);
         }
         if let Some(ended) = ended {
             self.on_layers_ended(index, ended);
@@ -27,16 +31,26 @@ impl<P: Ports> Shard<P> {
             Phase::Serving { .. } if self.agenda.is_resting() => return self.hold_input(index),
             Phase::Serving { .. } => {
                 if ended.is_fault() {
-                    self.tell(index, NoticeKind::Fault, &ended.text());
+                    self.tell(index, NoticeKind::Fault, &ended);
                 } else {
-                    self.tell_ordinary(index, ended.text());
+                    self.tell_ordinary(index, &ended);
                 }
                 self.close_client(index, None);
             }
             Phase::Handshake { .. } => {
-                if ended.is_fault() {
-                    self.here.counters().connects_malformed.add(1);
-                    self.tell(index, NoticeKind::NotMqtt, &ended.text());
+                let result = if ended.is_fault() { TlsResult::Failed } else { TlsResult::Left };
+                let was_tls = self.end_tls_handshake(index, result);
+                match ended {
+                    Ended::Stranger(stranger) => return self.turn_stranger_away(index, stranger),
+                    _ if was_tls && ended.is_fault() => {
+                        self.tell(index, NoticeKind::TlsFailed, &ended);
+                    }
+                    _ if was_tls => self.tell_ordinary(index, &ended),
+                    _ if ended.is_fault() => {
+                        self.here.counters().connects_malformed.add(1);
+                        self.tell(index, NoticeKind::NotMqtt, &ended);
+                    }
+                    _ => {}
                 }
                 self.finish(index, Vec::new());
             }
@@ -45,7 +59,22 @@ impl<P: Ports> Shard<P> {
         match ended.limit() {
             Some(Limit::UpgradeHead) => self.here.counters().limit_upgrade_head.add(1),
             Some(Limit::PingRate) => self.here.counters().limit_ping_rate.add(1),
+            Some(Limit::HandshakeInput) => self.here.counters().limit_tls_handshake_input.add(1),
             None => {}
         }
+    }
+
+    /// A client has come to the wrong address: the log says what to do.
+    pub(super) fn turn_stranger_away(&mut self, index: u32, stranger: Stranger) {
+        let counters = self.here.counters();
+        let counter = match stranger {
+            Stranger::Tls => &counters.strangers_tls,
+            Stranger::Http => &counters.strangers_http,
+            Stranger::Mqtt => &counters.strangers_mqtt,
+        };
+        counter.add(1);
+        counters.connects_malformed.add(1);
+        self.tell(index, NoticeKind::Stranger, &stranger);
+        self.finish(index, Vec::new());
     }
 }

@@ -8,6 +8,7 @@ use push_common::clock::Monotonic;
 
 use super::Shard;
 use super::input::ANSWERS_WAIT_MILLIS;
+use super::tls::TlsResult;
 use crate::broker::{Charge, Holder, NoMemory, PeerNetwork, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
@@ -81,7 +82,7 @@ impl<P: Ports> Shard<P> {
         let client = &mut self.clients[index];
         client.serve(connection, key, flow);
         self.save_connected(index, key, ended);
-        self.tell_ordinary(index, "client connected");
+        self.tell_ordinary(index, &"client connected");
         if let Some(deadline) = self.serving_deadline(index) {
             self.arm_client_timer(index, deadline);
         }
@@ -249,6 +250,7 @@ impl<P: Ports> Shard<P> {
         let applicant = Applicant {
             socket: &client.socket,
             heartbeat: client.transport.heartbeat(),
+            is_sealed: client.transport.is_sealed(),
             ping_interval_ns: pace.interval_ns,
             rx,
             tx: (!client.output.is_sending()).then_some(client.sent_bytes()),
@@ -274,18 +276,31 @@ impl<P: Ports> Shard<P> {
             Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => *deadline,
             Phase::Serving { .. } => return self.on_serving_timer(index),
         };
-        if deadline > self.agenda.now() {
-            self.arm_client_timer(index, deadline);
+        let now = self.agenda.now();
+        if deadline > now {
+            if self.gives_way(index) {
+                return;
+            }
+            let next_look = match self.clients[index].phase() {
+                Phase::Handshake(pending) => pending.next_look(now),
+                _ => deadline,
+            };
+            self.arm_client_timer(index, next_look);
             return;
         }
+        let client = &self.clients[index];
         match client.phase() {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(pending) if pending.handshake.is_asking() => {
                 self.on_unanswered(index);
             }
             Phase::Handshake(_) => {
-                self.here.counters().connects_timeout.add(1);
-                self.tell(index, NoticeKind::ConnectTimeout, &"no whole CONNECT in time");
+                if self.end_tls_handshake(index, TlsResult::TimedOut) {
+                    self.tell(index, NoticeKind::TlsFailed, &"it was not done in time");
+                } else {
+                    self.here.counters().connects_timeout.add(1);
+                    self.tell(index, NoticeKind::ConnectTimeout, &"no whole CONNECT in time");
+                }
                 self.abort(index);
             }
             _ => self.abort(index),
@@ -355,13 +370,14 @@ impl<P: Ports> Shard<P> {
 
     /// The peer ended the connection, or the socket failed.
     pub(super) fn on_peer_gone(&mut self, index: u32) {
+        self.end_tls_handshake(index, TlsResult::Left);
         let Some(client) = self.clients.get_mut(index) else { return };
         client.intake.end_peer();
         match client.phase() {
             Phase::Serving { .. } if client.intake.is_stalled() => {}
             Phase::Serving { .. } if self.agenda.is_resting() => self.hold_input(index),
             Phase::Serving { .. } => {
-                self.tell_ordinary(index, "client gone without a DISCONNECT");
+                self.tell_ordinary(index, &"client gone without a DISCONNECT");
                 self.detach(index);
                 self.abort(index);
             }

@@ -27,7 +27,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Logs, at debug level, what operators need only when they look for something.
-    pub(super) fn tell_ordinary(&self, index: u32, words: &str) {
+    pub(super) fn tell_ordinary(&self, index: u32, words: &dyn fmt::Display) {
         if tracing::enabled!(tracing::Level::DEBUG)
             && let Some(client) = self.clients.get(index)
         {

@@ -39,7 +39,7 @@ pub(super) struct Payload {
     /// Rotated so that its first byte is for the next byte of the payload.
     mask: [u8; MASK_BYTES],
     /// The kind of a control frame, and its payload so far.
-    control: Option<(Control, Vec<u8>)>,
+    control: Option<Box<(Control, Vec<u8>)>>,
 }
 
 /// What a step found in a client's bytes.
@@ -72,7 +72,7 @@ impl Frames {
             if payload.left > 0 {
                 return Step::More;
             }
-            match self.payload.take().and_then(|payload| payload.control) {
+            match self.payload.take().and_then(|payload| payload.control).map(|control| *control) {
                 Some((Control::Ping, payload)) => return Step::Ping(payload),
                 Some((Control::Close, payload)) => return left(&payload),
                 // A peer may send a pong without a ping [RFC 6455, 5.5.3].
@@ -119,7 +119,7 @@ impl Frames {
             OpCode::Data(Data::Binary) if !self.is_fragmented => None,
             OpCode::Data(Data::Continue) if self.is_fragmented => None,
             OpCode::Control(control) if is_final && len <= CONTROL_BYTES_MAX => {
-                Some((control, Vec::new()))
+                Some(Box::new((control, Vec::new())))
             }
             OpCode::Data(_) | OpCode::Control(_) => return Err(CloseCode::Protocol),
         };
@@ -137,7 +137,7 @@ impl Payload {
         let (taken, rest) = bytes.split_at(len);
         *bytes = rest;
         self.left -= len as u64;
-        let out = match &mut self.control {
+        let out = match self.control.as_deref_mut() {
             Some((_, payload)) => payload,
             None => mqtt,
         };

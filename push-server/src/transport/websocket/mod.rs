@@ -20,6 +20,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use super::end::{Ended, Goodbye};
+use super::stranger::Stranger;
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
 use upgrade::UpgradeAnswer;
 
@@ -29,15 +30,22 @@ pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
 #[derive(Debug)]
 pub(super) struct WebSocket {
     stage: Stage,
-    /// The answer to the request, until it is sent.
+    /// What is to be sent besides MQTT, if there is any.
+    owed: Option<Box<Owed>>,
+    /// When the next ping is due by the ping rate.
+    ping_due: Monotonic,
+}
+
+/// What is to be sent besides MQTT.
+#[derive(Debug, Default)]
+struct Owed {
+    /// The answer to the request.
     answer: Vec<u8>,
     /// The payload of the last ping. Only that one is answered [RFC 6455, 5.5.3], so a peer that
     /// pings and does not read makes nothing grow.
     pong: Option<Vec<u8>>,
-    /// The close frame, until it is sent.
+    /// The close frame.
     farewell: Vec<u8>,
-    /// When the next ping is due by the ping rate.
-    ping_due: Monotonic,
 }
 
 #[derive(Debug)]
@@ -54,13 +62,7 @@ enum Stage {
 impl WebSocket {
     /// A new connection; pings count from `now` on.
     pub(super) fn new(now: Monotonic) -> Self {
-        Self {
-            stage: Stage::Upgrading(Vec::new()),
-            answer: Vec::new(),
-            pong: None,
-            farewell: Vec::new(),
-            ping_due: now,
-        }
+        Self { stage: Stage::Upgrading(Vec::new()), owed: None, ping_due: now }
     }
 
     /// Takes received bytes, and appends the bytes of MQTT in them to `mqtt`. Look at `ended` and
@@ -73,16 +75,18 @@ impl WebSocket {
         mqtt: &mut Vec<u8>,
     ) {
         if let Stage::Upgrading(head) = &mut self.stage {
+            let stranger = Stranger::of(bytes).filter(|one| *one != Stranger::Http);
+            let stranger = stranger.filter(|_| head.is_empty());
             match upgrade::answer(head, bytes) {
                 UpgradeAnswer::More => return,
                 UpgradeAnswer::Accepted { answer, used } => {
-                    self.answer = answer;
+                    self.owed().answer = answer;
                     self.stage = Stage::Open(Frames::default());
                     bytes = &bytes[used..];
                 }
                 UpgradeAnswer::Refused { answer, how } => {
-                    self.answer = answer;
-                    self.stage = Stage::Ended(how, None);
+                    self.owed().answer = answer;
+                    self.stage = Stage::Ended(stranger.map_or(how, Ended::Stranger), None);
                 }
             }
         }
@@ -91,7 +95,7 @@ impl WebSocket {
                 Step::More => return,
                 Step::Ping(payload) if pace.admits(self.ping_due, now) => {
                     self.ping_due = pace.charged(self.ping_due, now);
-                    self.pong = Some(payload);
+                    self.owed().pong = Some(payload);
                 }
                 Step::Ping(_) => self.end(Ended::PingRate, Some(CloseCode::Policy)),
                 Step::Left(code) => self.end(Ended::Left, code),
@@ -112,23 +116,25 @@ impl WebSocket {
     /// Takes no more input, and sends a close frame after the bytes that are wrapped next: the
     /// answer to the peer's own, the name of its fault, or else `goodbye`.
     pub(super) fn close(&mut self, goodbye: Goodbye) {
-        self.farewell = match std::mem::replace(&mut self.stage, Stage::Closed) {
+        let farewell = match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Open(_) => frame(Control::Close, &code_bytes(code_of(goodbye))),
             Stage::Ended(_, Some(code)) => frame(Control::Close, &code),
             Stage::Upgrading(_) | Stage::Ended(_, None) | Stage::Closed => return,
         };
+        self.owed().farewell = farewell;
     }
 
     /// Whether there is something to send besides MQTT.
     pub(super) fn owes(&self) -> bool {
-        !self.answer.is_empty() || self.pong.is_some() || !self.farewell.is_empty()
+        self.owed.is_some()
     }
 
     /// Makes `chunks` one binary frame, if it holds any bytes, and adds what else must be sent
     /// before and after it.
     pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
-        let mut front = std::mem::take(&mut self.answer);
-        if let Some(payload) = self.pong.take() {
+        let Owed { answer: mut front, pong, farewell } =
+            self.owed.take().map_or_else(Owed::default, |owed| *owed);
+        if let Some(payload) = pong {
             front.extend(frame(Control::Pong, &payload));
         }
         let len: usize = chunks.iter().map(Bytes::len).sum();
@@ -138,8 +144,8 @@ impl WebSocket {
         if !front.is_empty() {
             chunks.insert(0, front.into());
         }
-        if !self.farewell.is_empty() {
-            chunks.push(std::mem::take(&mut self.farewell).into());
+        if !farewell.is_empty() {
+            chunks.push(farewell.into());
         }
     }
 
@@ -153,9 +159,22 @@ impl WebSocket {
         Some(inside.lengthened(request_bytes, FRAME_HEADER_BYTES_MIN))
     }
 
+    /// Bytes that have come and wait for others.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Upgrading(head) => head.len(),
+            // What comes of a frame goes on at once.
+            Stage::Open(_) | Stage::Ended(..) | Stage::Closed => 0,
+        }
+    }
+
     /// Whether no frame and no message has come in part.
     pub(super) fn is_whole(&self) -> bool {
         matches!(&self.stage, Stage::Open(frames) if frames.is_whole())
+    }
+
+    fn owed(&mut self) -> &mut Owed {
+        self.owed.get_or_insert_default()
     }
 
     fn end(&mut self, how: Ended, code: Option<CloseCode>) {

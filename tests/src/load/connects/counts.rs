@@ -13,6 +13,8 @@ pub(super) struct Counts {
     pub(super) connects: u64,
     /// Those of them in the time measured.
     pub(super) connects_measured: u64,
+    /// Of these, whose handshake of TLS was by a ticket.
+    pub(super) resumed_measured: u64,
     /// Connections that ended in order, from the first on.
     pub(super) goodbyes: u64,
     /// From the SYN to CONNACK, in the time measured.
@@ -23,6 +25,7 @@ impl Sum for Counts {
     fn add(&mut self, other: &Self) {
         self.connects += other.connects;
         self.connects_measured += other.connects_measured;
+        self.resumed_measured += other.resumed_measured;
         self.goodbyes += other.goodbyes;
         self.connack.add(&other.connack);
     }
@@ -39,6 +42,8 @@ pub(super) struct Summary {
     connects: u64,
     /// In the time measured.
     connects_measured: u64,
+    /// Of these, whose handshake of TLS was by a ticket.
+    resumed_measured: u64,
     /// Connections that ended in order, from the first on.
     goodbyes: u64,
     /// From the SYN to CONNACK.
@@ -59,6 +64,7 @@ impl Summary {
             threads: options.common.threads,
             connects: counts.connects,
             connects_measured: counts.connects_measured,
+            resumed_measured: counts.resumed_measured,
             goodbyes: counts.goodbyes,
             connack_us: counts.connack.us(),
             cpu_us: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
@@ -70,6 +76,10 @@ impl Summary {
     pub(super) fn tell(&self) {
         let Self { connects, goodbyes, seconds, .. } = *self;
         eprintln!("push-load: {connects} connects, {goodbyes} goodbyes");
+        if self.resumed_measured > 0 {
+            let Self { resumed_measured, connects_measured, .. } = self;
+            eprintln!("push-load: {resumed_measured} of {connects_measured} resumed a TLS session");
+        }
         if self.connects_measured > 0 && seconds > 0.0 {
             let RoundTrips { p50, p99, p999, max } = self.connack_us;
             let busy = self.cpu_us as f64 / (seconds * 1e4 * f64::from(self.threads));

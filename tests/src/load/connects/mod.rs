@@ -19,6 +19,7 @@ use self::visits::Visits;
 use super::crew::{Crew, Post};
 use super::options::Connects;
 use super::output::print_line;
+use super::transport::Kind;
 
 /// Runs by the command line.
 pub(super) fn run(options: &Connects) -> anyhow::Result<()> {
@@ -31,7 +32,8 @@ pub(super) fn run(options: &Connects) -> anyhow::Result<()> {
     }
     let epoch = Instant::now();
     let options_of_threads = Connects { common: options.common.clone(), ..*options };
-    let plan = Arc::new(Plan { options: options_of_threads, epoch });
+    let layers = Kind::new(&options.common.layers, options.common.target)?;
+    let plan = Arc::new(Plan { options: options_of_threads, layers, epoch });
     let crew = Crew::start(threads.into(), epoch, move |number, post: &Post<Counts>| {
         Visits::new(Arc::clone(&plan), number)?.run(post)
     })?;

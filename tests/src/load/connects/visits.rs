@@ -17,15 +17,15 @@ use super::plan::Plan;
 
 /// Events taken by one wake.
 const EVENTS_PER_WAKE_MAX: usize = 1_024;
-/// Bytes read at a time: a CONNACK is four.
-const READ_BYTES: usize = 64;
+/// Bytes read at a time: a CONNACK is four, a server's part of a handshake of TLS some 1,000.
+const READ_BYTES: usize = 4 << 10;
 /// Longest sleep, so that the end of the measured time is noticed in time.
 const SLEEP: Duration = Duration::from_millis(20);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// TCP is shaking hands.
+    /// TCP is shaking hands, or the layers around MQTT are.
     Connecting,
     /// CONNECT is sent, CONNACK awaited.
     Greeting,
@@ -51,7 +51,7 @@ pub(super) struct Visits {
     /// Connections begun.
     begun: usize,
     counts: Counts,
-    buffer: [u8; READ_BYTES],
+    buffer: Box<[u8]>,
     frame: Vec<u8>,
 }
 
@@ -66,7 +66,7 @@ impl Visits {
             visits: (0..share).map(|_| None).collect(),
             begun: 0,
             counts: Counts::default(),
-            buffer: [0; READ_BYTES],
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
             frame: Vec::new(),
             plan,
         })
@@ -117,8 +117,8 @@ impl Visits {
         // Each connection uses another port for a while, and an address has a limited number.
         let number = self.begun * usize::from(common.threads) + self.thread;
         let begun_ns = self.now_ns();
-        let mut link =
-            Link::begin(common.target, source_of(number, &common.source, common.target))?;
+        let source = source_of(number, &common.source, common.target);
+        let mut link = Link::begin(common.target, source, &self.plan.layers, number)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut link.stream, Token(client), interest)?;
         self.visits[client] = Some(Visit { link, stage: Stage::Connecting, begun_ns });
@@ -131,18 +131,15 @@ impl Visits {
         let (number, now_ns) = (self.number(client), self.now_ns());
         let Self { visits, plan, counts, buffer, frame, .. } = self;
         let Some(Visit { link, stage, begun_ns }) = &mut visits[client] else { return Ok(false) };
-        let write = |link: &mut Link, bytes: &[u8]| {
-            link.write(bytes).map_err(|error| format!("cannot send: {error}"))
-        };
         if *stage == Stage::Connecting {
-            if !link.is_up().map_err(|error| format!("cannot connect: {error}"))? {
+            if !link.is_ready(buffer, ends)? {
                 return Ok(false);
             }
             frame.clear();
             let client_id = format!("{}{number}", plan.options.common.client_id_prefix);
             let keep_alive_secs = plan.options.common.keep_alive_secs.unwrap_or(0);
             wire::connect(frame, Version::V311, &client_id, keep_alive_secs);
-            write(link, frame)?;
+            link.write(frame).map_err(|error| format!("cannot send: {error}"))?;
             *stage = Stage::Greeting;
             return Ok(false);
         }
@@ -162,9 +159,11 @@ impl Visits {
             counts.connects += 1;
             if span.contains(now_ns) {
                 counts.connects_measured += 1;
+                let is_resumed = link.handshake().is_some_and(|handshake| handshake.is_resumed);
+                counts.resumed_measured += u64::from(is_resumed);
                 counts.connack.record(now_ns.saturating_sub(*begun_ns));
             }
-            write(link, &wire::DISCONNECT_NORMAL)?;
+            link.say_goodbye().map_err(|error| format!("cannot send: {error}"))?;
         }
         match (state, *stage) {
             (State::Open, _) => Ok(false),

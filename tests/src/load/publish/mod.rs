@@ -22,6 +22,7 @@ use serde_json::json;
 use super::crew::{Crew, Post};
 use super::options::Publish;
 use super::output::print_line;
+use super::transport::Kind;
 use counts::{Counts, Summary};
 use plan::Plan;
 use traffic::Traffic;
@@ -34,6 +35,7 @@ pub(super) fn run(options: &Publish) -> anyhow::Result<()> {
     let begun = Instant::now();
     let plan = Arc::new(Plan {
         options: Publish { common: options.common.clone(), ..*options },
+        layers: Kind::new(&options.common.layers, options.common.target)?,
         epoch: begun,
         sent: AtomicU64::new(0),
         acknowledged: AtomicU64::new(0),

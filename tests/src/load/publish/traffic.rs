@@ -163,8 +163,9 @@ impl Traffic {
 
     fn begin_session(&mut self, index: usize, now_ns: u64) -> anyhow::Result<()> {
         let common = &self.plan.options.common;
-        let source = connector::source_of(self.number(index), &common.source, common.target);
-        let mut link = Link::begin(common.target, source)?;
+        let number = self.number(index);
+        let source = connector::source_of(number, &common.source, common.target);
+        let mut link = Link::begin(common.target, source, &self.plan.layers, number)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.sessions_poll.registry().register(&mut link.stream, Token(index), interest)?;
         self.sessions[index] =
@@ -180,7 +181,7 @@ impl Traffic {
             return Ok(false);
         };
         if *stage == Stage::Connecting {
-            if !link.is_up().map_err(|error| format!("cannot connect: {error}"))? {
+            if !link.is_ready(&mut self.buffer, ends)? {
                 return Ok(false);
             }
             self.frame.clear();
@@ -246,7 +247,7 @@ impl Traffic {
                 (messages + all as u64 - 1 - number as u64) / all as u64
             });
             let client_id = format!("{}publisher-{number}", common.client_id_prefix);
-            let link = Link::greeted(common.target, &client_id, None);
+            let link = Link::greeted(common.target, &self.plan.layers, &client_id, None);
             let mut link = link.with_context(|| format!("publisher {number}"))?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.publishers_poll.registry().register(&mut link.stream, Token(index), interest)?;
@@ -420,11 +421,11 @@ impl Traffic {
     fn leave(&mut self) {
         for publisher in &mut self.publishers {
             // An error means that it has gone, as it should.
-            let _ = publisher.link.write(&wire::DISCONNECT_NORMAL);
+            let _ = publisher.link.say_goodbye();
         }
         for session in &mut self.sessions {
             if let Some(link) = &mut session.link {
-                let _ = link.write(&wire::DISCONNECT_NORMAL);
+                let _ = link.say_goodbye();
             }
         }
         std::thread::sleep(LEAVE);

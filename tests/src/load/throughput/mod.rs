@@ -24,13 +24,15 @@ use self::traffic::Traffic;
 use super::crew::{Crew, Post};
 use super::options::{Shape, Throughput};
 use super::output::print_line;
+use super::transport::Kind;
 
 /// Runs by the command line.
 pub(super) fn run(options: &Throughput) -> anyhow::Result<()> {
     check(options)?;
     let epoch = Instant::now();
     let options_of_threads = Throughput { common: options.common.clone(), ..*options };
-    let plan = Arc::new(Plan { options: options_of_threads, epoch });
+    let layers = Kind::new(&options.common.layers, options.common.target)?;
+    let plan = Arc::new(Plan { options: options_of_threads, layers, epoch });
     let threads = usize::from(options.common.threads);
     let crew = Crew::start(threads, epoch, move |number, post: &Post<Counts>| {
         Traffic::connect(Arc::clone(&plan), number)?.run(post)

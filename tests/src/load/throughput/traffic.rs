@@ -11,7 +11,7 @@ use super::super::crew::{Post, Span};
 use super::super::frames::Frame;
 use super::super::link::{Link, State};
 use super::super::options::{Shape, Throughput};
-use super::super::wire::{self, PUBACK};
+use super::super::wire::PUBACK;
 use super::alarm::Alarm;
 use super::counts::Counts;
 use super::flight::{Expected, Flight};
@@ -90,7 +90,7 @@ impl Traffic {
         let expected = Expected { deliveries, acknowledgement: *qos > 0 };
         for number in self.share(self.plan.options.publishers) {
             let client_id = format!("{}publisher-{number}", common.client_id_prefix);
-            let link = Link::greeted(common.target, &client_id, None);
+            let link = Link::greeted(common.target, &self.plan.layers, &client_id, None);
             let mut link = link.with_context(|| format!("publisher {number}"))?;
             listen(&self.poll, &mut link, self.publishers.len())?;
             let topic = self.topic(number);
@@ -109,7 +109,8 @@ impl Traffic {
                 Shape::FanIn => "load/+".to_owned(),
                 Shape::FanOut | Shape::Pairs => self.topic(number),
             };
-            let link = Link::greeted(common.target, &client_id, Some((&filter, *qos)));
+            let link =
+                Link::greeted(common.target, &self.plan.layers, &client_id, Some((&filter, *qos)));
             let mut link = link.with_context(|| format!("subscriber {number}"))?;
             listen(&self.poll, &mut link, self.publishers.len() + self.subscribers.len())?;
             self.subscribers.push(link);
@@ -302,7 +303,7 @@ impl Traffic {
         let publishers = self.publishers.iter_mut().map(|publisher| &mut publisher.link);
         for link in publishers.chain(&mut self.subscribers) {
             // One that has gone needs no goodbye.
-            let _ = link.write(&wire::DISCONNECT_NORMAL);
+            let _ = link.say_goodbye();
         }
         std::thread::sleep(LEAVE);
     }

@@ -33,6 +33,7 @@ fn measured(mosquitto: Option<&str>, only: &[Variant]) -> Vec<Variant> {
         folder: PathBuf::new(),
         shards: 1,
         clients: 1,
+        layers: Layers::none(),
     };
     brokers.variants()
 }

@@ -35,6 +35,7 @@ use self::arguments::{Mode, Scenario};
 use self::keeper::Keeper;
 use self::table::Row;
 use self::visit::Visit;
+use super::layers::LayerArguments;
 use super::procfs::file_system;
 use super::report::{Machine, Shown, finish};
 use super::rig::{Bench, CommonArguments, Rounds, prepare, take_scenarios};
@@ -64,7 +65,8 @@ struct Report<'a> {
 
 pub(super) fn run(workspace: &Workspace, arguments: &DurableArguments) -> Result<ExitCode> {
     let DurableArguments { markdown, shards, no_build, .. } = *arguments;
-    let common = CommonArguments { markdown, shards, only: Vec::new(), no_build };
+    let layers = LayerArguments::default();
+    let common = CommonArguments { markdown, shards, only: Vec::new(), no_build, layers };
     let mut bench = prepare(workspace, &common, arguments.sessions + arguments.publishers)?;
     bench.brokers.before.clone_from(&arguments.before);
     let below = arguments.data_below.clone().unwrap_or_else(|| bench.results.clone());

@@ -61,8 +61,8 @@ pub(crate) struct ThroughputArguments {
     #[arg(long, value_name = "PATH")]
     pub(super) before: Option<PathBuf>,
     /// Also measure this broker; repeatable. COMMAND is split at blanks, without a shell; {port} in
-    /// it becomes the port to listen at on 127.0.0.1, and {data} an empty directory. It must stay
-    /// in the foreground
+    /// it becomes the port to listen at on 127.0.0.1, {data} an empty directory, and {cert} and {key}
+    /// the files of a certificate. It must stay in the foreground
     #[arg(long, value_name = "NAME=COMMAND")]
     pub(super) peer: Vec<Peer>,
     #[command(flatten)]
@@ -70,6 +70,11 @@ pub(crate) struct ThroughputArguments {
 }
 
 impl ThroughputArguments {
+    /// The scenarios to measure.
+    pub(super) fn scenarios(&self) -> Vec<Scenario> {
+        Scenario::chosen(&self.row, self.common.layers.tls)
+    }
+
     /// The clients of a scenario that subscribe or connect, and the publishers beside them.
     pub(super) fn clients(&self, scenario: Scenario) -> (u32, u32) {
         match scenario {
@@ -79,7 +84,7 @@ impl ThroughputArguments {
             | Scenario::PairsQos1
             | Scenario::PacedQos0
             | Scenario::PacedQos1 => (self.pairs, self.pairs),
-            Scenario::Connects => (self.connecting, 0),
+            Scenario::Connects | Scenario::ConnectsResumed => (self.connecting, 0),
         }
     }
 
@@ -92,8 +97,11 @@ impl ThroughputArguments {
         say("--seconds", self.seconds);
         say("--warmup-s", self.warm_up_s);
         let shape = match scenario {
-            Scenario::Connects => {
+            Scenario::Connects | Scenario::ConnectsResumed => {
                 say("--threads", self.generator_threads.into());
+                if scenario == Scenario::ConnectsResumed {
+                    words.push("--tls-resume".to_owned());
+                }
                 return ("connects", words);
             }
             Scenario::FanOutQos0 | Scenario::FanOutQos1 => "fan-out",
@@ -127,7 +135,13 @@ impl ThroughputArguments {
             Scenario::PacedQos0 | Scenario::PacedQos1 => {
                 format!("{pairs} pairs at {rate}/s, QoS {qos}")
             }
+            Scenario::Connects if self.common.layers.tls => {
+                format!("connects by full handshakes, {connecting} at a time")
+            }
             Scenario::Connects => format!("connects, {connecting} at a time"),
+            Scenario::ConnectsResumed => {
+                format!("connects by resumed sessions, {connecting} at a time")
+            }
         }
     }
 }

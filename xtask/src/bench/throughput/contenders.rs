@@ -20,6 +20,10 @@ const PORT: &str = "{port}";
 /// Stands for an empty directory in it.
 const DATA: &str = "{data}";
 
+/// The same for the files of the server's certificate and its key, if there is TLS.
+const CERTIFICATE: &str = "{cert}";
+const KEY: &str = "{key}";
+
 /// Another broker, from `--peer NAME=COMMAND`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
@@ -45,9 +49,12 @@ impl FromStr for Peer {
 }
 
 impl Peer {
-    fn command(&self, port: u16, data: &Path) -> Command {
-        let data = data.to_string_lossy();
-        let filled = |word: &String| word.replace(PORT, &port.to_string()).replace(DATA, &data);
+    fn command(&self, port: u16, data: &Path, [certificate, key]: &[String; 2]) -> Command {
+        let (port, data) = (port.to_string(), data.to_string_lossy());
+        let places = [(PORT, &*port), (DATA, &data), (CERTIFICATE, certificate), (KEY, key)];
+        let filled = |word: &String| {
+            places.iter().fold(word.clone(), |word, (place, text)| word.replace(place, text))
+        };
         let mut words = self.words.iter().map(filled);
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
@@ -88,9 +95,10 @@ impl Contender {
         match self {
             Self::Known(variant) => bench.brokers.start(*variant, &bench.interrupt),
             Self::Peer(peer) => {
-                let [mqtt, _] = free_ports()?;
+                let [mqtt] = free_ports()?;
                 let data = DataDirectory::below(&bench.results)?;
-                let mut command = peer.command(mqtt.port(), data.path());
+                let mut command =
+                    peer.command(mqtt.port(), data.path(), &bench.brokers.layers.certificate());
                 let (folder, interrupt) = (&bench.results, &bench.interrupt);
                 let addresses = (mqtt, None);
                 let broker = Broker::launch(

@@ -26,7 +26,7 @@ mod visit;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 pub(crate) use self::arguments::ThroughputArguments;
@@ -34,6 +34,7 @@ use self::contenders::Contender;
 use self::scenario::Scenario;
 use self::table::Row;
 use self::visit::Visit;
+use super::layers::LayerArguments;
 use super::report::{Machine, Shown, finish};
 use super::rig::{Bench, Rounds, prepare, take_scenarios};
 use crate::workspace::Workspace;
@@ -56,6 +57,7 @@ struct Report<'a> {
     rounds: u32,
     shards: u16,
     generator_threads: u16,
+    layers: &'a LayerArguments,
     /// The commands of the first round.
     commands: &'a [String],
     visits: &'a [Visit],
@@ -64,7 +66,10 @@ struct Report<'a> {
 }
 
 pub(super) fn run(workspace: &Workspace, arguments: &ThroughputArguments) -> Result<ExitCode> {
-    let rows = Scenario::chosen(&arguments.row);
+    let rows = arguments.scenarios();
+    if rows.contains(&Scenario::ConnectsResumed) && !arguments.common.layers.tls {
+        bail!("only sessions of TLS are resumed: add --tls");
+    }
     let connections = rows.iter().map(|row| arguments.clients(*row));
     let most = connections.map(|(clients, publishers)| clients + publishers).max().unwrap_or(0);
     let mut bench = prepare(workspace, &arguments.common, most)?;
@@ -72,7 +77,8 @@ pub(super) fn run(workspace: &Workspace, arguments: &ThroughputArguments) -> Res
     let contenders = Contender::all(&bench, &arguments.peer)?;
     let Rounds { visits, refused, commands } = measure(&bench, arguments, &contenders)?;
     let summary = table::summary(arguments, &contenders, &visits);
-    let path = bench.results.join("throughput.json");
+    let layers = &arguments.common.layers;
+    let path = bench.results.join(format!("throughput{}.json", layers.suffix()));
     let report = Report {
         benchmark: "throughput",
         machine: &bench.machine,
@@ -89,6 +95,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &ThroughputArguments) -> Res
         rounds: arguments.rounds,
         shards: arguments.common.shards,
         generator_threads: arguments.generator_threads,
+        layers,
         commands: &commands,
         visits: &visits,
         refused: &refused,
@@ -108,7 +115,7 @@ fn measure(
     arguments: &ThroughputArguments,
     contenders: &[Contender],
 ) -> Result<Rounds<Visit>> {
-    let scenarios = Scenario::chosen(&arguments.row);
+    let scenarios = arguments.scenarios();
     let turn = |round, scenario, contender: &Contender| {
         let visit = visit::run(bench, arguments, (round, scenario, contender));
         let visit = visit.with_context(|| format!("{}, {scenario}", contender.name()))?;
@@ -121,8 +128,9 @@ fn measure(
 
 fn about(bench: &Bench, arguments: &ThroughputArguments, doubts: &[String]) -> String {
     let mut text = format!(
-        "Median of the rounds (least-most); messages of {} bytes, window {} a publisher, {} s each, \
+        "Median of the rounds (least-most){}; messages of {} bytes, window {} a publisher, {} s each, \
          rounds: {}, shards: {}, generator threads: {}. {}.",
+        arguments.common.layers.text(),
         arguments.payload_bytes,
         arguments.window,
         arguments.seconds,

@@ -27,8 +27,10 @@ pub(super) enum Scenario {
     PacedQos0,
     #[value(name = "paced-qos1")]
     PacedQos1,
-    /// Clients that connect, say goodbye, and connect again.
+    /// Clients that connect, say goodbye, and connect again; over TLS each by a full handshake.
     Connects,
+    /// The same, each by a session that it resumes. Only over TLS.
+    ConnectsResumed,
 }
 
 /// The kinds of load behind the scenarios.
@@ -43,9 +45,12 @@ pub(super) enum Load {
 }
 
 impl Scenario {
-    /// The scenarios to measure; none given: all.
-    pub(super) fn chosen(only: &[Self]) -> Vec<Self> {
-        let is_wanted = |scenario: &Self| only.is_empty() || only.contains(scenario);
+    /// The scenarios to measure; none given: all that there are with or without TLS.
+    pub(super) fn chosen(only: &[Self], has_tls: bool) -> Vec<Self> {
+        let is_wanted = |scenario: &Self| {
+            let is_possible = has_tls || *scenario != Self::ConnectsResumed;
+            if only.is_empty() { is_possible } else { only.contains(scenario) }
+        };
         Self::value_variants().iter().copied().filter(is_wanted).collect()
     }
 
@@ -57,7 +62,7 @@ impl Scenario {
             | Self::PairsQos0
             | Self::PairsQos1 => Load::Window,
             Self::PacedQos0 | Self::PacedQos1 => Load::Rate,
-            Self::Connects => Load::Connects,
+            Self::Connects | Self::ConnectsResumed => Load::Connects,
         }
     }
 
@@ -70,7 +75,7 @@ impl Scenario {
 
     /// The unit that it counts, in the singular.
     pub(super) fn unit(self) -> &'static str {
-        if self == Self::Connects { "connect" } else { "delivery" }
+        if self.load() == Load::Connects { "connect" } else { "delivery" }
     }
 }
 

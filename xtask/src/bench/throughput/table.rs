@@ -125,7 +125,7 @@ pub(super) fn summary(
 ) -> Vec<Row> {
     let pairs = pairs(contenders);
     let mut rows = Vec::new();
-    for scenario in Scenario::chosen(&arguments.row) {
+    for scenario in arguments.scenarios() {
         let visits: Vec<&Visit> =
             visits.iter().filter(|visit| visit.scenario == scenario).collect();
         if visits.is_empty() {
@@ -203,7 +203,7 @@ pub(super) fn doubts(
     visits: &[Visit],
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    for scenario in Scenario::chosen(&arguments.row) {
+    for scenario in arguments.scenarios() {
         for server in contenders.iter().map(Contender::name) {
             let is_own = |visit: &&Visit| visit.scenario == scenario && visit.server == server;
             let doubtful = visits.iter().filter(is_own);

@@ -21,6 +21,9 @@ const CLIENTS_WITHIN: Duration = Duration::from_secs(60);
 /// Longest time until the generator notices the end and the rest is delivered.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
+/// Least share of the handshakes that must be resumed, where they are to be.
+const RESUMED_SHARE_MIN: f64 = 0.99;
+
 /// Least share of the fixed rate that must be delivered.
 const RATE_SHARE_MIN: f64 = 0.99;
 
@@ -94,9 +97,10 @@ pub(super) fn run(
     let measured = Duration::from_secs(arguments.seconds.into());
     load.wait_until("end", measured + DRAIN_WITHIN, interrupt, || broker.check_alive())?;
     let last = Reading::now(&broker)?;
-    let counted = if scenario == Scenario::Connects {
+    let counted = if scenario.load() == scenario::Load::Connects {
         let connected: Connected =
             load.wait_until_done(DRAIN_WITHIN, interrupt, || broker.check_alive())?;
+        check_handshakes(&connected, scenario)?;
         Counted::connects(&connected)
     } else {
         let carried: Carried =
@@ -137,6 +141,21 @@ impl Counted {
             times_us: carried.delivery_us,
             late_us: is_paced.then_some(carried.late_us),
         }
+    }
+}
+
+/// Refuses the figures of a run whose handshakes were of the other kind.
+fn check_handshakes(connected: &Connected, scenario: Scenario) -> Result<()> {
+    let Connected { connects_measured, resumed_measured, .. } = *connected;
+    let share = resumed_measured as f64 / connects_measured.max(1) as f64;
+    match scenario {
+        Scenario::ConnectsResumed if share < RESUMED_SHARE_MIN => {
+            bail!("only {resumed_measured} of {connects_measured} handshakes were resumed")
+        }
+        Scenario::Connects if resumed_measured > 0 => {
+            bail!("{resumed_measured} handshakes were resumed that were to be full")
+        }
+        _ => Ok(()),
     }
 }
 

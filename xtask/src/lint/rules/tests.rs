@@ -21,6 +21,17 @@ fn protocol_core_may_not_read_the_clock() {
 }
 
 #[test]
+fn of_the_server_only_transport_and_control_know_rustls() {
+    let text = "use rustls::ServerConfig;";
+    for file in ["shard/turn.rs", "config.rs", "mqtt/mod.rs"] {
+        assert_eq!(check(&format!("push-server/src/{file}"), text).len(), 1, "{file}");
+    }
+    for file in ["transport/tls/mod.rs", "control/tls.rs"] {
+        assert!(check(&format!("push-server/src/{file}"), text).is_empty(), "{file}");
+    }
+}
+
+#[test]
 fn shard_may_join_the_rooms() {
     let text = "use crate::{broker, kernel::KernelPath, mqtt::Connection, ring, store};";
     assert!(check("push-server/src/shard/thread.rs", text).is_empty());

@@ -26,7 +26,7 @@ fn peers_repeat_and_hold_blanks() {
 #[test]
 fn only_pairs_and_connects_are_spread_over_threads() {
     let arguments = ThroughputArguments::of("--generator-threads 2");
-    for scenario in Scenario::chosen(&[]) {
+    for scenario in Scenario::chosen(&[], true) {
         let (_, words) = arguments.words(scenario);
         let is_spread = words.contains(&"--threads".to_owned());
         let is_fan = scenario.to_string().starts_with("fan");
@@ -37,7 +37,7 @@ fn only_pairs_and_connects_are_spread_over_threads() {
 #[test]
 fn a_scenario_is_by_a_window_or_at_a_rate() {
     let arguments = ThroughputArguments::of("");
-    for scenario in Scenario::chosen(&[]) {
+    for scenario in Scenario::chosen(&[], true) {
         let (mode, words) = arguments.words(scenario);
         let says = |flag: &str| words.contains(&flag.to_owned());
         let expected = match scenario.load() {
@@ -51,9 +51,10 @@ fn a_scenario_is_by_a_window_or_at_a_rate() {
 
 #[test]
 fn rows_are_chosen_by_name() {
-    assert_eq!(Scenario::chosen(&[]).len(), 8);
+    assert_eq!(Scenario::chosen(&[], false).len(), 8);
+    assert_eq!(Scenario::chosen(&[], true).last(), Some(&Scenario::ConnectsResumed));
     let arguments = ThroughputArguments::of("--row connects --row fan-out-qos1");
-    let chosen = Scenario::chosen(&arguments.row);
+    let chosen = arguments.scenarios();
     assert_eq!(chosen, [Scenario::FanOutQos1, Scenario::Connects]);
     assert_eq!(arguments.label(Scenario::FanOutQos1), "fan-out 1 to 50, QoS 1");
 }

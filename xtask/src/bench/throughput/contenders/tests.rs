@@ -7,11 +7,18 @@ fn peer(text: &str) -> Contender {
 
 #[test]
 fn a_peer_is_a_name_and_a_command_with_a_place_for_the_port() {
-    let peer: Peer = "other=/opt/other --listen 127.0.0.1:{port} --dir={data}/db".parse().unwrap();
-    let command = peer.command(1_234, Path::new("/tmp/d"));
+    let peer: Peer =
+        "other=/opt/other --listen 127.0.0.1:{port} --dir={data}/db --tls {cert},{key}"
+            .parse()
+            .unwrap();
+    let files = ["/c/server.pem", "/c/server.key"].map(str::to_owned);
+    let command = peer.command(1_234, Path::new("/tmp/d"), &files);
     assert_eq!(command.get_program(), "/opt/other");
     let arguments: Vec<_> = command.get_args().collect();
-    assert_eq!(arguments, ["--listen", "127.0.0.1:1234", "--dir=/tmp/d/db"]);
+    assert_eq!(
+        arguments,
+        ["--listen", "127.0.0.1:1234", "--dir=/tmp/d/db", "--tls", "/c/server.pem,/c/server.key",]
+    );
     for wrong in ["other", "=x {port}", "other=", "other=x --port 1883"] {
         assert!(wrong.parse::<Peer>().is_err(), "{wrong}");
     }

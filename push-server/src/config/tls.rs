@@ -1,0 +1,92 @@
+//! The settings of TLS, and which of them contradict each other.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use super::Config;
+use super::modes::{ClientAuthMode, TlsVersionMode};
+
+/// Most certificates, one a host name or kind of key: all are read at each reload.
+pub(super) const CERTIFICATES_MAX: usize = 1_024;
+
+/// What clients over TLS are shown, and asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `--tls-cert`: files of chains; the first is shown to clients that name no host, or an unknown one.
+    pub cert_files: Vec<PathBuf>,
+    /// `--tls-key`: the file of the key of each, in the same order.
+    pub key_files: Vec<PathBuf>,
+    /// `--tls-client-auth`: whether clients show a certificate.
+    pub client_auth: ClientAuthMode,
+    /// `--tls-client-ca`: files of the certificates that sign clients'.
+    pub client_ca_files: Vec<PathBuf>,
+    /// `--tls-client-crl`: files of lists of revoked ones.
+    pub client_crl_files: Vec<PathBuf>,
+    /// `--tls-min`: the lowest version.
+    pub version_min: TlsVersionMode,
+    /// `--tls-handshakes-max`: under way at once.
+    pub handshakes_max: u32,
+    /// `--reload-secs`: time between two looks at these files; 0: only SIGHUP makes the server look.
+    pub reload_secs: u32,
+}
+
+impl Default for TlsSettings {
+    fn default() -> Self {
+        Self {
+            cert_files: Vec::new(),
+            key_files: Vec::new(),
+            client_auth: ClientAuthMode::None,
+            client_ca_files: Vec::new(),
+            client_crl_files: Vec::new(),
+            version_min: TlsVersionMode::Tls12,
+            handshakes_max: 512,
+            reload_secs: 60,
+        }
+    }
+}
+
+/// Takes a setting that contradicts another: both keys, the value, and what would be allowed.
+pub(super) type Refuse<'a> = dyn FnMut(&'static str, &'static str, &dyn Display, String) + 'a;
+
+impl Config {
+    /// Contradictions between settings of TLS.
+    pub(super) fn tls_contradictions(&self, refuse: &mut Refuse<'_>) {
+        let tls = &self.tls;
+        let (certs, keys) = (tls.cert_files.len(), tls.key_files.len());
+        let uncertified = self.listeners().find(|(listener, _)| listener.has_tls() && certs == 0);
+        if let Some((listener, address)) = uncertified {
+            let allowed = "a certificate with it, by tls-cert and tls-key".into();
+            refuse(listener.key(), "tls-cert", &address, allowed);
+        }
+        if certs != keys {
+            let allowed = format!("one for each tls-cert, which is given {certs} times");
+            refuse("tls-key", "tls-cert", &format_args!("{keys} files"), allowed);
+        }
+        if certs > CERTIFICATES_MAX {
+            let allowed = format!("at most {CERTIFICATES_MAX} files");
+            refuse("tls-cert", "tls-cert", &format_args!("{certs} files"), allowed);
+        }
+        let first_cert = tls.cert_files.first().filter(|_| !self.has_tls_listener());
+        if let Some(file) = first_cert {
+            let allowed = "a listener with it, by tls-listen or wss-listen".into();
+            refuse("tls-cert", "tls-listen", &file.display(), allowed);
+        }
+        let asks_clients = tls.client_auth != ClientAuthMode::None;
+        match tls.client_ca_files.first() {
+            None if asks_clients => {
+                let allowed = "a file of those who sign clients' certificates, by tls-client-ca";
+                refuse("tls-client-auth", "tls-client-ca", &tls.client_auth, allowed.into());
+            }
+            Some(file) if !asks_clients => {
+                let allowed = "tls-client-auth optional or required with it";
+                refuse("tls-client-ca", "tls-client-auth", &file.display(), allowed.into());
+            }
+            _ => {}
+        }
+        let first_crl = tls.client_crl_files.first().filter(|_| tls.client_ca_files.is_empty());
+        if let Some(file) = first_crl {
+            let allowed = "tls-client-ca with it, for the certificates that it revokes".into();
+            refuse("tls-client-crl", "tls-client-ca", &file.display(), allowed);
+        }
+    }
+}

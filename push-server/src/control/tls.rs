@@ -1,0 +1,334 @@
+//! What clients over TLS are served with: loads certificates, keys and what clients' certificates are
+//! checked by, at the start, on SIGHUP, and when the files have changed. Says when a certificate is
+//! about to expire. The records of TLS are `transport`'s.
+//!
+//! A reload replaces everything or nothing. Connected clients stay: what their handshakes have used
+//! stays as long as they do.
+
+mod certificate;
+mod configs;
+mod expiry;
+mod material;
+mod pem;
+mod provider;
+mod resolver;
+mod stamps;
+mod status;
+mod tickets;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::ProducesTickets;
+use tokio::task::spawn_blocking;
+use tracing::{error, info, warn};
+
+use crate::config::{ClientAuthMode, Config, TlsSettings};
+use crate::shard::SharedTls;
+use configs::{ConfigsError, configs};
+use expiry::{Reminder, Validity, date};
+use material::{FileMistake, Material};
+use stamps::Stamps;
+use status::Reload;
+
+pub(crate) use pem::TLS_FILE_BYTES_MAX;
+pub(crate) use status::TlsStatus;
+
+/// Time between two looks at what expires, if the files are not looked at.
+const LOOK_PERIOD: Duration = Duration::from_secs(3_600);
+
+/// Why clients cannot be served over TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Mistakes in files: all of them.
+    #[error("{}", sentence(.0))]
+    Files(Vec<FileMistake>),
+    /// rustls refuses them.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<ConfigsError> for TlsError {
+    fn from(error: ConfigsError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+fn sentence(mistakes: &[FileMistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Keeps what clients over TLS are served with as the files say.
+pub(crate) struct Tls {
+    settings: TlsSettings,
+    provider: Arc<CryptoProvider>,
+    shared: Arc<SharedTls>,
+    status: Arc<TlsStatus>,
+    /// Locked through a reload: they must not overtake each other.
+    served: Mutex<Served>,
+}
+
+/// What is served now.
+struct Served {
+    material: Material,
+    /// Keys of tickets.
+    tickets: Arc<dyn ProducesTickets>,
+    stamps: Stamps,
+    /// What the last reload was refused for, told once.
+    refusal: Option<String>,
+    reminders: HashMap<PathBuf, Reminder>,
+}
+
+impl fmt::Debug for Tls {
+    /// Without anything of the keys.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tls").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Loads what the settings name; `None`: nobody listens for TLS.
+    ///
+    /// # Errors
+    /// Every mistake in the files.
+    pub(crate) fn load(config: &Config) -> Result<Option<Self>, TlsError> {
+        if !config.has_tls_listener() {
+            return Ok(None);
+        }
+        let settings = config.tls.clone();
+        let provider = Arc::new(provider::provider());
+        let stamps = Stamps::taken(files(&settings), SystemTime::now());
+        let material = Material::read(&settings, &provider).map_err(TlsError::Files)?;
+        let tickets = provider::ticket_keys().map_err(ConfigsError::from)?;
+        let configs = configs(&material, &settings, &provider, &tickets)?;
+        let shared = Arc::new(SharedTls::new(configs));
+        tell_loaded(&material, &settings);
+        let reminders = HashMap::new();
+        let mut served = Served { material, tickets, stamps, refusal: None, reminders };
+        served.remind(now_secs());
+        let status = Arc::new(TlsStatus::default());
+        status.set_expiries(served.expiries());
+        let served = Mutex::new(served);
+        Ok(Some(Self { settings, provider, shared, status, served }))
+    }
+
+    /// What shards use.
+    pub(crate) fn shared(&self) -> &Arc<SharedTls> {
+        &self.shared
+    }
+
+    /// What metrics show.
+    pub(crate) fn status(&self) -> &Arc<TlsStatus> {
+        &self.status
+    }
+
+    /// Reads the files again, because of SIGHUP.
+    pub(crate) fn reload(&self) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever sends it wants to be told, though it was told before.
+        served.refusal = None;
+        self.read_again(&mut served, "SIGHUP");
+    }
+
+    /// Reads the files again if they may have changed. Warns of certificates that expire.
+    pub(crate) fn look(&self) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.settings.reload_secs > 0 {
+            let stamps = Stamps::taken(files(&self.settings), SystemTime::now());
+            // Files that were refused may have been written in part: they are read until they fit.
+            if served.refusal.is_some() || served.stamps.may_differ(&stamps) {
+                self.read_again(&mut served, "the files of TLS have changed");
+            }
+        }
+        served.remind(now_secs());
+        // Makes rustls replace keys that are too old, though no client connects.
+        let _ = served.tickets.encrypt(&[]);
+    }
+
+    /// Time between two looks.
+    fn look_period(&self) -> Duration {
+        match self.settings.reload_secs {
+            0 => LOOK_PERIOD,
+            secs => Duration::from_secs(secs.into()),
+        }
+    }
+
+    fn read_again(&self, served: &mut Served, why: &str) {
+        let stamps = Stamps::taken(files(&self.settings), SystemTime::now());
+        let read = Material::read(&self.settings, &self.provider).map_err(TlsError::Files);
+        let result = read.and_then(|material| self.serve(served, material));
+        served.stamps = stamps;
+        let reload = match result {
+            Ok(reload) => {
+                let was_refused = served.refusal.take().is_some();
+                match reload {
+                    Reload::Changed => info!("{why}: new clients are served with what they say"),
+                    // Also what is looked at again because it was written a moment ago.
+                    _ if why == "SIGHUP" || was_refused => {
+                        info!("{why}: the files of TLS say what they said before");
+                    }
+                    _ => return,
+                }
+                reload
+            }
+            Err(refusal) => {
+                let refusal = refusal.to_string();
+                if served.refusal.as_ref() != Some(&refusal) {
+                    error!("{why}: TLS stays as it was, for all listeners: {refusal}");
+                }
+                served.refusal = Some(refusal);
+                Reload::Refused
+            }
+        };
+        self.status.count(reload);
+    }
+
+    /// Serves new clients with `material`, if it is new.
+    fn serve(&self, served: &mut Served, material: Material) -> Result<Reload, TlsError> {
+        if material.is_same(&served.material) {
+            return Ok(Reload::Unchanged);
+        }
+        // A ticket says that a client's certificate was good: by the rules of before.
+        let tickets = match material.admits_same(&served.material) {
+            true => Arc::clone(&served.tickets),
+            false => provider::ticket_keys().map_err(ConfigsError::from)?,
+        };
+        let configs = configs(&material, &self.settings, &self.provider, &tickets)?;
+        tell_loaded(&material, &self.settings);
+        self.shared.replace(configs);
+        (served.material, served.tickets) = (material, tickets);
+        served.reminders.clear();
+        served.remind(now_secs());
+        self.status.set_expiries(served.expiries());
+        Ok(Reload::Changed)
+    }
+}
+
+impl Served {
+    /// Until when each certificate can be used.
+    fn expiries(&self) -> Vec<(PathBuf, u64)> {
+        self.material.pairs.iter().map(|pair| (pair.file.clone(), pair.valid_until)).collect()
+    }
+
+    /// Says which certificates expire, and which lists are old.
+    fn remind(&mut self, now: u64) {
+        let Self { material, reminders, .. } = self;
+        let mut is_due = |file: &PathBuf, validity| {
+            reminders.entry(file.clone()).or_default().is_due(now, validity)
+        };
+        for pair in &material.pairs {
+            let validity = Validity::at(now, pair.valid_from, pair.valid_until);
+            if !is_due(&pair.file, validity) {
+                continue;
+            }
+            let (file, until) = (pair.file.display(), date(pair.valid_until));
+            match validity {
+                Validity::Valid => {}
+                Validity::NotYet => {
+                    let from = date(pair.valid_from);
+                    warn!("{file} is valid from {from} on: clients refuse it until then");
+                }
+                Validity::Ending { days } => {
+                    warn!("{file} expires in {days} days, on {until}: clients refuse it then");
+                }
+                Validity::Expired => error!("{file} has expired on {until}: clients refuse it"),
+            }
+        }
+        for crl in &material.revoked {
+            let due = crl.facts.renewal_due.unwrap_or(u64::MAX);
+            let state = if now > due { Validity::Expired } else { Validity::Valid };
+            if is_due(&crl.file, state) {
+                let (file, due) = (crl.file.display(), date(due));
+                warn!(
+                    "{file} was to be renewed by {due}: what was revoked since then is not known"
+                );
+            }
+        }
+    }
+}
+
+/// Looks every `--reload-secs`, as long as the runtime lives.
+pub(crate) async fn watch(tls: Arc<Tls>) {
+    let period = tls.look_period();
+    loop {
+        tokio::time::sleep(period).await;
+        let tls = Arc::clone(&tls);
+        // It reads files, which may take long.
+        if let Err(error) = spawn_blocking(move || tls.look()).await {
+            error!("a look at the files of TLS failed: {error}");
+        }
+    }
+}
+
+/// What is wrong with the files that `config` names: setting, file, problem. Also what would stop no
+/// start, and makes clients refuse the server.
+pub(crate) fn problems(config: &Config) -> Vec<(&'static str, String, String)> {
+    if !config.has_tls_listener() {
+        return Vec::new();
+    }
+    let settings = &config.tls;
+    let provider = Arc::new(provider::provider());
+    let material = match Material::read(settings, &provider) {
+        Ok(material) => material,
+        Err(mistakes) => {
+            let shown = |mistake: &FileMistake| mistake.file.display().to_string();
+            return mistakes
+                .iter()
+                .map(|mistake| (mistake.key, shown(mistake), mistake.problem()))
+                .collect();
+        }
+    };
+    let now = now_secs();
+    let refused = material.pairs.iter().filter_map(|pair| {
+        let problem = match Validity::at(now, pair.valid_from, pair.valid_until) {
+            Validity::NotYet => format!("is valid from {} on", date(pair.valid_from)),
+            Validity::Expired => format!("has expired on {}", date(pair.valid_until)),
+            Validity::Valid | Validity::Ending { .. } => return None,
+        };
+        Some(("tls-cert", pair.file.display().to_string(), format!("{problem}: clients refuse it")))
+    });
+    refused.collect()
+}
+
+/// All files that the settings name.
+fn files(settings: &TlsSettings) -> impl Iterator<Item = &Path> {
+    let TlsSettings { cert_files, key_files, client_ca_files, client_crl_files, .. } = settings;
+    let files = [cert_files, key_files, client_ca_files, client_crl_files].into_iter().flatten();
+    files.map(PathBuf::as_path)
+}
+
+/// Logs what is loaded.
+fn tell_loaded(material: &Material, settings: &TlsSettings) {
+    for doubt in &material.doubts {
+        warn!("{doubt}");
+    }
+    for (place, pair) in material.pairs.iter().enumerate() {
+        let hosts = match (pair.hosts.is_empty(), place) {
+            (true, 0) => "any host".to_owned(),
+            (true, _) => "no host".to_owned(),
+            (false, 0) => format!("{}, and any other host", pair.hosts.join(", ")),
+            (false, _) => pair.hosts.join(", "),
+        };
+        info!("{} is for {hosts}, until {}", pair.file.display(), date(pair.valid_until));
+    }
+    let (authorities, lists) = (material.authorities.len(), material.revoked.len());
+    match settings.client_auth {
+        ClientAuthMode::None => {}
+        mode => info!(
+            "certificates of clients: {mode}, of {authorities} authorities, with {lists} lists of \
+             revoked ones"
+        ),
+    }
+}
+
+fn now_secs() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

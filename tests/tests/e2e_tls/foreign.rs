@@ -1,0 +1,196 @@
+//! Stacks of others: OpenSSL, mbedTLS, and rustls on the client's side; mosquitto's clients (OpenSSL),
+//! paho (Python's OpenSSL) and MQTT.js and paho (Node's).
+
+use std::process::Command;
+
+use push_tests::clients::Connect;
+use push_tests::foreign::{
+    By, Subscriber, mosquitto_pub, mqtt_js, need_mosquitto_clients, paho_by, paho_js,
+};
+use push_tests::relay::Relay;
+use push_tests::server::{PingPath, Server};
+use push_tests::skip::{Skip, TestResult};
+use push_tests::tls::{self, TlsStream};
+use push_tests::wire::{VERSIONS, Version};
+use rustls::CipherSuite;
+use rustls::version::{TLS12, TLS13};
+
+use crate::rig::{Rig, echo};
+
+/// OpenSSL's names: the flag of the version, the flag of the suite, and the suite.
+const OPENSSL: [[&str; 3]; 6] = [
+    ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"],
+    ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
+    ["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
+];
+
+/// mbedTLS's names. Debian's speaks TLS 1.2 only.
+const MBEDTLS: [&str; 3] = [
+    "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
+    "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
+    "TLS-ECDHE-ECDSA-WITH-CHACHA20-POLY1305-SHA256",
+];
+
+const RUSTLS_13: [CipherSuite; 3] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS13_AES_256_GCM_SHA384,
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+];
+
+const RUSTLS_12: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+pub(crate) fn openssl_speaks_every_suite(path: PingPath) -> TestResult {
+    let rig = Rig::start(path)?;
+    for [version, flag, suite] in OPENSSL {
+        let mut relay = openssl(&rig, &[version, flag, suite])?;
+        relay.wait_log(suite);
+        let mut client = relay.connect(&Connect::new(Version::V5, suite));
+        echo(&mut client, "echo");
+        client.disconnect();
+        assert!(relay.wait_exit().success(), "the server said close_notify: {}", relay.log());
+    }
+    rig.wait_handshakes("result=\"completed\",resumed=\"no\",version=\"1.2\"", 3);
+    rig.wait_handshakes("result=\"completed\",resumed=\"no\",version=\"1.3\"", 3);
+    rig.finish();
+    Ok(())
+}
+
+fn openssl(rig: &Rig, more: &[&str]) -> Result<Relay, Skip> {
+    let more = [&["-nocommands"], more].concat();
+    Relay::openssl(&rig.server.tls(), &rig.certificates.folder.ca(), &more)
+}
+
+/// Certificates of today are often RSA's still.
+pub(crate) fn openssl_speaks_to_an_rsa_certificate() -> TestResult {
+    let certificates = crate::rig::Certificates::new();
+    let [certificate, key] = ["rsa.pem", "rsa.key"].map(|name| {
+        let path = certificates.directory().join(name);
+        path.to_str().expect("a path in UTF-8").to_owned()
+    });
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=rsa"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate])
+        .output()
+        .map_err(|error| Skip::missing(format!("cannot run openssl: {error}")))?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server = Server::with(PingPath::User)
+        .flag("--tls-listen", "127.0.0.1:0")
+        .flag("--tls-cert", certificate.as_str())
+        .flag("--tls-key", key.as_str())
+        .start()?;
+    for more in [
+        ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
+        ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"],
+        ["-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384"],
+        ["-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305"],
+    ] {
+        let more = [&["-nocommands"], &more[..]].concat();
+        let relay = Relay::openssl(&server.tls(), certificate.as_ref(), &more)?;
+        relay.wait_log(more[3]);
+        let mut client = relay.connect(&Connect::new(Version::V311, "rsa"));
+        client.ping();
+        client.disconnect();
+    }
+    server.finish();
+    Ok(())
+}
+
+pub(crate) fn mbedtls_speaks_every_suite(path: PingPath) -> TestResult {
+    let rig = Rig::start(path)?;
+    for suite in MBEDTLS {
+        let mut relay = Relay::mbedtls(&rig.server.tls(), &rig.certificates.folder, suite)?;
+        relay.wait_log(suite);
+        let mut client = relay.connect(&Connect::new(Version::V311, suite));
+        echo(&mut client, "echo");
+        client.disconnect();
+        assert!(relay.wait_exit().success(), "the server said close_notify: {}", relay.log());
+    }
+    rig.finish();
+    Ok(())
+}
+
+pub(crate) fn rustls_speaks_every_suite(path: PingPath) -> TestResult {
+    let rig = Rig::start(path)?;
+    let suites = RUSTLS_13.map(|suite| (&TLS13, suite)).into_iter();
+    for (version, suite) in suites.chain(RUSTLS_12.map(|suite| (&TLS12, suite))) {
+        let config = rig.certificates.offer().version(version).suite(suite).config();
+        let connect = Connect::new(Version::V5, &format!("{suite:?}"));
+        let mut client = tls::connect(&rig.server.tls(), &config, &connect);
+        assert_eq!(client.layers::<TlsStream>().suite(), suite);
+        echo(&mut client, "echo");
+        client.disconnect();
+    }
+    rig.finish();
+    Ok(())
+}
+
+pub(crate) fn mosquittos_clients_speak_both_versions(path: PingPath) -> TestResult {
+    need_mosquitto_clients()?;
+    let rig = Rig::start(path)?;
+    let target = rig.server.tls();
+    let ca = rig.certificates.folder.ca();
+    let ca = ca.to_str().expect("a path in UTF-8");
+    for version in VERSIONS {
+        for tls_version in ["tlsv1.2", "tlsv1.3"] {
+            let by_tls = ["--cafile", ca, "--tls-version", tls_version];
+            let arguments = [&["-t", "a/b", "-q", "1", "-k", "5"], &by_tls[..]].concat();
+            let subscriber = Subscriber::start(&target, version, "%t %q %p", &arguments);
+            for qos in ["0", "1", "2"] {
+                let arguments = [&["-t", "a/b", "-q", qos, "-m", "hello"], &by_tls[..]].concat();
+                mosquitto_pub(&target, version, &arguments);
+                let delivered = if qos == "0" { "0" } else { "1" };
+                assert_eq!(subscriber.message(), format!("a/b {delivered} hello"));
+            }
+            subscriber.wait_ping();
+        }
+    }
+    rig.finish();
+    Ok(())
+}
+
+pub(crate) fn paho_does_all_of_it(path: PingPath) -> TestResult {
+    let rig = Rig::start(path)?;
+    let folder = &rig.certificates.folder;
+    for by in [By::Tls(folder), By::WebSocketTls(folder)] {
+        let target = by.target(&rig.server);
+        for (version, cases) in [
+            (Version::V311, &["qos", "large", "offline", "take-over", "will", "ping"][..]),
+            (Version::V5, &["qos", "properties", "take-over", "ping"]),
+        ] {
+            for case in cases {
+                paho_by(by, &target, version, case)?;
+            }
+        }
+    }
+    rig.finish();
+    Ok(())
+}
+
+pub(crate) fn mqtt_js_does_all_of_it(path: PingPath) -> TestResult {
+    let rig = Rig::start(path)?;
+    let folder = &rig.certificates.folder;
+    for by in [By::Tls(folder), By::WebSocketTls(folder)] {
+        let target = by.target(&rig.server);
+        for (version, cases) in [
+            (Version::V311, &["qos", "large", "offline", "take-over", "will", "ping"][..]),
+            (Version::V5, &["qos", "properties", "take-over", "ping"]),
+        ] {
+            for case in cases {
+                mqtt_js(by, &target, version, case)?;
+            }
+        }
+    }
+    let by = By::WebSocketTls(folder);
+    for case in ["qos", "large", "will", "ping"] {
+        paho_js(by, &by.target(&rig.server), case)?;
+    }
+    rig.finish();
+    Ok(())
+}
