@@ -1,6 +1,9 @@
 //! Handshakes of TLS by what they have led to.
 
-use super::Pick;
+use crate::shard::counters::{Counter, ShardCounters};
+
+/// The counter of one sample.
+type Pick = fn(&ShardCounters) -> &Counter;
 
 /// Name, without `_total`.
 pub(super) const NAME: &str = "push_tls_handshakes";

@@ -1,3 +1,4 @@
+use super::super::super::layers::Layers;
 use super::*;
 
 fn brokers(before: Option<&str>, mosquitto: Option<&str>) -> Brokers {
@@ -9,6 +10,7 @@ fn brokers(before: Option<&str>, mosquitto: Option<&str>) -> Brokers {
         folder: PathBuf::new(),
         shards: 1,
         clients: 1,
+        layers: Layers::none(),
     }
 }
 
