@@ -29,7 +29,7 @@ pub mod form {
 }
 
 /// The heartbeat of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Heartbeat {
     /// One of [`form`]; `u8::MAX` if the programs do not know it.
