@@ -33,7 +33,7 @@ pub const IN_A_ROW_MAX: u16 = 255;
 pub const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 
 /// What the program does with a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Passes it unchanged.
     Pass,
@@ -58,7 +58,7 @@ pub enum Verdict {
 ///
 /// Flat, with every number always set: in an enum the payload would be undefined in variants
 /// without it. The compiler copies such values around, and the verifier refuses to read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// What to do with the segment.
     pub verdict: Verdict,
