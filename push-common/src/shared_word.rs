@@ -1,6 +1,7 @@
 //! A 64-bit word of memory that user space and the programs share, and the accesses that both need.
 //! Each side brings its own type, because their instructions differ.
 
+#[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// A word of shared memory. What an access promises is meant as in the memory model of C11 and Rust.
