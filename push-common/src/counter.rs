@@ -86,6 +86,10 @@ counters! {
     /// Rule 12: the stack was silent for so long that connection tracking on this host would forget
     /// the connection, or for a day.
     StackSilent = "stack_silent", Declined;
+    /// Rule 18: user space holds the record numbers of a TLS connection, or has used one since the look.
+    Claimed = "claimed", Declined;
+    /// Rule 17: no answer is sealed ahead for the next record number of a TLS connection.
+    NoAnswer = "no_answer", Declined;
 
     /// Segments with shifted sequence numbers, either way.
     Translated = "translated", Step;

@@ -46,14 +46,15 @@ pub mod bits {
 }
 
 /// The record of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Flow {
     /// Pings answered in the kernel so far.
     pub n: u32,
     /// S-space position of the client's stream byte 0.
     pub rx_base: u32,
-    /// S-space position of the server's stream byte 0.
+    /// S-space position of the server's stream byte 0. Until the flow is anchored: bytes that the socket
+    /// had been given, all of them, when the flow was made, low half ([`Flow::tx_before`]).
     pub tx_base: u32,
     /// S-space: after the furthest byte (or FIN) that ever left.
     pub egress_nxt: u32,
@@ -94,11 +95,15 @@ pub struct Flow {
     /// The neighbour whose ping was last left to user space so that the flow learns its way (rule
     /// 5).
     pub sender: Mac,
-    /// Bytes that the socket had been given, all of them, when the flow was made: low half.
-    pub tx_before: u32,
+    /// The connection's answer table, an index, if its heartbeats are inside TLS. Never changes. The
+    /// table is the flow's until the flow is removed, two minutes after the slot.
+    pub table: u32,
     /// What a ping and its answer look like on the wire. Never changes.
     pub heartbeat: Heartbeat,
 }
+
+/// [`Flow::table`] of a connection that has none.
+pub const NO_TABLE: u32 = u32::MAX;
 
 impl Flow {
     /// A flow as user space inserts it: not anchored, nothing seen. `tx_before`: bytes that the
@@ -109,7 +114,7 @@ impl Flow {
         Self {
             n: 0,
             rx_base: 0,
-            tx_base: 0,
+            tx_base: tx_before,
             egress_nxt: 0,
             ingress_nxt: 0,
             acked_nxt: 0,
@@ -129,9 +134,21 @@ impl Flow {
             bits: 0,
             next_hop: Mac::NONE,
             sender: Mac::NONE,
-            tx_before,
+            table: NO_TABLE,
             heartbeat,
         }
+    }
+
+    /// The same flow with an answer table.
+    #[must_use]
+    pub const fn with_table(self, table: u32) -> Self {
+        Self { table, ..self }
+    }
+
+    /// Bytes that the socket had been given when the flow was made, as long as it is not anchored.
+    #[inline(always)]
+    pub(crate) const fn tx_before(&self) -> u32 {
+        self.tx_base
     }
 
     /// How far C-space runs ahead of S-space in the client's stream, in bytes: by each PINGREQ

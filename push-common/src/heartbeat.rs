@@ -32,7 +32,7 @@ pub mod form {
 }
 
 /// The heartbeat of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Heartbeat {
     /// One of [`form`]; `u8::MAX` if the programs do not know it.

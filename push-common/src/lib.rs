@@ -73,12 +73,55 @@
 //! by echoing it (TSecr); of what it is not shown, pings answered and ACKs absorbed, whose numbers are
 //! exactly the next ones. So a forger can raise it where he could have raised TCP's own, and not else.
 //!
+//! # Heartbeats inside TLS
+//!
+//! A PINGREQ inside TLS is one record of known content, and sealing is deterministic: key, record number and
+//! content decide every byte. So user space seals ahead, and the program compares and copies: no key is in a
+//! map. Programs do not use this yet; the model and loom run it ([`claim`], [`answer_table`],
+//! [`splice::Sealed`]). The rules above hold as they are; these come on top:
+//!
+//! 17. A PINGREQ is a payload that equals, in every bit, the record that the table expects for the number
+//!     in the receive word. It is answered by the record that the table has for the number in the claim word.
+//!     Entries bear epoch and number, and count for no other.
+//! 18. The program looks at the claim word first, then reads `tx`, the receive word and the table. `rx` it
+//!     reads before. If all other rules hold, under the lock, it takes the number by one compare-exchange of
+//!     the whole word as it saw it, counts the ping and moves the receive word on by one. If the word is held,
+//!     or has changed since, the ping goes to the stack, and the copy is wiped. There is no way back from the
+//!     exchange: it is the last question.
+//! 19. User space holds the word while it sends: it claims, erases the answer of the number that it is going
+//!     to use, and seals. It releases the word when TCP has the last byte of all that was sealed, and `tx`
+//!     counts that: in clear MQTT a `tx` that lags is harmless, here an answer would overtake a record. A
+//!     library that seals and holds a record back (rustls its reply to a KeyUpdate) holds back the release.
+//! 20. Nothing is written that a program may read and use: entries are filled under a claim, and one that
+//!     gives the word back as it found it leaves alone what a program may have read before. After receiving,
+//!     user space stores the receive word, then `rx`. That needs no claim, since the bytes have passed and
+//!     `rx` does not count them: rule 3 keeps programs away.
+//! 21. Rules 6 to 8 resend the bytes that left first. They are kept with the table, under the flow's lock; the
+//!     entry may have been filled anew since, for another number or key.
+//! 22. A KeyUpdate begins an epoch: the claim word goes on with number 0 of the next one, all answers are
+//!     erased. The last epoch is not released. Nor is a claim under which close_notify or another alert was
+//!     sealed, and that of a process that died; programs never wait for a claim.
+//!
+//! Why two writers never use one number: all changes of one word are in one order. User space's claim and a
+//! program's exchange are both in it, so each takes a number that the other has not, and a word that has left
+//! a value by sealing never comes back to it. What a program has read before its exchange (a `tx` that
+//! counts all that was sealed, an answer that nobody writes to) was true when the word had the value that
+//! the exchange found, so it still is. [`claim`] tells which order of memory each access needs for that on
+//! x86-64 and arm64.
+//!
+//! An answer may be sealed ahead for a number that user space then uses for something else. It is erased
+//! before, and only one of the two ever leaves the machine; but both have existed.
+//!
+//! # Who can do harm
+//!
 //! A sender that lies about its own numbers can break its own stream and no other. One who only
 //! guesses addresses and ports can have a connection's pings left to user space: by a fragment that ends
 //! within the TCP header before the first answer (rule 11), or by a segment or fragment whose number
 //! happens to lie within a window ahead (rules 3 and 16). He changes no stream and answers no ping
 //! without the sequence numbers.
 
+pub mod answer_table;
+pub mod claim;
 pub mod clock;
 pub mod counter;
 pub mod early_fragment;
@@ -88,5 +131,6 @@ pub mod mac;
 pub mod mutant;
 pub mod ping_rate;
 pub mod segment;
+pub mod shared_word;
 pub mod slot;
 pub mod splice;

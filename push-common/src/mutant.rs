@@ -33,6 +33,34 @@ pub enum Part {
     FragmentLength,
     /// Rule 16: who sent a fragment before there was a flow is not answered.
     EarlyFragment,
+    /// Rule 17: a PINGREQ is compared with the entry of its own number only.
+    RequestTag,
+    /// Rule 17: an answer is taken only if it was sealed for the number.
+    AnswerTag,
+    /// Rule 18: programs answer nothing while user space holds the word.
+    Held,
+    /// Rule 18: the word is compared with its number, not by its bit alone.
+    NumberInWord,
+    /// Rule 18: the word is compared when it is exchanged.
+    Exchange,
+    /// Rule 18: the look at the word acquires.
+    LookAcquires,
+    /// Rule 18: the receive word goes on by one with each answer.
+    ReceiveWordMoved,
+    /// Rule 19: an answer is erased before its number is sealed by.
+    EraseBeforeSealing,
+    /// Rule 19: `tx` is not published before TCP has all that was sealed.
+    HandedToTcp,
+    /// Rule 19: the word is not released before `tx` is published.
+    TxPublished,
+    /// Rule 19: the store that releases the word releases.
+    ReleaseReleases,
+    /// Rule 20: a claim that gives the word back as it was writes nothing that a program may be reading.
+    UnchangedClaimFills,
+    /// Rule 21: rules 6 to 8 resend the bytes that left.
+    KeptAnswer,
+    /// Rule 22: numbers of another key have another epoch.
+    Epoch,
 }
 
 impl Part {
@@ -52,6 +80,20 @@ impl Part {
         Self::QuotedNumber,
         Self::FragmentLength,
         Self::EarlyFragment,
+        Self::RequestTag,
+        Self::AnswerTag,
+        Self::Held,
+        Self::NumberInWord,
+        Self::Exchange,
+        Self::LookAcquires,
+        Self::ReceiveWordMoved,
+        Self::EraseBeforeSealing,
+        Self::HandedToTcp,
+        Self::TxPublished,
+        Self::ReleaseReleases,
+        Self::UnchangedClaimFills,
+        Self::KeptAnswer,
+        Self::Epoch,
     ];
 }
 

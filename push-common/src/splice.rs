@@ -20,7 +20,7 @@ use crate::ping_rate::PingPace;
 use crate::segment::{Segment, SocketFacts, flags};
 use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
 
-use numbers::is_before;
+use numbers::{WINDOW_BYTES_MAX, is_before, is_near};
 
 /// Pings that are answered in a row before one is left to user space (rule 12: every 256th).
 pub const IN_A_ROW_MAX: u16 = 255;
@@ -32,12 +32,8 @@ pub const IN_A_ROW_MAX: u16 = 255;
 /// milliseconds that takes 24 days; connections whose timestamps are microseconds are not armed.
 pub const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 
-/// Bytes of the largest window (RFC 7323, section 2.3): TCP discards segments that begin further
-/// ahead.
-const WINDOW_BYTES_MAX: u32 = 1 << 30;
-
 /// What the program does with a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Passes it unchanged.
     Pass,
@@ -62,7 +58,7 @@ pub enum Verdict {
 ///
 /// Flat, with every number always set: in an enum the payload would be undefined in variants
 /// without it. The compiler copies such values around, and the verifier refuses to read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// What to do with the segment.
     pub verdict: Verdict,
@@ -165,6 +161,20 @@ pub fn on_ingress(
     pace: PingPace,
     now: Monotonic,
 ) -> Decision {
+    ingress(flow, slot, segment, pace, now, || None)
+}
+
+/// `last_word` is asked when a ping could be answered: why it is left to user space all the same. If it
+/// says `None`, the ping is answered.
+#[inline(always)]
+fn ingress(
+    flow: &mut Flow,
+    slot: &SlotView,
+    segment: &Segment,
+    pace: PingPace,
+    now: Monotonic,
+    last_word: impl FnOnce() -> Option<Counter>,
+) -> Decision {
     // Rule 10: an ingress SYN proves nothing. The stack answers it with a challenge ACK.
     if segment.any(flags::SYN) {
         return Decision::pass();
@@ -193,7 +203,7 @@ pub fn on_ingress(
 
     let mut counter = fragment(flow, segment);
     if segment.pingreq {
-        match declines(flow, slot, segment, believed, pace, now) {
+        match declines(flow, slot, segment, believed, pace, now).or_else(last_word) {
             None => {
                 timestamps::note_taken(flow, segment, now);
                 return answer(flow, segment);
@@ -548,9 +558,10 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
         return Decision::pass();
     };
     let tx_base = socket.snd_una.wrapping_sub(socket.bytes_acked);
-    let first = tx_base.wrapping_add(flow.tx_before);
+    let tx_before = flow.tx_before();
+    let first = tx_base.wrapping_add(tx_before);
     let end = segment.seq.wrapping_add(segment.span());
-    if !is_before(first, end) && flow.tx_before > 0 {
+    if !is_before(first, end) && tx_before > 0 {
         return Decision::pass();
     }
     if is_before(first, segment.seq) || is_before(segment.seq, tx_base) {
@@ -569,17 +580,13 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
     Decision::counted(Verdict::Pass, Counter::Anchored)
 }
 
-/// Whether `a` and `b` are less than a window apart, either way.
-#[inline(always)]
-const fn is_near(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).wrapping_add(WINDOW_BYTES_MAX) <= 2 * WINDOW_BYTES_MAX
-}
-
 mod icmp;
 mod numbers;
+mod sealed;
 mod timestamps;
 
 pub use icmp::on_icmp_error;
+pub use sealed::{Sealed, on_sealed_egress};
 
 #[cfg(test)]
 mod tests;

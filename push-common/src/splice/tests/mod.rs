@@ -7,6 +7,7 @@ mod lengths;
 mod life;
 mod pending;
 mod probes;
+mod sealed;
 mod timestamps;
 
 use super::*;
