@@ -166,7 +166,10 @@ fn what_the_server_ends_is_logged_with_client_address_and_reason() -> TestResult
         said("client taken over", "twice", address(&first), "session taken over"),
         said("client disconnected for its fault", "wrong", address(&wrong), "malformed packet"),
         said("client expired", "silent", address(&silent), "keep alive timeout"),
-        format!("no valid CONNECT address={no_mqtt} reason=protocol error"),
+        format!(
+            "another protocol than the address is for address={no_mqtt} \
+             reason=it sent an HTTP request to an address for MQTT"
+        ),
     ] {
         wait_for(&line, || server.log().contains(&line).then_some(()));
     }
