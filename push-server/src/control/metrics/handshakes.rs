@@ -1,6 +1,8 @@
 //! Handshakes of TLS by what they have led to.
 
-use super::Pick;
+use crate::shard::counters::{Counter, ShardCounters};
+
+type Pick = fn(&ShardCounters) -> &Counter;
 
 /// Name, without `_total`.
 pub(super) const NAME: &str = "push_tls_handshakes";
