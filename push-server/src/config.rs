@@ -211,6 +211,28 @@ impl Config {
         self.entries().into_iter().zip(here.entries()).map(line).collect()
     }
 
+    /// The addresses of the listeners of one kind.
+    pub fn addresses_of(&self, listener: Listener) -> &[SocketAddr] {
+        match listener {
+            Listener::Mqtt => &self.listen,
+            Listener::Tls => &self.tls_listen,
+            Listener::WebSocket => &self.ws_listen,
+            Listener::TlsWebSocket => &self.wss_listen,
+        }
+    }
+
+    /// The addresses that clients connect to, by kind.
+    pub fn listeners(&self) -> impl Iterator<Item = (Listener, SocketAddr)> {
+        Listener::ALL.into_iter().flat_map(|listener| {
+            self.addresses_of(listener).iter().map(move |&address| (listener, address))
+        })
+    }
+
+    /// Whether any client can connect over TLS.
+    pub fn has_tls_listener(&self) -> bool {
+        self.listeners().any(|(listener, _)| listener.has_tls())
+    }
+
     /// Contradictions between settings that are each valid by themselves.
     fn contradictions(&self) -> Vec<Contradiction> {
         let mut found = Vec::new();
@@ -250,7 +272,8 @@ impl Config {
             let allowed = format!("at most {FILTERS_DENIED_MAX} filters");
             refuse("denied-filter", "denied-filter", &format_args!("{denied} filters"), allowed);
         }
-        self.tls_contradictions(&mut refuse);
+        let tls_listener = self.listeners().find(|(listener, _)| listener.has_tls());
+        self.tls.contradictions(tls_listener, &mut refuse);
         if self.scram_required && self.scram_users.is_none() {
             let allowed = "a file of users, by scram-users".into();
             refuse("scram-required", "scram-users", &true, allowed);

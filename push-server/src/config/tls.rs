@@ -1,9 +1,10 @@
 //! The settings of TLS, and which of them contradict each other.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Config;
+use super::listeners::Listener;
 use super::modes::{ClientAuthMode, TlsVersionMode};
 
 /// Most certificates, one a host name or kind of key: all are read at each reload.
@@ -48,13 +49,15 @@ impl Default for TlsSettings {
 /// Takes a setting that contradicts another: both keys, the value, and what would be allowed.
 pub(super) type Refuse<'a> = dyn FnMut(&'static str, &'static str, &dyn Display, String) + 'a;
 
-impl Config {
-    /// Contradictions between settings of TLS.
-    pub(super) fn tls_contradictions(&self, refuse: &mut Refuse<'_>) {
-        let tls = &self.tls;
-        let (certs, keys) = (tls.cert_files.len(), tls.key_files.len());
-        let uncertified = self.listeners().find(|(listener, _)| listener.has_tls() && certs == 0);
-        if let Some((listener, address)) = uncertified {
+impl TlsSettings {
+    /// Contradictions between settings of TLS. `listener`: the first that is for TLS.
+    pub(super) fn contradictions(
+        &self,
+        listener: Option<(Listener, SocketAddr)>,
+        refuse: &mut Refuse<'_>,
+    ) {
+        let (certs, keys) = (self.cert_files.len(), self.key_files.len());
+        if let Some((listener, address)) = listener.filter(|_| certs == 0) {
             let allowed = "a certificate with it, by tls-cert and tls-key".into();
             refuse(listener.key(), "tls-cert", &address, allowed);
         }
@@ -66,16 +69,16 @@ impl Config {
             let allowed = format!("at most {CERTIFICATES_MAX} files");
             refuse("tls-cert", "tls-cert", &format_args!("{certs} files"), allowed);
         }
-        let first_cert = tls.cert_files.first().filter(|_| !self.has_tls_listener());
+        let first_cert = self.cert_files.first().filter(|_| listener.is_none());
         if let Some(file) = first_cert {
             let allowed = "a listener with it, by tls-listen or wss-listen".into();
             refuse("tls-cert", "tls-listen", &file.display(), allowed);
         }
-        let asks_clients = tls.client_auth != ClientAuthMode::None;
-        match tls.client_ca_files.first() {
+        let asks_clients = self.client_auth != ClientAuthMode::None;
+        match self.client_ca_files.first() {
             None if asks_clients => {
                 let allowed = "a file of those who sign clients' certificates, by tls-client-ca";
-                refuse("tls-client-auth", "tls-client-ca", &tls.client_auth, allowed.into());
+                refuse("tls-client-auth", "tls-client-ca", &self.client_auth, allowed.into());
             }
             Some(file) if !asks_clients => {
                 let allowed = "tls-client-auth optional or required with it";
@@ -83,7 +86,7 @@ impl Config {
             }
             _ => {}
         }
-        let first_crl = tls.client_crl_files.first().filter(|_| tls.client_ca_files.is_empty());
+        let first_crl = self.client_crl_files.first().filter(|_| self.client_ca_files.is_empty());
         if let Some(file) = first_crl {
             let allowed = "tls-client-ca with it, for the certificates that it revokes".into();
             refuse("tls-client-crl", "tls-client-ca", &file.display(), allowed);

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use push_tests::server::PingPath;
 use push_tests::skip::TestResult;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::rig::Rig;
@@ -103,6 +104,14 @@ impl Load {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("read from push-load");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+
+    /// Ends it by a signal, and returns its last line.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Value {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, Signal::TERM).expect("signal push-load");
+        self.end()
     }
 
     /// Closes its stdin, and returns its last line.
