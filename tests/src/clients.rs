@@ -11,8 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::expectations::PATIENCE;
 use crate::server::Target;
-use crate::stream::Stream;
-use crate::tls::alert_of;
+use crate::stream::{Stream, alert_of};
 use crate::wire::{self, PINGREQ, Packet, Properties, Publish, Value, Version, Will, property};
 
 /// Bytes read at a time, unless a test reads slowly.

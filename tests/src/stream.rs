@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::AlertDescription;
+
 use crate::load::transport::{Kind, Transport};
 
 /// Bytes of MQTT, both ways.
@@ -107,5 +109,13 @@ impl Write for Layered {
 impl Stream for Layered {
     fn tcp(&self) -> &TcpStream {
         &self.socket
+    }
+}
+
+/// The alert that ended a connection, sent by the server.
+pub fn alert_of(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
     }
 }

@@ -11,14 +11,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    AlertDescription, CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore,
-    StreamOwned, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
 };
 
 use crate::certificates::Folder;
 use crate::clients::{Client, Connect};
 use crate::expectations::PATIENCE;
 use crate::stream::Stream;
+pub use crate::stream::alert_of;
 use crate::target::Target;
 
 /// Every version that clients may speak.
@@ -193,14 +194,6 @@ impl<S: Socket> Write for TlsStream<S> {
 impl<S: Socket> Stream for TlsStream<S> {
     fn tcp(&self) -> &TcpStream {
         self.0.sock.tcp()
-    }
-}
-
-/// The alert that ended a connection, sent by the server.
-pub fn alert_of(error: &io::Error) -> Option<AlertDescription> {
-    match error.get_ref()?.downcast_ref()? {
-        rustls::Error::AlertReceived(alert) => Some(*alert),
-        _ => None,
     }
 }
 

@@ -176,7 +176,7 @@ fn publish(publisher: &mut Client, version: Version, number: u32) -> Answer {
             }
             Ok(_) => {}
             Err(Gone::Silent) => return Answer::Withheld,
-            Err(Gone::Closed | Gone::Reset) => return Answer::Closed,
+            Err(_) => return Answer::Closed,
         }
     }
 }

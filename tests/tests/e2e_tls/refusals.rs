@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use push_tests::clients::{Client, Connect, Gone};
+use push_tests::clients::{Connect, Gone};
 use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::relay::Relay;
 use push_tests::server::{PingPath, Server};

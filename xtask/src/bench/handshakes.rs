@@ -139,7 +139,7 @@ fn visit(
     variant: Variant,
 ) -> Result<Visit> {
     let mut broker = bench.brokers.start(variant, &bench.interrupt)?;
-    let (quiet, storm) = if round % 2 == 0 {
+    let (quiet, storm) = if round.is_multiple_of(2) {
         let quiet = quiet(bench, arguments, &mut broker)?;
         (quiet, storm(bench, arguments, &mut broker)?)
     } else {

@@ -10,8 +10,8 @@ use rustls::unbuffered::{
 };
 use rustls::{HandshakeKind, ProtocolVersion};
 
+use super::outcome::{Fault, Goodbye, Handshake};
 use super::trust::Peer;
-use super::{Fault, Goodbye, Handshake};
 
 /// Room for a flight of a handshake, before rustls says how much it takes.
 const FLIGHT_BYTES: usize = 1 << 10;

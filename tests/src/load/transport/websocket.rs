@@ -4,7 +4,7 @@
 //!
 //! Written from the RFC, without the server's code, so that the two disagree where the server errs.
 
-use super::{Fault, Goodbye};
+use super::outcome::{Fault, Goodbye};
 
 /// The example of RFC 6455, section 1.3: a key, and what a server makes of it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
