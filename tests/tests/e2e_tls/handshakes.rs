@@ -25,7 +25,10 @@ pub(crate) fn all_of_5000_handshakes_at_once_are_done_while_connected_clients_pi
     path: PingPath,
 ) -> TestResult {
     raise_descriptor_limit();
-    let rig = Rig::start_with(path, |server| server.flag("--shards", 2))?;
+    // A busy machine may take longer for all than a client has by default.
+    let rig = Rig::start_with(path, |server| {
+        server.flag("--shards", 2).flag("--connect-timeout-secs", 60)
+    })?;
     // As long as it takes.
     let ping = format!("ping --clients {CONNECTED} --rate {CONNECTED} --seconds 3600");
     let mut pings = Load::start(&rig, Layers::Tls, &ping);

@@ -2,7 +2,6 @@
 
 use crate::shard::counters::{Counter, ShardCounters};
 
-/// The counter of one sample.
 type Pick = fn(&ShardCounters) -> &Counter;
 
 /// Name, without `_total`.

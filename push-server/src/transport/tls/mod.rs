@@ -11,8 +11,8 @@
 //! What is wrapped is sealed in one piece of memory, and never more of it than the caller says: the
 //! rest waits as it is, which costs nothing where many connections share it.
 //!
-//! No secret is here: rustls keeps the keys, and wipes them when the connection is dropped, which
-//! happens as soon as nothing more can be said.
+//! No key is here: rustls has them, and the connection is dropped as soon as nothing more can be said.
+//! Then rustls wipes its secrets; ring does not wipe the expanded keys of ciphers.
 
 mod fault;
 #[cfg(test)]
