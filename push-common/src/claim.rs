@@ -296,9 +296,11 @@ impl Reading {
         next.is_some()
     }
 
-    /// Stores the receive word.
+    /// Stores the receive word. If nothing was opened, a program may be moving it right now.
     pub(crate) fn publish(self, receive: &impl SharedWord) -> Published {
-        receive.store(self.next.word());
+        if self.next != self.first {
+            receive.store(self.next.word());
+        }
         Published(())
     }
 }

@@ -115,3 +115,13 @@ fn a_reading_goes_on_by_what_was_opened() {
     let mut last = Reading::begin(&AtomicU64::new(at(EPOCH_MAX, NUMBER_MAX).word()));
     assert!(!last.opened() && !last.update_key());
 }
+
+#[test]
+fn a_reading_of_nothing_leaves_the_receive_word_alone() {
+    let receive = word(at(2, 3));
+    let reading = Reading::begin(&receive);
+    // A program answers meanwhile.
+    receive.store(at(2, 4).word(), core::sync::atomic::Ordering::Relaxed);
+    let _ = reading.publish(&receive);
+    assert_eq!(expected(&receive), at(2, 4));
+}
