@@ -150,6 +150,8 @@ pub(crate) fn keys_are_changed_by_openssl(path: PingPath) -> TestResult {
     client.subscribe(&[("letters", 1)]);
     // K asks for new keys of the server, too.
     for (number, letter) in "KkkKKkK".chars().enumerate() {
+        // OpenSSL takes a letter for a command only where nothing stands before it in what it reads.
+        client.ping();
         relay.command(letter);
         wait_for("openssl's KeyUpdate", || {
             (relay.log().matches("KEYUPDATE").count() == number + 1).then_some(())
