@@ -1,4 +1,8 @@
-//! Where the cryptography of TLS comes from. Nothing else names the library.
+//! Where the cryptography of TLS comes from: ring. No other code of the server names it, so another
+//! library can be taken here.
+//!
+//! ring needs a C compiler to build, and no more. It does not wipe the keys that it expands, which
+//! aws-lc-rs's C code does. The two have not been measured against each other yet.
 
 use std::sync::Arc;
 
