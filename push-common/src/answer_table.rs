@@ -16,6 +16,12 @@ use crate::shared_word::SharedWord;
 /// The most words that a heartbeat's record has: 31 bytes (TLS 1.2 with AES-GCM).
 pub const RECORD_WORDS_MAX: usize = 4;
 
+/// Entries of a connection's table each way, in the map.
+pub const ENTRIES: usize = 8;
+
+/// A connection's table as it lies in the map (`TABLES`): for every suite and version.
+pub type KernelTable<W> = AnswerTable<W, ENTRIES, RECORD_WORDS_MAX>;
+
 /// Bytes of a record's header (RFC 8446, section 5.1).
 const HEADER_BYTES: u8 = 5;
 /// The bits of an entry's first word that are header, and tag in the table.
@@ -84,10 +90,17 @@ impl RecordShape {
         (self.bytes as usize).div_ceil(8)
     }
 
-    /// The lengths of heartbeats, for the splice.
+    /// What heartbeats are on the wire.
     #[must_use]
     pub const fn heartbeat(self) -> Heartbeat {
-        Heartbeat::of_lengths(self.bytes, self.bytes)
+        Heartbeat::of_records(self.bytes)
+    }
+
+    /// The shape of a flow's heartbeats, if they are sealed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(heartbeat: Heartbeat) -> Self {
+        Self { bytes: heartbeat.request_bytes() as u8 }
     }
 
     /// The header of its records: application data, the version that all of TLS 1.2 and 1.3 state, the
@@ -344,6 +357,14 @@ impl<W: SharedWord, const K: usize, const N: usize> AnswerTable<W, K, N> {
     }
 }
 
+/// Whether a table runs low once the PINGREQ of this number is answered: user space is to fill it up
+/// ([`refill`](crate::refill)). Each half is filled at once, which costs less than one by one.
+#[inline(always)]
+#[must_use]
+pub const fn runs_low(request: RecordNumber) -> bool {
+    (request.number() + 1) % (ENTRIES as u64 / 2) == 0
+}
+
 /// The place of a number's entry.
 #[inline(always)]
 const fn index<const K: usize>(at: RecordNumber) -> usize {
@@ -382,6 +403,12 @@ fn fill<W: SharedWord, const N: usize>(entry: &[W; N], at: RecordNumber, record:
 fn erase<W: SharedWord, const N: usize>(entry: &[W; N]) {
     entry.iter().for_each(|word| word.store(0));
 }
+
+// SAFETY: integers only, no padding (the sizes are asserted above), so any bit pattern is a value and all
+// bytes are initialised.
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker for plain old data")]
+unsafe impl aya::Pod for KernelTable<u64> {}
 
 #[cfg(test)]
 mod tests;

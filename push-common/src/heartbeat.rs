@@ -17,10 +17,10 @@ const WEBSOCKET_REQUEST_BYTES: usize = WEBSOCKET_REQUEST_HEAD.len() + 4 + PINGRE
 /// PINGRESP in a WebSocket frame of the server: a whole binary message, not masked.
 pub const WEBSOCKET_PINGRESP: [u8; 4] = [0x82, 0x02, PINGRESP[0], PINGRESP[1]];
 
-/// The most bytes that a PINGREQ has on the wire.
+/// The most bytes that a PINGREQ in clear has on the wire.
 pub const REQUEST_BYTES_MAX: usize = WEBSOCKET_REQUEST_BYTES;
 
-/// The most bytes that a PINGRESP has on the wire.
+/// The most bytes that a PINGRESP in clear has on the wire.
 pub const RESPONSE_BYTES_MAX: usize = WEBSOCKET_PINGRESP.len();
 
 /// What lies around MQTT on a connection; values of [`Heartbeat::form`].
@@ -29,6 +29,8 @@ pub mod form {
     pub const PLAIN: u8 = 0;
     /// WebSocket frames, in clear.
     pub const WEBSOCKET: u8 = 1;
+    /// TLS records: whether one is a PINGREQ, only the connection's answer table tells.
+    pub const TLS: u8 = 2;
 }
 
 /// The heartbeat of a connection.
@@ -54,6 +56,11 @@ impl Heartbeat {
         WEBSOCKET_PINGRESP.len() as u8,
     );
 
+    /// MQTT in TLS records of so many bytes each way ([`RecordShape`](crate::answer_table::RecordShape)).
+    pub(crate) const fn of_records(bytes: u8) -> Self {
+        Self::of_form(form::TLS, bytes, bytes)
+    }
+
     /// So many bytes each way, of no form that the programs know. The splice asks for the lengths
     /// alone.
     #[must_use]
@@ -70,7 +77,7 @@ impl Heartbeat {
     /// Whether the programs know what such a PINGREQ looks like.
     #[must_use]
     pub const fn is_known(self) -> bool {
-        matches!(self.form, form::PLAIN | form::WEBSOCKET)
+        matches!(self.form, form::PLAIN | form::WEBSOCKET | form::TLS)
     }
 
     /// One of [`form`]; `u8::MAX` if the programs do not know it.
@@ -94,7 +101,14 @@ impl Heartbeat {
         self.response_bytes as u32
     }
 
-    /// Whether a segment's payload is a PINGREQ. `payload_bytes`: how long it is; its first bytes
+    /// Whether the connection's answer table decides what a PINGREQ is, and what answers it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_sealed(self) -> bool {
+        self.form == form::TLS
+    }
+
+    /// Whether a segment's payload is a PINGREQ, if it is not sealed. `payload_bytes`: how long it is; its first bytes
     /// are in `payload`.
     #[inline(always)]
     #[must_use]
@@ -114,7 +128,7 @@ impl Heartbeat {
         a == PINGREQ[0] && b == PINGREQ[1]
     }
 
-    /// The PINGRESP: `response_bytes` of it.
+    /// The PINGRESP, if it is not sealed: `response_bytes` of it.
     #[inline(always)]
     #[must_use]
     pub const fn response(self) -> [u8; RESPONSE_BYTES_MAX] {

@@ -130,6 +130,7 @@ pub mod heartbeat;
 pub mod mac;
 pub mod mutant;
 pub mod ping_rate;
+pub mod refill;
 pub mod segment;
 pub mod shared_word;
 pub mod slot;

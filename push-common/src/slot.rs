@@ -41,12 +41,14 @@ pub struct Slot {
     pub generation: u32,
     /// Nanoseconds from one ping to the next, by the ping rate for the keep alive granted; 0: no limit.
     pub ping_interval_ns: u32,
+    /// The client, by its shard's own count: user space's alone, to know whose table runs low.
+    pub client: u32,
     /// The shard that owns the connection; its heartbeat line.
     pub shard: u16,
     /// One of [`state`].
     pub state: u8,
     /// Fills the line.
-    pub reserved: [u8; 13],
+    pub reserved: [u8; 9],
 }
 
 /// One line of the heartbeat map (`HEARTBEATS`), one a shard.
