@@ -164,3 +164,26 @@ fn record(explicit: &[u8], content: &[u8], tag: &[u8]) -> Option<Record> {
     let len = u8::try_from(explicit.len() + content.len() + tag.len()).ok()?;
     Record::new(&[&[23, 3, 3, 0, len], explicit, content, tag].concat())
 }
+
+#[cfg(test)]
+impl Suite {
+    /// Any record of a client's, in TLS 1.2 with ChaCha20-Poly1305.
+    pub(super) fn sealed(
+        &self,
+        secrets: &Secrets,
+        number: u64,
+        kind: ContentType,
+        content: &[u8],
+    ) -> Vec<u8> {
+        let aad = make_tls12_aad(number, kind, ProtocolVersion::TLSv1_2, content.len());
+        let nonce = Nonce::new(&Iv::from(secrets.iv), number).0;
+        let mut record = Vec::new();
+        (self.with_key)(self.cipher, &secrets.key[..self.cipher.key_bytes()], &mut |seal| {
+            let mut content = content.to_vec();
+            let tag = seal(nonce, &aad, &mut content).expect("short");
+            let len = ((content.len() + tag.len()) as u16).to_be_bytes();
+            record = [&[kind.into(), 3, 3], &len[..], &content, &tag].concat();
+        });
+        record
+    }
+}
