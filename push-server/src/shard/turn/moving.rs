@@ -437,7 +437,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn take_in(&mut self, client: Client<P>) -> u32 {
         let index = self.clients.take_in(client);
         self.here.counters().connections.add(1);
-        self.path.adopt(self.clients[index].slot.as_ref(), self.here.counters());
+        self.path.adopt(self.clients[index].slot.as_ref(), index, self.here.counters());
         index
     }
 }
