@@ -8,7 +8,7 @@ use push_common::ping_rate::PingPace;
 use super::end::{Ended, Goodbye};
 #[cfg(test)]
 use super::tests::records::Records;
-use super::tls::{Tls, TlsHandshake};
+use super::tls::{Numbers, Tls, TlsHandshake};
 use super::websocket::WebSocket;
 
 /// One layer of a connection.
@@ -123,9 +123,19 @@ impl Layer {
     pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
         match self {
             Self::WebSocket(websocket) => websocket.around(inside),
-            Self::Tls(_) => None,
+            Self::Tls(tls) => tls.around(inside),
             #[cfg(test)]
             Self::Records(records) => records.around(inside),
+        }
+    }
+
+    /// The record numbers of TLS, as long as a heartbeat can come.
+    pub(super) fn numbers(&mut self) -> Option<&mut Numbers> {
+        match self {
+            Self::Tls(tls) => tls.numbers(),
+            Self::WebSocket(_) => None,
+            #[cfg(test)]
+            Self::Records(_) => None,
         }
     }
 

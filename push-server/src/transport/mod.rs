@@ -51,7 +51,10 @@ use websocket::WebSocket;
 
 pub(crate) use end::{Ended, Goodbye, Limit};
 pub(crate) use stranger::Stranger;
-pub(crate) use tls::{HANDSHAKE_INPUT_BYTES_MAX, ServerTls, TlsHandshake, TlsVersion};
+pub(crate) use tls::{
+    Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake, TlsVersion,
+    numbered,
+};
 pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// Certificates and clients for tests of whole shards.
@@ -213,6 +216,11 @@ impl Transport {
             None => Some(Heartbeat::PLAIN),
             Some(layers) => layers.outer.around(layers.inside.heartbeat()?),
         }
+    }
+
+    /// The record numbers that the kernel path shares. `None`: no TLS, or none whose heartbeats can be known ahead.
+    pub(crate) fn numbers(&mut self) -> Option<&mut Numbers> {
+        self.0.as_mut()?.outer.numbers()
     }
 
     /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is

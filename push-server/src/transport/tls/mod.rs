@@ -11,10 +11,12 @@
 //! What is wrapped is sealed in one piece of memory, and never more of it than the caller says: the
 //! rest waits as it is, which costs nothing where many connections share it.
 //!
-//! No key is here: rustls has them, and the connection is dropped as soon as nothing more can be said.
-//! Then rustls wipes its secrets; ring does not wipe the expanded keys of ciphers.
+//! The keys in use are with the connection's [`Numbers`], and secrets with rustls. Both are dropped as soon as
+//! nothing more can be said, and wipe what they have; ring does not wipe the expanded keys of ciphers.
 
 mod fault;
+mod numbers;
+mod suites;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -24,6 +26,7 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use push_common::heartbeat::Heartbeat;
 use rustls::server::{ServerConnectionData as ServerData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
@@ -34,6 +37,8 @@ use rustls::{HandshakeKind, ProtocolVersion};
 use super::end::Ended;
 use super::stranger::Stranger;
 pub(crate) use fault::TlsFault;
+pub(crate) use numbers::{Cipher, Numbers, Seal, Table, WithKey};
+pub(crate) use suites::numbered;
 
 /// Bytes of a handshake that are kept before it goes on. rustls allows 64 KiB for one message; a
 /// client's chain of certificates takes some 5 KiB.
@@ -103,9 +108,15 @@ enum Session {
     /// Nothing: no whole record has come.
     New(Arc<ServerTls>),
     /// All.
-    Live(Box<UnbufferedServerConnection>),
+    Live(Box<Live>),
     /// Nothing any more: neither side can say more.
     Over,
+}
+
+/// A connection that can still say something.
+struct Live {
+    connection: UnbufferedServerConnection,
+    numbers: Numbers,
 }
 
 impl Tls {
@@ -160,7 +171,10 @@ impl Tls {
         self.is_step_due = false;
         if let Session::New(config) = &self.session {
             match UnbufferedServerConnection::new(Arc::clone(config)) {
-                Ok(connection) => self.session = Session::Live(Box::new(connection)),
+                Ok(connection) => {
+                    let numbers = Numbers::new();
+                    self.session = Session::Live(Box::new(Live { connection, numbers }));
+                }
                 Err(error) => return self.end(TlsFault::from(&error)),
             }
         }
@@ -191,9 +205,27 @@ impl Tls {
         if mem::replace(&mut self.is_closed, true) {
             return;
         }
+        self.leave_numbers();
         self.says_goodbye = self.handshake.is_done && matches!(self.session, Session::Live(_));
         if !self.says_goodbye {
             self.session = Session::Over;
+        }
+    }
+
+    /// What a heartbeat is in a record, if the inside is MQTT alone. In WebSocket's frames it cannot be known ahead:
+    /// the client picks the mask. `None` also if nothing more is taken, or the cryptography is not of [`numbered`].
+    pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
+        let Session::Live(live) = &self.session else { return None };
+        let can_come = self.handshake.is_done && !self.takes_nothing();
+        live.numbers.heartbeat().filter(|_| can_come && inside == Heartbeat::PLAIN)
+    }
+
+    /// The record numbers, as long as a heartbeat can come.
+    pub(super) fn numbers(&mut self) -> Option<&mut Numbers> {
+        self.around(Heartbeat::PLAIN)?;
+        match &mut self.session {
+            Session::Live(live) => Some(&mut live.numbers),
+            Session::New(_) | Session::Over => None,
         }
     }
 
@@ -238,6 +270,9 @@ impl Tls {
             waiting.unsealed = VecDeque::new();
         }
         self.put_back(waiting);
+        if let Session::Live(live) = &mut self.session {
+            live.numbers.given_out(&out);
+        }
         if !out.is_empty() {
             chunks.push(out.into());
         }
@@ -281,41 +316,10 @@ impl Tls {
 
     /// Has rustls use up `records`, and keeps what is left of them as input, which is empty.
     fn open(&mut self, records: &mut [u8], inside: &mut Vec<u8>, waiting: &mut Waiting) {
-        let Session::Live(connection) = &mut self.session else { return };
-        let mut used = 0;
-        let end = loop {
-            let UnbufferedStatus { discard, state } =
-                connection.process_tls_records(&mut records[used..]);
-            match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(Ok(record)) = traffic.next_record() {
-                        inside.extend_from_slice(record.payload);
-                        used += record.discard;
-                    }
-                }
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut waiting.output),
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => break Some(Ended::LeftTls),
-                // It waits for more, or for what the server has to say. Early data is never accepted.
-                Ok(_) => {
-                    used += discard;
-                    break None;
-                }
-                Err(error) => {
-                    used += discard;
-                    // An alert is all that it still says. Asked for more it would look at the same bytes again.
-                    while connection.wants_write() {
-                        let UnbufferedStatus { discard, state } =
-                            connection.process_tls_records(&mut records[used..]);
-                        let Ok(ConnectionState::EncodeTlsData(data)) = state else { break };
-                        encode(data, &mut waiting.output);
-                        used += discard;
-                    }
-                    break Some(Ended::Tls(TlsFault::from(&error)));
-                }
-            }
-            used += discard;
-        };
+        let Session::Live(live) = &mut self.session else { return };
+        let Live { connection, numbers } = &mut **live;
+        let output = &mut waiting.output;
+        let (used, end) = numbers.during(|| use_up(connection, records, inside, output));
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => Some(TlsVersion::Tls12),
             Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::Tls13),
@@ -324,14 +328,15 @@ impl Tls {
         let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
         let is_done = self.handshake.is_done || !connection.is_handshaking();
         self.handshake = TlsHandshake { is_done, version, is_resumed };
-        match end {
-            // The peer says nothing more, but may still be told something.
-            Some(Ended::LeftTls) => self.ended = end,
-            Some(_) => {
-                self.ended = end;
-                self.session = Session::Over;
-            }
-            None => waiting.input = records[used..].to_vec(),
+        if end.is_none() {
+            waiting.input = records[used..].to_vec();
+            return;
+        }
+        self.leave_numbers();
+        self.ended = end;
+        // A peer that has left says nothing more, but may still be told something.
+        if end != Some(Ended::LeftTls) {
+            self.session = Session::Over;
         }
     }
 
@@ -342,28 +347,23 @@ impl Tls {
         out: &mut Vec<u8>,
         write: impl FnOnce(WriteTraffic<'_, ServerData>, &mut Vec<u8>) -> Result<(), EncryptError>,
     ) -> Result<(), EncryptError> {
-        let Session::Live(connection) = &mut self.session else {
+        let Session::Live(live) = &mut self.session else {
             return Err(EncryptError::EncryptExhausted);
         };
-        let written = loop {
-            // No whole record is in there, so it has nothing to read.
-            match connection.process_tls_records(input).state {
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out),
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::WriteTraffic(traffic)) => break write(traffic, out),
-                _ => break Err(EncryptError::EncryptExhausted),
-            }
-        };
-        while written.is_err() && connection.wants_write() {
-            let state = connection.process_tls_records(input).state;
-            let Ok(ConnectionState::EncodeTlsData(data)) = state else { break };
-            encode(data, out);
+        let Live { connection, numbers } = &mut **live;
+        numbers.during(|| write_behind(connection, input, out, write))
+    }
+
+    /// Nothing more is taken: what is still said has numbers that no program takes.
+    fn leave_numbers(&mut self) {
+        if let Session::Live(live) = &mut self.session {
+            live.numbers.leave();
         }
-        written
     }
 
     /// Takes and says nothing more, because of the peer or of the server.
     fn end(&mut self, fault: TlsFault) {
+        self.leave_numbers();
         self.ended = Some(Ended::Tls(fault));
         self.session = Session::Over;
     }
@@ -422,6 +422,71 @@ fn begins_with_whole_record(bytes: &[u8]) -> bool {
     let Some([_, _, _, high, low]) = bytes.first_chunk::<HEADER_BYTES>() else { return false };
     let len = usize::from(u16::from_be_bytes([*high, *low]));
     len > FRAGMENT_BYTES_MAX || bytes.len() >= HEADER_BYTES + len
+}
+
+/// Has rustls use up records, as far as it can. Appends what is inside, and what it has to send. Returns how many
+/// bytes it has used, and whether the connection ends.
+fn use_up(
+    connection: &mut UnbufferedServerConnection,
+    records: &mut [u8],
+    inside: &mut Vec<u8>,
+    output: &mut Vec<u8>,
+) -> (usize, Option<Ended>) {
+    let mut used = 0;
+    loop {
+        let UnbufferedStatus { discard, state } =
+            connection.process_tls_records(&mut records[used..]);
+        match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(Ok(record)) = traffic.next_record() {
+                    inside.extend_from_slice(record.payload);
+                    used += record.discard;
+                }
+            }
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, output),
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::PeerClosed) => return (used + discard, Some(Ended::LeftTls)),
+            // It waits for more, or for what the server has to say. Early data is never accepted.
+            Ok(_) => return (used + discard, None),
+            Err(error) => {
+                used += discard;
+                // An alert is all that it still says. Asked for more it would look at the same bytes again.
+                while connection.wants_write() {
+                    let UnbufferedStatus { discard, state } =
+                        connection.process_tls_records(&mut records[used..]);
+                    let Ok(ConnectionState::EncodeTlsData(data)) = state else { break };
+                    encode(data, output);
+                    used += discard;
+                }
+                return (used, Some(Ended::Tls(TlsFault::from(&error))));
+            }
+        }
+        used += discard;
+    }
+}
+
+/// Has rustls write what it has to write anyway, and then what `write` asks of it.
+fn write_behind(
+    connection: &mut UnbufferedServerConnection,
+    input: &mut [u8],
+    out: &mut Vec<u8>,
+    write: impl FnOnce(WriteTraffic<'_, ServerData>, &mut Vec<u8>) -> Result<(), EncryptError>,
+) -> Result<(), EncryptError> {
+    let written = loop {
+        // No whole record is in there, so it has nothing to read.
+        match connection.process_tls_records(input).state {
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out),
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::WriteTraffic(traffic)) => break write(traffic, out),
+            _ => break Err(EncryptError::EncryptExhausted),
+        }
+    };
+    while written.is_err() && connection.wants_write() {
+        let state = connection.process_tls_records(input).state;
+        let Ok(ConnectionState::EncodeTlsData(data)) = state else { break };
+        encode(data, out);
+    }
+    written
 }
 
 /// Appends a record that rustls has ready.

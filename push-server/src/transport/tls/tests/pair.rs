@@ -1,12 +1,16 @@
 //! A client of rustls's own, and the layer, with nothing between them but bytes.
 
 use std::io::{Read, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::ping_rate::PingPace;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use ring::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
+};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -15,7 +19,7 @@ use rustls::{
     version,
 };
 
-use crate::transport::{Kind, Scratch, ServerTls, Transport};
+use crate::transport::{Cipher, Kind, Scratch, Seal, ServerTls, Transport, numbered};
 
 pub(crate) const START: Monotonic = Monotonic(1_000_000_000_000);
 
@@ -61,12 +65,47 @@ fn roots() -> Arc<RootCertStore> {
     roots.into()
 }
 
+/// Suites of a library, wrapped for a server.
+pub(crate) fn numbered_by_ring(suites: &[SupportedCipherSuite]) -> Vec<SupportedCipherSuite> {
+    numbered(suites, with_key)
+}
+
+fn with_key(cipher: Cipher, key: &[u8], work: &mut dyn FnMut(&Seal<'_>)) {
+    let algorithm = match cipher {
+        Cipher::Aes128Gcm => &AES_128_GCM,
+        Cipher::Aes256Gcm => &AES_256_GCM,
+        Cipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+    };
+    let key = LessSafeKey::new(UnboundKey::new(algorithm, key).expect("as long as its keys are"));
+    work(&|nonce, aad, content| {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), content).expect("short");
+        Some(tag.as_ref().try_into().expect("16 bytes"))
+    });
+}
+
+/// What servers use.
+fn provider() -> CryptoProvider {
+    static SUITES: LazyLock<Vec<SupportedCipherSuite>> =
+        LazyLock::new(|| numbered_by_ring(&default_provider().cipher_suites));
+    CryptoProvider { cipher_suites: SUITES.clone(), ..default_provider() }
+}
+
 /// A server's configuration with two tickets of its own, for MQTT.
 pub(crate) fn server_config(
     versions: &[&'static SupportedProtocolVersion],
     asks_for_certificate: bool,
 ) -> ServerTls {
-    let builder = ServerTls::builder_with_provider(default_provider().into())
+    server_config_of(provider(), versions, asks_for_certificate)
+}
+
+/// The same with other cryptography.
+pub(crate) fn server_config_of(
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+    asks_for_certificate: bool,
+) -> ServerTls {
+    let builder = ServerTls::builder_with_provider(provider.into())
         .with_protocol_versions(versions)
         .expect("versions");
     let builder = if asks_for_certificate {

@@ -1,0 +1,166 @@
+//! A client's key, and how a suite seals a PINGREQ by it: to know the record that the client will send.
+
+use push_common::answer_table::{Record, RecordShape};
+use push_common::claim::RecordNumber;
+use push_common::heartbeat::PINGREQ;
+use rustls::crypto::cipher::{Iv, NONCE_LEN, Nonce, make_tls12_aad, make_tls13_aad};
+use rustls::{ContentType, ProtocolVersion};
+use zeroize::Zeroize as _;
+
+/// The longest key of a cipher.
+const KEY_BYTES_MAX: usize = 32;
+
+/// Bytes that a cipher adds, to tell who has sealed.
+const TAG_BYTES: usize = 16;
+
+/// Bytes of a nonce of AES-GCM in TLS 1.2 that are secret; the others are in each record (RFC 5288, section 3).
+const SALT_BYTES: usize = 4;
+
+/// Bytes of such a nonce that are in each record.
+const EXPLICIT_BYTES: usize = NONCE_LEN - SALT_BYTES;
+
+/// A cipher of TLS, all of which authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cipher {
+    /// With keys of 16 bytes.
+    Aes128Gcm,
+    /// With keys of 32 bytes.
+    Aes256Gcm,
+    /// With keys of 32 bytes.
+    ChaCha20Poly1305,
+}
+
+/// Seals what is given last, where it is, by a key, a nonce and additional data, and returns the tag. `None`: that
+/// is too long, which it is not here.
+pub(crate) type Seal<'a> =
+    dyn Fn([u8; NONCE_LEN], &[u8], &mut [u8]) -> Option<[u8; TAG_BYTES]> + 'a;
+
+/// Expands a key for a piece of work, which is not done if the key has another length than the cipher's. Comes from
+/// a library of cryptography.
+pub(crate) type WithKey = fn(Cipher, &[u8], &mut dyn FnMut(&Seal<'_>));
+
+/// What makes two suites seal in different ways.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::transport::tls) struct Suite {
+    pub(in crate::transport::tls) cipher: Cipher,
+    pub(in crate::transport::tls) is_tls13: bool,
+    /// Answers are only for numbers below this.
+    pub(in crate::transport::tls) answers_max: u64,
+    pub(in crate::transport::tls) with_key: WithKey,
+}
+
+/// Key and IV, wiped when they are dropped.
+pub(in crate::transport::tls) struct Secrets {
+    key: [u8; KEY_BYTES_MAX],
+    /// In TLS 1.2 with AES-GCM the salt, and how far the explicit nonce of the client's last record was ahead of
+    /// its number.
+    iv: [u8; NONCE_LEN],
+}
+
+impl Secrets {
+    pub(super) const NONE: Self = Self { key: [0; KEY_BYTES_MAX], iv: [0; NONCE_LEN] };
+
+    /// Behind a shorter `iv` are zeros. `None`: they are longer than any cipher's.
+    pub(in crate::transport::tls) fn new(key: &[u8], iv: &[u8]) -> Option<Self> {
+        let mut secrets = Self::NONE;
+        secrets.key.get_mut(..key.len())?.copy_from_slice(key);
+        secrets.iv.get_mut(..iv.len())?.copy_from_slice(iv);
+        Some(secrets)
+    }
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.iv.zeroize();
+    }
+}
+
+impl Cipher {
+    const fn key_bytes(self) -> usize {
+        match self {
+            Self::Aes128Gcm => 16,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
+        }
+    }
+}
+
+impl Suite {
+    /// How it frames a heartbeat.
+    pub(super) const fn shape(&self) -> RecordShape {
+        match (self.is_tls13, self.cipher) {
+            (true, _) => RecordShape::TLS_1_3,
+            (false, Cipher::ChaCha20Poly1305) => RecordShape::TLS_1_2_CHACHA20,
+            (false, _) => RecordShape::TLS_1_2_GCM,
+        }
+    }
+
+    /// Seals a PINGREQ for each of these numbers, and passes it on.
+    pub(super) fn requests(
+        &self,
+        secrets: &Secrets,
+        numbers: &mut dyn Iterator<Item = RecordNumber>,
+        mut pass: impl FnMut(RecordNumber, &Record),
+    ) {
+        let key = &secrets.key[..self.cipher.key_bytes()];
+        (self.with_key)(self.cipher, key, &mut |seal| {
+            for at in &mut *numbers {
+                if let Some(request) = self.request(secrets, at.number(), seal) {
+                    pass(at, &request);
+                }
+            }
+        });
+    }
+
+    /// The client's PINGREQ, as rustls or any other library would seal it.
+    fn request(&self, secrets: &Secrets, number: u64, seal: &Seal<'_>) -> Option<Record> {
+        let (aad, shape) = (make_tls12_aad, self.shape());
+        let aad =
+            aad(number, ContentType::ApplicationData, ProtocolVersion::TLSv1_2, PINGREQ.len());
+        let nonce = Nonce::new(&Iv::from(secrets.iv), number).0;
+        match shape {
+            RecordShape::TLS_1_3 => {
+                let mut content = [PINGREQ[0], PINGREQ[1], ContentType::ApplicationData.into()];
+                let tag = seal(nonce, &make_tls13_aad(content.len() + TAG_BYTES), &mut content)?;
+                record(&[], &content, &tag)
+            }
+            RecordShape::TLS_1_2_CHACHA20 => {
+                let mut content = PINGREQ;
+                let tag = seal(nonce, &aad, &mut content)?;
+                record(&[], &content, &tag)
+            }
+            _ => {
+                let (salt, ahead) = secrets.iv.split_first_chunk::<SALT_BYTES>()?;
+                let ahead = u64::from_be_bytes(ahead.try_into().ok()?);
+                let explicit = ahead.wrapping_add(number).to_be_bytes();
+                let mut nonce = [0; NONCE_LEN];
+                nonce[..SALT_BYTES].copy_from_slice(salt);
+                nonce[SALT_BYTES..].copy_from_slice(&explicit);
+                let mut content = PINGREQ;
+                let tag = seal(nonce, &aad, &mut content)?;
+                record(&explicit, &content, &tag)
+            }
+        }
+    }
+
+    /// A record of the client's has been opened, that begins so behind its header. In TLS 1.2 with AES-GCM that is
+    /// the explicit nonce. Clients may choose it as they like; most count, from 0 or from anywhere, so the next
+    /// one is expected to be one more. Of one that does otherwise no PINGREQ is ever known.
+    pub(super) fn note_nonce(
+        &self,
+        secrets: &mut Secrets,
+        begin: [u8; EXPLICIT_BYTES],
+        number: u64,
+    ) {
+        if !self.is_tls13 && self.cipher != Cipher::ChaCha20Poly1305 {
+            let ahead = u64::from_be_bytes(begin).wrapping_sub(number);
+            secrets.iv[SALT_BYTES..].copy_from_slice(&ahead.to_be_bytes());
+        }
+    }
+}
+
+/// A record of application data, with its header.
+fn record(explicit: &[u8], content: &[u8], tag: &[u8]) -> Option<Record> {
+    let len = u8::try_from(explicit.len() + content.len() + tag.len()).ok()?;
+    Record::new(&[&[23, 3, 3, 0, len], explicit, content, tag].concat())
+}
