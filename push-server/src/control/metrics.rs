@@ -261,6 +261,7 @@ const FAMILIES: &[Family] = &[
 /// Reasons why user space serves a connection, counted by the shards.
 const UNARMED: &[(&str, Pick)] = &[
     ("no_slot", |shard| &shard.unarmed_no_slot),
+    ("no_table", |shard| &shard.unarmed_no_table),
     ("flow_map", |shard| &shard.unarmed_flow_map),
     ("out_of_order", |shard| &shard.unarmed_out_of_order),
     ("early_fragment", |shard| &shard.unarmed_early_fragment),

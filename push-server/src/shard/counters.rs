@@ -278,6 +278,8 @@ counters! {
     limit_tls_handshake_input,
     /// `push_kernel_path_declined_total{reason="no_slot"}`: connection served in user space.
     unarmed_no_slot,
+    /// `push_kernel_path_declined_total{reason="no_table"}`.
+    unarmed_no_table,
     /// `push_kernel_path_declined_total{reason="flow_map"}`.
     unarmed_flow_map,
     /// `push_kernel_path_declined_total{reason="out_of_order"}`.

@@ -182,6 +182,7 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
 fn count_unarmed(unarmed: Unarmed, counters: &ShardCounters) {
     let counter = match unarmed {
         Unarmed::NoSlot => &counters.unarmed_no_slot,
+        Unarmed::NoTable => &counters.unarmed_no_table,
         Unarmed::FlowMap => &counters.unarmed_flow_map,
         Unarmed::OutOfOrder => &counters.unarmed_out_of_order,
         Unarmed::EarlyFragment => &counters.unarmed_early_fragment,

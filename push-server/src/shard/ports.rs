@@ -263,6 +263,8 @@ pub(crate) struct Registration {
 pub(crate) enum Unarmed {
     /// The shard's slots are used up.
     NoSlot,
+    /// The shard's answer tables are used up.
+    NoTable,
     /// The flow map has no room, or the addresses alone do not tell the connection.
     FlowMap,
     /// Bytes overtook others before the flow was there.

@@ -58,8 +58,8 @@ impl Liveness for ShardPath {
     ) -> Result<SlotRef, Unarmed> {
         let Registration { local, peer, heartbeat, ping_interval_ns, rx, tx } = *registration;
         let registration =
-            kernel::Registration { local, peer, heartbeat, ping_interval_ns, rx, tx };
-        Ok(Self::register(self, socket.as_fd(), &registration, now)?)
+            kernel::Registration { local, peer, heartbeat, ping_interval_ns, rx, tx, client: 0 };
+        Ok(Self::register(self, socket.as_fd(), &registration, |_| {}, now)?)
     }
 
     fn arm(&self, socket: &OwnedFd, slot: &mut SlotRef, now: Monotonic) -> Result<(), Unarmed> {
@@ -67,7 +67,7 @@ impl Liveness for ShardPath {
     }
 
     fn adopt(&self, slot: &SlotRef) {
-        Self::adopt(self, slot);
+        Self::adopt(self, slot, 0);
     }
 
     fn is_armed(&self, slot: &SlotRef) -> bool {
@@ -115,6 +115,7 @@ impl From<kernel::Unarmed> for Unarmed {
     fn from(unarmed: kernel::Unarmed) -> Self {
         match unarmed {
             kernel::Unarmed::NoSlot => Self::NoSlot,
+            kernel::Unarmed::NoTable => Self::NoTable,
             kernel::Unarmed::FlowMap => Self::FlowMap,
             kernel::Unarmed::OutOfOrder => Self::OutOfOrder,
             kernel::Unarmed::EarlyFragment => Self::EarlyFragment,
