@@ -267,6 +267,7 @@ const FAMILIES: &[Family] = &[
 /// Reasons why user space serves a connection, counted by the shards.
 const UNARMED: &[(&str, Pick)] = &[
     ("no_slot", |shard| &shard.unarmed_no_slot),
+    ("no_table", |shard| &shard.unarmed_no_table),
     ("flow_map", |shard| &shard.unarmed_flow_map),
     ("out_of_order", |shard| &shard.unarmed_out_of_order),
     ("early_fragment", |shard| &shard.unarmed_early_fragment),
@@ -274,7 +275,6 @@ const UNARMED: &[(&str, Pick)] = &[
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
     ("layers", |shard| &shard.unarmed_layers),
-    ("no_table", |shard| &shard.unarmed_no_table),
 ];
 
 /// All metrics of the server.

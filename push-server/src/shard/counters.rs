@@ -282,6 +282,8 @@ counters! {
     limit_tls_handshake_input,
     /// `push_kernel_path_declined_total{reason="no_slot"}`: connection served in user space.
     unarmed_no_slot,
+    /// `push_kernel_path_declined_total{reason="no_table"}`.
+    unarmed_no_table,
     /// `push_kernel_path_declined_total{reason="flow_map"}`.
     unarmed_flow_map,
     /// `push_kernel_path_declined_total{reason="out_of_order"}`.
@@ -296,8 +298,6 @@ counters! {
     unarmed_socket,
     /// `push_kernel_path_declined_total{reason="layers"}`.
     unarmed_layers,
-    /// `push_kernel_path_declined_total{reason="no_table"}`.
-    unarmed_no_table,
     /// `push_tls_handshakes_total{result="completed",resumed="no",version="1.2"}`.
     tls_12_full,
     /// `push_tls_handshakes_total{result="completed",resumed="yes",version="1.2"}`.

@@ -28,7 +28,6 @@ pub(super) struct HeartbeatPath<L> {
 }
 
 /// A connection that asks for a slot.
-#[derive(Debug)]
 pub(super) struct Applicant<'a, S> {
     pub(super) socket: &'a S,
     /// The client, by the shard's own count.

@@ -14,8 +14,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use push_common::clock::Monotonic;
 use push_common::answer_table::KernelTable;
+use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
 
 /// One world, by its parts.

@@ -21,6 +21,7 @@ pub(crate) fn options(interfaces: &[&str]) -> KernelPathOptions {
     KernelPathOptions {
         interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
         connections_max: 64,
+        tables: 1,
         shards: 1,
         ping_burst: 1,
         place_seed: 1,

@@ -71,7 +71,7 @@ fn a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_
     assert!((0..20).any(|_| ping(&first, &slot)), "{:?}", counted(&path));
     let before = first.pings(&slot);
 
-    second.adopt(&slot);
+    second.adopt(&slot, 0);
     assert!(!ping(&second, &slot), "its new shard is silent");
     first.stamp_heartbeat(silent());
     second.stamp_heartbeat(now());

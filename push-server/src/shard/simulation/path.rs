@@ -136,7 +136,8 @@ impl Liveness for MemoryPath {
 
     fn publish(&self, slot: &MemorySlot, store: impl FnOnce(Boundaries<'_>)) {
         self.with(slot, |line| {
-            let values = |line: &Line| [&line.rx, &line.tx].map(|word| word.load(Ordering::Relaxed));
+            let values =
+                |line: &Line| [&line.rx, &line.tx].map(|word| word.load(Ordering::Relaxed));
             let before = values(line);
             store(Boundaries { rx: &line.rx, tx: &line.tx });
             let after = values(line);

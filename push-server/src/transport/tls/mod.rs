@@ -37,7 +37,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 use super::end::Ended;
 use super::stranger::Stranger;
 pub(crate) use fault::TlsFault;
-pub(crate) use numbers::{Cipher, Numbers, Seal, Table, WithKey};
+pub(crate) use numbers::{Cipher, Numbers, Seal, Table};
 pub(crate) use suites::numbered;
 
 /// Bytes of a handshake that are kept before it goes on. rustls allows 64 KiB for one message; a
