@@ -14,9 +14,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use push_common::answer_table::KernelTable;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
+
+use crate::transport::Table;
 
 /// One world, by its parts.
 pub(crate) trait Ports: Debug + Sized {
@@ -177,10 +178,6 @@ pub(crate) struct WireFaults {
     pub(crate) queue_full: u64,
 }
 
-/// The answer table of a connection inside TLS. It stays where it is as long as the process lives, and is the
-/// connection's until its slot is released.
-pub(crate) type Table = KernelTable<AtomicU64>;
-
 /// The words of a slot by which user space tells how far both streams are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Boundaries<'a> {
@@ -200,7 +197,8 @@ pub(crate) trait Liveness: Debug {
     fn stamp_heartbeat(&self, now: Monotonic);
 
     /// Takes a slot; to be called while no send is under way. If the heartbeats are sealed, also a table, which is
-    /// begun by `begin` before any program can know it.
+    /// begun by `begin` before any program can know it. The table stays where it is as long as the process lives,
+    /// and is the connection's until its slot is released.
     ///
     /// # Errors
     /// Nothing is left behind, and the connection is served by user space alone.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use push_common::clock::Monotonic;
 
 use super::wire::MemorySocket;
-use crate::shard::ports::{Boundaries, Liveness, Registration, Table, Unarmed};
+use crate::shard::ports::{Boundaries, Liveness, Registration, Unarmed};
+use crate::transport::Table;
 
 /// A shard's slots.
 #[derive(Debug)]

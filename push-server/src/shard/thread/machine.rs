@@ -7,9 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::wire::RingWire;
 use crate::kernel::{self, ShardPath, SlotRef};
-use crate::shard::ports::{
-    Boundaries, Clock, Liveness, Ports, Randomness, Registration, Table, Unarmed,
-};
+use crate::shard::ports::{Boundaries, Clock, Liveness, Ports, Randomness, Registration, Unarmed};
+use crate::transport::Table;
 
 /// This machine.
 #[derive(Debug)]
