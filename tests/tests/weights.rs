@@ -12,6 +12,7 @@ use push_server::broker::{
     Subscriptions, TopicFilter, TopicName, UserProperties, subscription_weight_bytes,
 };
 use push_server::config::Config;
+use push_server::control::crypto_provider;
 use push_server::mqtt::{Limits, SubscriptionList};
 use push_server::shard::simulation::{Peer, World};
 use push_server::shard::{TlsConfigs, TlsSource};
@@ -247,7 +248,7 @@ impl TlsSource for Fixed {
 
 /// As `control` makes one.
 fn server_config(folder: &Folder, asks_for_certificate: bool) -> ServerConfig {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(crypto_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("versions");

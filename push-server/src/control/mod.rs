@@ -25,3 +25,5 @@ mod status_text;
 pub(crate) mod supervise;
 pub(crate) mod tls;
 mod wall_clock;
+
+pub use tls::crypto_provider;

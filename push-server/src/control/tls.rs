@@ -36,6 +36,7 @@ use stamps::Stamps;
 use status::Reload;
 
 pub(crate) use pem::TLS_FILE_BYTES_MAX;
+pub use provider::provider as crypto_provider;
 pub(crate) use status::TlsStatus;
 
 /// Time between two looks at what expires, if the files are not looked at.

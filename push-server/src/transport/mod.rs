@@ -16,18 +16,23 @@
 //!   answers pings by their form on the wire and only while both streams are at rest.
 //!
 //! # TLS and the kernel path
-//! The kernel answers no ping inside TLS yet: `heartbeat` is `None`. What it will need is kept apart:
-//! - rustls is made by a configuration alone ([`ServerTls`]), and asks the cryptography of that for
-//!   everything it seals and opens. So what counts the numbers of records wraps the provider, and the layer stays
-//!   as it is.
-//! - An incomplete record stays in the layer, and `is_whole` says so: `rx` keeps its value, and the
-//!   kernel declines. An idle connection holds no part of a record, so no buffer.
-//! - `wrap` seals, which will take the claim of the kernel path (`HELD`). The claim may be released
-//!   when TCP has all sealed bytes, `tx` is published, and `owes` is false. rustls seals its answer to a KeyUpdate
-//!   at once and gives it out with the next bytes that are wrapped, and nothing makes it do so earlier: `owes` does
-//!   not say so, and only the wrapper knows that a record is sealed and not sent.
-//! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes will become 24 and 24
-//!   in TLS 1.3, 8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
+//! The kernel path answers pings inside TLS by records that user space has sealed ahead, in a table that both share
+//! (rules 17 to 22 in the docs of push-common). What a shard does for that:
+//! - [`Transport::heartbeat`] says how long records with a ping and its answer are: 24 bytes in TLS 1.3, in TLS 1.2
+//!   23 with ChaCha20-Poly1305 and 31 with AES-GCM. In WebSocket's frames inside TLS there is none, since the client
+//!   picks a mask for each. It is for suites that [`numbered`] has wrapped, whose connections have [`Numbers`].
+//! - [`Numbers::begin`] takes a table, before a flow names it. From then on all records have numbers by the words in the
+//!   table. If no flow comes to name it, [`Numbers::leave`] gives it up.
+//! - In place of storing `rx` a shard calls [`Numbers::publish_rx`], where `whole_wire_bytes` tells it: a record that has
+//!   come in part stays in the layer, so `rx` keeps its value, and the kernel declines.
+//! - `wrap` seals, and so may `take`, and each claims the numbers when it does. In place of storing `tx` a shard
+//!   calls [`Numbers::publish_tx`], when TCP has all that `wrap` has given out. That fills the table and
+//!   releases the claim, unless a record is sealed and not given out yet: rustls seals its reply to a KeyUpdate at
+//!   once, and gives it out with the next bytes that are wrapped, which `owes` does not say. Until then pings go to
+//!   user space.
+//! - [`Numbers::refill`] fills a table that runs low.
+//! - When a connection is closed or has ended, the layer keeps the claim for good, and does not touch the table any
+//!   more: `numbers` is `None`. Until then the table must be this connection's.
 
 mod end;
 mod layer;

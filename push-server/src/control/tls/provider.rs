@@ -16,7 +16,8 @@ use rustls::{Error, SupportedCipherSuite};
 use crate::transport::{Cipher, Seal, numbered};
 
 /// Cipher suites, key exchanges, signatures, randomness. Connections share their record numbers with the kernel path.
-pub(crate) fn provider() -> CryptoProvider {
+#[must_use]
+pub fn provider() -> CryptoProvider {
     static SUITES: LazyLock<Vec<SupportedCipherSuite>> =
         LazyLock::new(|| numbered(&crypto::ring::default_provider().cipher_suites, with_key));
     CryptoProvider { cipher_suites: SUITES.clone(), ..crypto::ring::default_provider() }

@@ -3,18 +3,27 @@
 mod fixtures;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::AtomicU64;
 
+use push_common::answer_table::{Record, RecordShape};
+use push_common::clock::Monotonic;
+use push_common::heartbeat::PINGREQ;
+use push_common::ping_rate::PingPace;
 use rcgen::{KeyPair, date_time_ymd};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::ALL_CIPHER_SUITES;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{Error, HandshakeKind};
+use rustls::version::TLS13;
+use rustls::{ClientConnection, Error, HandshakeKind};
 
 use super::*;
 use crate::config::TlsVersionMode;
-use crate::transport::Kind;
+use crate::transport::{Kind, Scratch, Table, Transport};
 use fixtures::{
-    Authority, BOTH, ECDSA, Files, Issued, both_versions, client, config, connect, current, full,
+    Authority, BOTH, ECDSA, Files, Issued, both_versions, client, client_of, config, connect, current, full,
     handshake, load, refusal, resumed, shown,
 };
 
@@ -411,4 +420,46 @@ fn nothing_shows_a_key() {
     let secret = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
     let bytes: Vec<_> = secret.secret_der()[40..44].iter().map(u8::to_string).collect();
     assert!(!shown.contains(&bytes.join(", ")), "{shown}");
+}
+
+#[test]
+fn the_next_ping_of_a_client_is_known_ahead() {
+    let (authority, files, mut settings) =
+        (Authority::new("CA"), Files::new(), TlsSettings::default());
+    files.add(&mut settings, "a", &authority.issue(&["a.example"]));
+    let tls = load(&settings);
+    let ciphers = ALL_CIPHER_SUITES.iter().filter(|suite| suite.tls13().is_some());
+    for suite in ciphers {
+        let provider = CryptoProvider { cipher_suites: vec![*suite], ..provider::provider() };
+        let client = client_of(provider, &TLS13, None, ECDSA, &[]);
+        let host = "a.example".try_into().expect("a name");
+        let mut client = ClientConnection::new(client, host).expect("a client");
+        let (now, mut scratch) = (Monotonic(0), Scratch::default());
+        let server = Transport::new(Kind::Tls, Some(current(&tls, Kind::Tls)), now);
+        let mut server = server.expect("a configuration");
+        while client.is_handshaking() || client.wants_write() {
+            server.take(&written(&mut client), PingPace::OFF, now, &mut scratch);
+            server.step(PingPace::OFF, now, &mut scratch);
+            let mut chunks = Vec::new();
+            server.wrap(&mut chunks, usize::MAX);
+            client.read_tls(&mut &chunks.concat()[..]).expect("a slice never fails");
+            client.process_new_packets().expect("it opens");
+        }
+        let table: &'static Table = Box::leak(Box::new(Table::new(|| AtomicU64::new(0))));
+        let shape = RecordShape::of(server.heartbeat().expect("of a known suite"));
+        let numbers = server.numbers().expect("both sides have keys");
+        numbers.begin(table);
+        numbers.publish_tx(&AtomicU64::new(0), 0);
+        client.writer().write_all(&PINGREQ).expect("a vector takes all");
+        let ping = Record::new(&written(&mut client)).expect("a short record");
+        assert!(table.is_request(table.expected(), shape, &ping), "{suite:?}");
+    }
+}
+
+fn written(client: &mut ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).expect("a vector takes all");
+    }
+    bytes
 }

@@ -38,8 +38,8 @@ use rustls::crypto::cipher::{
 };
 use rustls::{ContentType, Error, ProtocolVersion};
 
-pub(crate) use client_key::{Cipher, Seal, WithKey};
-pub(super) use client_key::{Secrets, Suite};
+pub(crate) use client_key::{Cipher, Seal};
+pub(super) use client_key::{Secrets, Suite, WithKey};
 
 /// A connection's table, as user space reaches it.
 pub(crate) type Table = KernelTable<AtomicU64>;

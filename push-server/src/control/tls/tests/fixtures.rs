@@ -9,7 +9,7 @@ use rcgen::{
 };
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
@@ -188,7 +188,18 @@ pub(super) fn client(
     schemes: &[SignatureScheme],
     alpn: &[&str],
 ) -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider::provider()))
+    client_of(provider::provider(), version, own, schemes, alpn)
+}
+
+/// The same with other cryptography.
+pub(super) fn client_of(
+    provider: CryptoProvider,
+    version: &'static SupportedProtocolVersion,
+    own: Option<&Issued>,
+    schemes: &[SignatureScheme],
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[version])
         .expect("a version")
         .dangerous()

@@ -37,7 +37,7 @@ pub(crate) type Seal<'a> =
 
 /// Expands a key for a piece of work, which is not done if the key has another length than the cipher's. Comes from
 /// a library of cryptography.
-pub(crate) type WithKey = fn(Cipher, &[u8], &mut dyn FnMut(&Seal<'_>));
+pub(in crate::transport::tls) type WithKey = fn(Cipher, &[u8], &mut dyn FnMut(&Seal<'_>));
 
 /// What makes two suites seal in different ways.
 #[derive(Clone, Copy, Debug)]

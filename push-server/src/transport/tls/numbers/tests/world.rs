@@ -9,7 +9,7 @@ use push_common::answer_table::{Record, RecordShape, runs_low};
 use push_common::claim::RecordNumber;
 use push_common::counter::Counter;
 use push_common::ping_rate::PingPace;
-use rustls::{ClientConfig, Error};
+use rustls::ClientConfig;
 
 use super::program::{Program, Words};
 use crate::transport::tls::tests::pair::{Pair, START};
@@ -31,7 +31,7 @@ pub(super) struct Pings {
 pub(super) struct World {
     pub(super) pair: Pair,
     pub(super) table: &'static Table,
-    pub(super) words: Words,
+    words: Words,
     pub(super) shape: RecordShape,
     program: Program,
     scratch: Scratch,
@@ -49,8 +49,13 @@ pub(super) struct World {
     /// Bytes that the server's socket has accepted.
     sent: u64,
     pub(super) pings: Pings,
-    pub(super) runs_low: bool,
+    runs_low: bool,
     last_number: RecordNumber,
+}
+
+/// As the map has it, for as long as the process lives.
+pub(super) fn new_table() -> &'static Table {
+    Box::leak(Box::new(Table::new(|| AtomicU64::new(0))))
 }
 
 impl World {
@@ -60,7 +65,7 @@ impl World {
         pair.settle();
         let heartbeat = pair.server.heartbeat().expect("its suite is known");
         let shape = RecordShape::of(heartbeat);
-        let table: &'static Table = Box::leak(Box::new(Table::new(|| AtomicU64::new(0))));
+        let table = new_table();
         pair.server.numbers().expect("it has keys").begin(table);
         assert!(!table.look().is_open(), "it begins with a claim");
         let received = pair.server.whole_wire_bytes(0, 0).expect("it rests");
@@ -91,6 +96,16 @@ impl World {
 
     pub(super) fn numbers(&mut self) -> &mut Numbers {
         self.pair.server.numbers().expect("a heartbeat can come")
+    }
+
+    /// What programs know of the bytes that the socket has accepted.
+    pub(super) fn tx(&self) -> u64 {
+        self.words.tx.load(Ordering::Acquire)
+    }
+
+    /// What programs know of the bytes that were parsed.
+    pub(super) fn rx(&self) -> u64 {
+        self.words.rx.load(Ordering::Acquire)
     }
 
     /// The next answer that the table has.
@@ -130,9 +145,14 @@ impl World {
         self.coming.push_front((segment.to_vec(), Vec::new()));
     }
 
-    /// The client's next segment is lost with all that it says.
-    pub(super) fn next_segment(&self) -> Option<&[u8]> {
-        self.coming.front().map(|(segment, _)| &segment[..])
+    /// The client sends what it has to, which says nothing of the inside.
+    pub(super) fn client_sends_all(&mut self) {
+        self.client_sends(usize::MAX, &[]);
+    }
+
+    /// What the socket has not accepted.
+    pub(super) fn going(&self) -> impl Iterator<Item = u8> {
+        self.going.iter().copied()
     }
 
     /// A segment arrives. `false`: none was on its way.
@@ -223,7 +243,7 @@ impl World {
         }
     }
 
-    fn publish_tx(&mut self) {
+    pub(super) fn publish_tx(&mut self) {
         match self.pair.server.numbers() {
             Some(numbers) => numbers.publish_tx(&self.words.tx, self.sent),
             None => self.words.tx.store(self.sent, Ordering::Release),
@@ -251,7 +271,7 @@ impl World {
             self.socket_accepts(usize::MAX);
             // Replies to KeyUpdates of the server.
             if self.pair.client.wants_write() {
-                self.client_sends(usize::MAX, &[]);
+                self.client_sends_all();
             }
             if self.coming.is_empty() && self.to_say.is_empty() {
                 return;
@@ -259,13 +279,13 @@ impl World {
         }
     }
 
-    /// The server says goodbye.
-    pub(super) fn closes(&mut self) -> Result<(), Error> {
+    /// The server says goodbye, and the client hears it.
+    pub(super) fn closes(&mut self) {
         self.pair.server.close(Goodbye::Done);
         self.server_says(usize::MAX);
         self.socket_accepts(usize::MAX);
-        assert!(self.pair.client.process_new_packets()?.peer_has_closed());
-        Ok(())
+        let state = self.pair.client.process_new_packets().expect("it likes that");
+        assert!(state.peer_has_closed());
     }
 
     /// Each side has heard what it was to hear, in order.
