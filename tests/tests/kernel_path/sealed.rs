@@ -1,19 +1,25 @@
 //! Heartbeats inside TLS: a stand-in for the server keeps the answer table as the server does, and every byte that
 //! the client gets is the record that has the next number.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use push_common::answer_table::RecordShape;
 use push_common::clock::Monotonic;
-use push_server::kernel::{KernelPath, Registration, ShardPath, SlotRef, Table, Unarmed};
+use push_server::kernel::{
+    KernelPath, KernelPathOptions, Registration, ShardPath, SlotRef, Table, Unarmed,
+};
+use push_tests::skip::{Skip, report};
 use push_tests::records::{Kind, SHAPES, fill, first, refill, sealed};
 
-use super::namespace::Veth;
-use super::path::{PATIENCE, counted, counter, load_on_private_lo_with, now, options};
+use super::namespace::{Veth, ip};
+use super::path::{PATIENCE, counted, counter, load_on_private_lo_with, load_with, now, options};
 
 /// Long enough for an answer of the kernel, and for the ACK that a stack holds back.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +49,7 @@ impl Sealed {
         mut shard: ShardPath,
         shape: RecordShape,
         listen: IpAddr,
-        connect: impl FnOnce(std::net::SocketAddr) -> std::io::Result<TcpStream> + Send + 'static,
+        connect: impl FnOnce(SocketAddr) -> io::Result<TcpStream> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind((listen, 0)).expect("listen");
         let address = listener.local_addr().expect("address");
@@ -227,4 +233,116 @@ fn records_of_each_shape_are_answered_from_the_table_on_lo() {
             Sealed::open(shard, shape, address, TcpStream::connect).tour(&path);
         }
     }
+}
+
+/// Over a link whose segments carry complete checksums, which the receiving stack checks.
+#[test]
+fn records_of_each_shape_are_answered_under_full_checksums() {
+    let test = "records_of_each_shape_are_answered_under_full_checksums";
+    if !rustix::process::geteuid().is_root() {
+        report(test, Err(Skip::kernel_path("network namespaces need root")));
+        return;
+    }
+    if Command::new("ethtool").arg("--version").output().is_err() {
+        report(test, Err(Skip::missing("no ethtool to turn checksum offload off")));
+        return;
+    }
+    let veth = Veth::new("t");
+    for (space, iface) in [(&veth.server, Veth::SERVER_IFACE), (&veth.client, "pushc0")] {
+        ip(&format!("netns exec {space} ethtool -K {iface} tx off"));
+    }
+    for shape in SHAPES {
+        for address in ["10.88.0.1", "fd88::1"] {
+            let (client, address) = (veth.client.clone(), address.parse().expect("address"));
+            Veth::inside(&veth.server, move || {
+                let options =
+                    KernelPathOptions { tables: TABLES, ..options(&[Veth::SERVER_IFACE]) };
+                let Some(mut path) = load_with(test, &options) else { return };
+                let shard = path.shard(0);
+                let connect = move |to| Veth::inside(&client, move || TcpStream::connect(to));
+                Sealed::open(shard, shape, address, connect).tour(&path);
+            });
+        }
+    }
+}
+
+#[test]
+fn tables_run_out_and_come_back_when_their_flows_are_gone() {
+    let test = "tables_run_out_and_come_back_when_their_flows_are_gone";
+    let Some(mut path) = load(test) else { return };
+    let mut shard = path.shard(0);
+    let shape = RecordShape::TLS_1_3;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let connected: Vec<_> = (0..6)
+        .map(|_| {
+            let client = TcpStream::connect(listener.local_addr().expect("address"));
+            (client.expect("connect"), listener.accept().expect("accept").0)
+        })
+        .collect();
+    let socket = |at: usize| &connected[at].1;
+    let begun = RefCell::new(Vec::new());
+    let register = |shard: &mut ShardPath, at| {
+        register(shard, socket(at), shape, |table: &'static Table| {
+            fill(table, shape);
+            begun.borrow_mut().push(std::ptr::from_ref(table));
+        })
+    };
+    let mut slots: Vec<_> = (0..4).map(|at| register(&mut shard, at).expect("a table")).collect();
+    assert_eq!(register(&mut shard, 4).err(), Some(Unarmed::NoTable));
+    assert_eq!(begun.borrow().iter().collect::<BTreeSet<_>>().len(), 4, "each has its own");
+    // Those in clear need none.
+    super::served::register(&mut shard, socket(5), 0).expect("a slot");
+
+    let later = |secs: u64| Monotonic(now().0 + secs * 1_000_000_000);
+    let freed = slots.pop().expect("a slot");
+    shard.release(freed, false, now());
+    shard.sweep(now());
+    assert_eq!(register(&mut shard, 4).err(), Some(Unarmed::NoTable), "its flow is there");
+    shard.sweep(later(2));
+    shard.sweep(later(2));
+    assert_eq!(register(&mut shard, 4).err(), Some(Unarmed::NoTable), "it rests");
+    shard.sweep(later(4));
+    slots.push(register(&mut shard, 4).expect("a table"));
+    assert_eq!(begun.borrow().len(), 5);
+    assert_eq!(begun.borrow().last(), begun.borrow().get(3), "the one that was given back");
+}
+
+#[test]
+fn a_table_whose_answers_left_outlives_its_connection_by_two_minutes() {
+    let test = "a_table_whose_answers_left_outlives_its_connection_by_two_minutes";
+    let Some(mut path) = load_on_private_lo_with(test, |options| options.tables = 2) else { return };
+    let lo = "127.0.0.1".parse().expect("address");
+    let shape = RecordShape::TLS_1_3;
+    let mut first = Sealed::open(path.shard(0), shape, lo, TcpStream::connect);
+    first.ping_until_kernel_answers(&path);
+    let Sealed { mut shard, slot, socket, client, table, .. } = first;
+    let speaks = shard.before_close(socket.as_fd(), &slot, false);
+    drop((socket, client));
+    let closed = now();
+    shard.release(slot, speaks, closed);
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let connect = || {
+        let client = TcpStream::connect(listener.local_addr().expect("address"));
+        (client.expect("connect"), listener.accept().expect("accept").0)
+    };
+    let begun = RefCell::new(Vec::new());
+    let registered = |shard: &mut ShardPath, socket: &TcpStream| {
+        register(shard, socket, shape, |table: &'static Table| {
+            begun.borrow_mut().push(std::ptr::from_ref(table));
+        })
+    };
+    let connected = [connect(), connect()];
+    let _other = registered(&mut shard, &connected[0].1).expect("the other table");
+    let mut is_free_after = |secs: u64| {
+        shard.sweep(Monotonic(closed.0 + secs * 1_000_000_000));
+        registered(&mut shard, &connected[1].1).is_ok()
+    };
+    for secs in [2, 4, 60, 124] {
+        assert!(!is_free_after(secs), "after {secs} s");
+    }
+    // Its end was heard of late; then it has two minutes more, and a second of rest.
+    let free = [126, 128, 260, 262].into_iter().find(|secs| is_free_after(*secs));
+    assert!(free.is_some());
+    assert_eq!(begun.borrow().last(), Some(&std::ptr::from_ref(table)));
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod bytes;
 mod contention;
+mod cost;
 mod follow;
 mod fragments;
 mod fuzz;

@@ -168,7 +168,7 @@ impl Rig {
         self.flows.insert(key, LockedFlow { lock: 0, flow }, 0).expect("insert the flow");
         self.slots.set(0, slot, 0).expect("set the slot");
         let line = ShardLine { heartbeat: now_ns(), ..ShardLine::default() };
-        self.heartbeats.set(0, line, 0).expect("set the heartbeat");
+        self.heartbeats.set(slot.shard.into(), line, 0).expect("set the heartbeat");
         for shard in 0..SHARDS {
             self.refills.set(shard.into(), 0, 0).expect("take the refills");
         }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use push_common::answer_table::RecordShape;
 use push_common::counter::Counter;
-use push_common::shared_word::SharedWord as _;
 use push_tests::link::pin;
 use push_tests::records::{Kind, first, number, refill, sealed};
 

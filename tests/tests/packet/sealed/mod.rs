@@ -28,6 +28,6 @@ fn first_answer(shape: RecordShape) -> Vec<u8> {
 fn assert_passed(outcome: &Outcome, packet: &[u8], table: &Table, before: &str) {
     assert_eq!((outcome.verdict, &outcome.packet[..]), (Verdict::Next, packet));
     assert_eq!(outcome.slot.pings, 0);
-    assert_eq!(outcome.told, []);
+    assert!(outcome.told.is_empty());
     assert_eq!(records::copied(table), before, "{:?}", outcome.counted);
 }
