@@ -75,7 +75,7 @@ pub(crate) fn a_slow_reader_gets_all_of_it(path: PingPath) -> TestResult {
                 other => panic!("not expected: {other:?}"),
             }
         }
-        slow.ping();
+        rig.server.prove_path_by(&mut slow);
         slow.disconnect();
     }
     rig.finish();
