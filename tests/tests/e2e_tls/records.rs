@@ -243,7 +243,9 @@ pub(crate) fn the_servers_goodbye_comes_before_its_fin(path: PingPath) -> TestRe
     for version in TLS_VERSIONS {
         let config = rig.certificates.offer().version(version).config();
         let connect = Connect::new(Version::V5, &format!("{version:?}"));
-        clients.push(push_tests::tls::connect(&rig.server.tls(), &config, &connect));
+        let mut client = push_tests::tls::connect(&rig.server.tls(), &config, &connect);
+        rig.server.prove_path_by(&mut client);
+        clients.push(client);
     }
     let [mut left, mut stays] = <[Client; 2]>::try_from(clients).expect("two clients");
     left.send(&wire::disconnect());

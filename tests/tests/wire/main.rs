@@ -14,13 +14,13 @@ mod stacks;
 use std::path::PathBuf;
 
 use push_tests::certificates::Folder;
-use push_tests::{both_paths, claims};
 use push_tests::link::{Fault, Faults, Link, Way};
 use push_tests::load::options::TlsVersion;
 use push_tests::server::{
     PingPath, Place, Server, ServerBuilder, raise_descriptor_limit, workspace_path,
 };
 use push_tests::skip::{Skip, TestResult};
+use push_tests::{both_paths, claims};
 
 use tempfile::TempDir;
 
