@@ -252,6 +252,36 @@ pub fn mqtt_js(by: By<'_>, target: &Target, version: Version, case: &str) -> Res
     Ok(())
 }
 
+/// The only version and suite that Node.js offers, by OpenSSL's names.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeSuite {
+    /// Such as `TLSv1.3`.
+    pub version: &'static str,
+    /// Such as `TLS_AES_128_GCM_SHA256`.
+    pub suite: &'static str,
+}
+
+/// Runs the case `one-suite` of `tests/clients/mqttjs_roundtrip.cjs` over TLS by MQTT 5: pings between
+/// messages. Returns how many pings were sent, and answered.
+///
+/// # Panics
+/// It fails.
+#[track_caller]
+pub fn mqtt_js_by_suite(folder: &Folder, target: &Target, suite: NodeSuite) -> Result<u64, Skip> {
+    let by = By::Tls(folder);
+    let mut node = node(by, target, "mqtt")?;
+    let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
+    let output = node
+        .arg(workspace_path("tests/tests/clients/mqttjs_roundtrip.cjs"))
+        .args([&host, &port, "5", "one-suite", by.scheme(), suite.version, suite.suite])
+        .output()
+        .expect("run node");
+    assert_success(&format!("MQTT.js, {suite:?}"), &output);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let pings = said.lines().find_map(|line| line.strip_prefix("pings ")?.parse().ok());
+    Ok(pings.unwrap_or_else(|| panic!("MQTT.js does not tell its pings: {said:?}")))
+}
+
 /// Runs the `case` of `tests/clients/paho_websocket.cjs`.
 ///
 /// # Panics

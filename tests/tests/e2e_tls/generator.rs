@@ -26,7 +26,11 @@ pub(crate) fn the_load_generator_works_inside_all_layers(path: PingPath) -> Test
             println!("{layers:?}, {arguments}: {done}");
             done
         };
+        let before = rig.server.metrics().kernel_pings();
         let ping = run("ping --clients 20 --rate 200 --seconds 1 --v5");
+        let kernel = rig.server.metrics().kernel_pings() - before;
+        let is_answered = path == PingPath::Kernel && layers != Layers::WebSocketTls;
+        assert_eq!(kernel > 0, is_answered, "{kernel} by the kernel, {layers:?}");
         assert_eq!(counts(&ping, ["missing", "closed", "bad"]), [0; 3], "{ping}");
         assert!(count(&ping, "answered") >= 100, "{ping}");
         let connects = run("connects --clients 8 --seconds 1");
