@@ -236,7 +236,7 @@ fn a_plain_transport_is_a_null_pointer() {
 fn the_layers_of_an_idle_connection_are_small() {
     // Tests have one layer more, so not that of `Layer`.
     let sizes = [size_of::<Tls>(), size_of::<WebSocket>()];
-    assert!(sizes.iter().all(|size| *size <= 72), "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 56), "{sizes:?}");
 }
 
 /// A peer by the library: writes into a vector, reads from one.

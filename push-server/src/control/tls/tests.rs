@@ -23,8 +23,8 @@ use super::*;
 use crate::config::TlsVersionMode;
 use crate::transport::{Kind, Scratch, Table, Transport};
 use fixtures::{
-    Authority, BOTH, ECDSA, Files, Issued, both_versions, client, client_of, config, connect, current, full,
-    handshake, load, refusal, resumed, shown,
+    Authority, BOTH, ECDSA, Files, Issued, both_versions, client, client_of, config, connect,
+    current, full, handshake, load, refusal, resumed, shown,
 };
 
 #[test]

@@ -188,7 +188,7 @@ impl Numbers {
             Some(mut claim) => {
                 claim.handed(claim.unsent());
                 if claim.publish_tx(tx, bytes) {
-                    self.fill(table, &claim, under_way.reading.as_ref());
+                    self.fill(table, &claim);
                 }
                 under_way.claim = table.release(claim).err();
             }
@@ -202,7 +202,7 @@ impl Numbers {
         if under_way.claim.is_none()
             && let Some(claim) = table.claim()
         {
-            self.fill(table, &claim, under_way.reading.as_ref());
+            self.fill(table, &claim);
             under_way.claim = table.release(claim).err();
         }
         self.put_back(under_way);
@@ -235,7 +235,7 @@ impl Numbers {
 
     /// Fills in what the table lacks. Answers only for numbers below half of what the key may seal
     /// ([`suites`](super::suites)).
-    fn fill(&mut self, table: &Table, claim: &Claim, reading: Option<&Reading>) {
+    fn fill(&mut self, table: &Table, claim: &Claim) {
         let (Some(suite), Some(encrypter)) = (self.suite, &mut self.encrypter) else { return };
         for at in ahead(claim.next()).take_while(|at| at.number() < suite.answers_max) {
             if table.wants_answer(claim, at)
@@ -244,11 +244,10 @@ impl Numbers {
                 table.fill_answer(claim, at, &answer);
             }
         }
-        // The receive word may still be one of the last key.
-        let expected = table.expected();
-        let epoch = reading.map_or_else(|| expected.epoch(), |reading| reading.next().epoch());
-        let mut wanted = ahead(expected).filter(|at| table.wants_request(claim, *at)).peekable();
-        if epoch == expected.epoch() && wanted.peek().is_some() {
+        // If the receive word is still one of the client's last key, `publish_rx` erases all that is filled in.
+        let expected = ahead(table.expected());
+        let mut wanted = expected.filter(|at| table.wants_request(claim, *at)).peekable();
+        if wanted.peek().is_some() {
             suite.requests(&self.secrets, &mut wanted, |at, request| {
                 table.fill_request(claim, at, request);
             });

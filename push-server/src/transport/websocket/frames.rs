@@ -29,13 +29,14 @@ pub(super) struct Frames {
     header_len: u8,
     /// Whether the last data frame was not the last one of its message.
     is_fragmented: bool,
-    pub(super) payload: Option<Payload>,
+    pub(super) payload: Payload,
 }
 
-/// A frame whose payload is incomplete.
-#[derive(Debug)]
+/// What is missing of a frame's payload.
+#[derive(Debug, Default)]
 pub(super) struct Payload {
-    left: u64,
+    /// 0: there is no such frame.
+    pub(super) left: u64,
     /// Rotated so that its first byte is for the next byte of the payload.
     mask: [u8; MASK_BYTES],
     /// The kind of a control frame, and its payload so far.
@@ -60,19 +61,18 @@ impl Frames {
     /// MQTT to `mqtt`.
     pub(super) fn step(&mut self, bytes: &mut &[u8], mqtt: &mut Vec<u8>) -> Step {
         loop {
-            if self.payload.is_none() {
+            if self.payload.left == 0 {
                 match self.read_header(bytes) {
-                    Ok(Some(payload)) => self.payload = Some(payload),
+                    Ok(Some(payload)) => self.payload = payload,
                     Ok(None) => return Step::More,
                     Err(code) => return Step::Fault(code),
                 }
             }
-            let Some(payload) = &mut self.payload else { return Step::More };
-            payload.read(bytes, mqtt);
-            if payload.left > 0 {
+            self.payload.read(bytes, mqtt);
+            if self.payload.left > 0 {
                 return Step::More;
             }
-            match self.payload.take().and_then(|payload| payload.control).map(|control| *control) {
+            match self.payload.control.take().map(|control| *control) {
                 Some((Control::Ping, payload)) => return Step::Ping(payload),
                 Some((Control::Close, payload)) => return left(&payload),
                 // A peer may send a pong without a ping [RFC 6455, 5.5.3].
@@ -83,7 +83,7 @@ impl Frames {
 
     /// Whether no frame has come in part, and no message: between its frames there can be no other.
     pub(super) fn is_whole(&self) -> bool {
-        self.header_len == 0 && self.payload.is_none() && !self.is_fragmented
+        self.header_len == 0 && self.payload.left == 0 && !self.is_fragmented
     }
 
     /// Parses the next frame's header, as soon as it is complete.

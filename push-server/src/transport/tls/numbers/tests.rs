@@ -6,6 +6,7 @@ mod world;
 
 use std::sync::Arc;
 
+use push_common::claim::EPOCH_MAX;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::cipher::{
     AeadKey, KeyBlockShape, Tls12AeadAlgorithm, UnsupportedOperationError,
@@ -13,8 +14,8 @@ use rustls::crypto::cipher::{
 use rustls::crypto::ring::{ALL_CIPHER_SUITES, default_provider};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    AlertDescription, CipherSuiteCommon, ConnectionTrafficSecrets, SupportedCipherSuite, SupportedProtocolVersion,
-    Tls12CipherSuite, Tls13CipherSuite,
+    AlertDescription, CipherSuiteCommon, ConnectionTrafficSecrets, SupportedCipherSuite,
+    SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
 };
 
 use super::*;
@@ -149,6 +150,16 @@ fn step(world: &mut World, dice: &mut Dice, is_tls13: bool) {
 
 /// Two connections by turns, which share nothing but the thread.
 fn sessions(client_suite: SupportedCipherSuite, server: &Arc<ServerTls>, seeds: u64) -> Pings {
+    sessions_of_keys(client_suite, server, seeds, u64::MAX)
+}
+
+/// The same, where no key may seal more than so many records.
+fn sessions_of_keys(
+    client_suite: SupportedCipherSuite,
+    server: &Arc<ServerTls>,
+    seeds: u64,
+    records_max: u64,
+) -> Pings {
     let client = || client_config(version_of(client_suite), &[client_suite], false);
     let mut pings = Pings::default();
     for seed in 0..seeds {
@@ -163,6 +174,7 @@ fn sessions(client_suite: SupportedCipherSuite, server: &Arc<ServerTls>, seeds: 
             world.check_streams();
             world.closes();
             world.check_streams();
+            assert!(world.number_max <= records_max, "a key has sealed {}", world.number_max);
             assert!(!world.table.look().is_open(), "the claim is held for good");
             pings.by_program += world.pings.by_program;
             pings.by_user += world.pings.by_user;
@@ -198,7 +210,7 @@ fn clients_that_do_not_count_their_nonces_are_served_by_user_space() {
 #[test]
 fn keys_that_have_sealed_half_of_what_they_may_are_changed_by_user_space() {
     for suite in suites().filter(|suite| suite.tls13().is_some()) {
-        let pings = sessions(suite, &server_of(&[limited(suite, 64)]), 12);
+        let pings = sessions_of_keys(suite, &server_of(&[limited(suite, 64)]), 12, 64);
         assert!(pings.by_program > 800, "{suite:?}: {pings:?}");
         assert!(pings.no_answer > 50, "{suite:?}: {pings:?}");
     }
@@ -377,7 +389,10 @@ fn a_record_that_comes_in_part_keeps_programs_away() {
     assert_eq!((world.table.expected(), world.rx()), (expected, rx));
     assert_eq!(world.pings, Pings::default());
     world.arrives();
-    assert_eq!((world.table.expected(), world.rx()), (expected.after(1).expect("it fits"), rx + 24));
+    assert_eq!(
+        (world.table.expected(), world.rx()),
+        (expected.after(1).expect("it fits"), rx + 24)
+    );
     assert_eq!(world.pings, Pings { by_user: 1, ..Pings::default() });
     world.settle();
     world.client_pings();
@@ -428,6 +443,61 @@ fn when_the_client_has_said_goodbye_no_program_answers_and_user_space_says_what_
 }
 
 #[test]
+fn a_close_holds_the_claim_before_anything_is_said() {
+    let mut world = world(suites().next().expect("a suite"));
+    world.pair.server.close(Goodbye::Done);
+    assert!(!world.table.look().is_open());
+    world.closes();
+    world.check_streams();
+}
+
+#[test]
+fn when_there_are_no_more_epochs_user_space_goes_on_alone() {
+    let mut world = world(suites().next().expect("a suite"));
+    let number = |at: RecordNumber| RecordNumber::new(EPOCH_MAX, at.number()).expect("it fits");
+    let (send, receive) = (number(world.table.look().number()), number(world.table.expected()));
+    let table = new_table();
+    let under_way = UnderWay { claim: Some(table.begin(send, receive)), ..UnderWay::default() };
+    world.numbers().next = Next::Table { table, under_way: Some(Box::new(under_way)) };
+    world.begins_again(table);
+    world.client_pings();
+    world.settle();
+    assert_eq!(world.pings.by_program, 1);
+    world.client_updates_key(usize::MAX);
+    for _ in 0..3 {
+        world.client_pings();
+        world.settle();
+    }
+    assert_eq!(world.pings.by_user, 3);
+    assert!(!world.table.look().is_open());
+    assert!(!world.numbers().has_table());
+    world.check_streams();
+}
+
+#[test]
+fn numbers_go_on_beyond_those_of_a_table() {
+    let table = new_table();
+    let last = |less: u64| RecordNumber::new(1, NUMBER_MAX - less).expect("it fits");
+    let claim = Some(table.begin(last(1), last(1)));
+    let mut under_way = UnderWay { claim, ..UnderWay::default() };
+    for more in 0..4 {
+        assert_eq!(under_way.next_to_send(table), NUMBER_MAX - 1 + more);
+    }
+    assert!(!table.look().is_open());
+}
+
+#[test]
+fn a_table_answers_nothing_if_the_records_before_it_were_too_many_to_be_counted() {
+    for (sent, received) in [(u32::MAX, 0), (0, u32::MAX)] {
+        let (table, mut numbers) = (new_table(), Numbers::new());
+        numbers.next = Next::Rustls { sent, received };
+        numbers.begin(table);
+        assert!(!numbers.has_table());
+        assert!(!table.look().is_open());
+    }
+}
+
+#[test]
 fn a_table_that_no_flow_names_is_left_and_another_goes_on_from_there() {
     for suite in suites() {
         let mut world = world(suite);
@@ -443,8 +513,7 @@ fn a_table_that_no_flow_names_is_left_and_another_goes_on_from_there() {
         assert!(world.numbers().has_table());
         assert_eq!(table.look().number().number(), numbers.0 + 1);
         assert_eq!(table.expected().number(), numbers.1 + 1);
-        world.table = table;
-        world.publish_tx();
+        world.begins_again(table);
         world.client_pings();
         world.settle();
         assert_eq!(world.pings, Pings { by_program: 1, ..Pings::default() });

@@ -51,6 +51,8 @@ pub(super) struct World {
     pub(super) pings: Pings,
     runs_low: bool,
     last_number: RecordNumber,
+    /// The highest number under any key.
+    pub(super) number_max: u64,
 }
 
 /// As the map has it, for as long as the process lives.
@@ -87,6 +89,7 @@ impl World {
             pings: Pings::default(),
             runs_low: false,
             last_number: table.look().number(),
+            number_max: 0,
         };
         world.parse();
         world.publish_tx();
@@ -113,6 +116,13 @@ impl World {
         let mut record = Record::default();
         let at = self.table.look().number();
         self.table.copy_answer(at, self.shape, &mut record).then_some(record)
+    }
+
+    /// Goes on with another table, whose claim is held.
+    pub(super) fn begins_again(&mut self, table: &'static Table) {
+        self.table = table;
+        self.last_number = table.look().number();
+        self.publish_tx();
     }
 
     /// The client says a packet, in segments of at most so many bytes.
@@ -299,5 +309,6 @@ impl World {
         let number = self.table.look().number();
         assert!(number >= self.last_number, "{number:?} after {:?}", self.last_number);
         self.last_number = number;
+        self.number_max = self.number_max.max(number.number());
     }
 }
