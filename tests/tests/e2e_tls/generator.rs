@@ -19,7 +19,7 @@ pub(crate) enum Layers {
 }
 
 pub(crate) fn the_load_generator_works_inside_all_layers(path: PingPath) -> TestResult {
-    let rig = Rig::start_with(path, |server| server.websocket().flag("--ping-rate", 0))?;
+    let rig = Rig::start_with(path, |server| server.websocket())?;
     for layers in [Layers::Tls, Layers::WebSocket, Layers::WebSocketTls] {
         let run = |arguments: &str| {
             let done = Load::start(&rig, layers, arguments).end();

@@ -54,7 +54,9 @@ impl Rig {
         more: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Result<Self, Skip> {
         let certificates = Certificates::new();
-        let server = more(Server::with(path).tls(&certificates.folder)).start()?;
+        // Clients here ping more often than devices.
+        let builder = Server::with(path).tls(&certificates.folder).flag("--ping-rate", 0);
+        let server = more(builder).start()?;
         Ok(Self { server, certificates })
     }
 
