@@ -4,7 +4,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "the atomic operations that `AtomicU64` lacks on this target")]
+#![expect(
+    internal_features,
+    reason = "the atomic operations that `AtomicU64` lacks on this target"
+)]
 #![expect(unsafe_code, reason = "packets, maps and locks of the kernel are reached by raw helpers")]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
@@ -100,8 +103,7 @@ fn ingress(packet: Packet) -> i32 {
         None => SlotView::NONE,
     };
     if heartbeat.is_sealed() {
-        tcp.segment.pingreq =
-            sealed::is_request(cell, slot, &mut view, heartbeat, &tcp, scratch);
+        tcp.segment.pingreq = sealed::is_request(cell, slot, &mut view, heartbeat, &tcp, scratch);
     }
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });

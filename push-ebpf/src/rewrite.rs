@@ -13,8 +13,8 @@ use aya_ebpf::bindings::BPF_F_PSEUDO_HDR;
 use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes,
 };
-use push_common::flow::FlowKey;
 use push_common::answer_table::Record;
+use push_common::flow::FlowKey;
 use push_common::heartbeat::{Heartbeat, form};
 use push_common::segment::flags;
 use push_common::splice::Decision;

@@ -56,11 +56,7 @@ pub fn refill(table: &Table, claim: &Claim, shape: RecordShape) {
 }
 
 /// The table of a connection whose next records have these numbers; programs may answer.
-pub fn fill_for(
-    table: &Table,
-    shape: RecordShape,
-    [answer, request]: [RecordNumber; 2],
-) {
+pub fn fill_for(table: &Table, shape: RecordShape, [answer, request]: [RecordNumber; 2]) {
     let claim = table.begin(answer, request);
     refill(table, &claim, shape);
     table.release(claim).expect("nothing was sealed");

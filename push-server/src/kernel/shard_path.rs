@@ -16,10 +16,9 @@ use push_common::heartbeat::Heartbeat;
 use push_common::refill;
 use push_common::slot::{ShardLine, Slot, state};
 
-use super::Table;
 use super::flows::{FLOW_LINGER, Flows, key_of};
 use super::free_list::FreeList;
-use super::slots::Lines;
+use super::slots::{Lines, Table};
 use super::socket_diag::{SocketDiag, SocketState};
 use super::unarmed::Unarmed;
 

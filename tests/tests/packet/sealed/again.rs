@@ -10,9 +10,9 @@ use push_tests::records::{SHAPES, fill_pending, refill};
 use super::first_answer;
 use crate::bytes::{Bytes, read_right, sack, timestamps};
 use crate::cases;
-use push_tests::records::Table;
 use crate::rig::{Rig, Verdict, Way};
 use crate::world::World;
+use push_tests::records::Table;
 
 cases! {
     answers_leave_again_as_they_left_whatever_the_table_has_become,
@@ -87,7 +87,9 @@ fn answers_leave_again_as_they_left_whatever_the_table_has_become(rig: &mut Rig,
 fn stale_bytes_of_any_length_leave_as_the_record(rig: &mut Rig, ipv6: bool) {
     for shape in SHAPES {
         fill_pending(rig.table, shape);
-        for (gso_bytes, bytes) in [(0, 1), (0, 22), (0, 23), (0, 24), (0, 31), (0, 32), (0, 1_000), (1_000, 3_000)] {
+        for (gso_bytes, bytes) in
+            [(0, 1), (0, 22), (0, 23), (0, 24), (0, 31), (0, 32), (0, 1_000), (1_000, 3_000)]
+        {
             let world = World::with(shape.heartbeat(), ipv6, 3).and_pending();
             let world = World { gso_bytes, ..world };
             for fin in [0, flags::FIN] {

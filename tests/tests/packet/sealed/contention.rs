@@ -12,12 +12,12 @@ use push_tests::records::{Kind, first, number, refill, sealed};
 use super::world;
 use crate::bytes::{Bytes, key, read_right};
 use crate::cases;
-use push_tests::records::Table;
 use crate::rig::{Rig, Verdict, Way};
 use crate::world::{RX, World};
+use push_tests::records::Table;
 
 /// Pings that the one CPU brings in a case.
-const PINGS: u32 = 20_000;
+const PINGS: u32 = 8_000;
 
 cases! {
     no_number_is_used_twice_while_user_space_seals,
@@ -176,7 +176,8 @@ impl UserSpace {
 }
 
 fn answers_leave_again_whole_while_others_follow(rig: &mut Rig, ipv6: bool) {
-    let resent: u64 = SHAPES_AT_ONCE.into_iter().map(|shape| resend_meanwhile(rig, shape, ipv6)).sum();
+    let resent: u64 =
+        SHAPES_AT_ONCE.into_iter().map(|shape| resend_meanwhile(rig, shape, ipv6)).sum();
     println!("{resent} answers left again while others followed");
     assert!(resent > 100, "the CPUs have hardly worked at once");
 }

@@ -106,7 +106,10 @@ fn ping_again_passes_as_any_record(rig: &mut Rig, ipv6: bool) {
         let before = copied(rig.table);
         // At its own place, as TCP repeats it, and behind itself, as somebody might replay it.
         let replayed = world.ping();
-        let repeated = Bytes { seq: replayed.seq.wrapping_sub(shape.record_bytes().into()), ..replayed.clone() };
+        let repeated = Bytes {
+            seq: replayed.seq.wrapping_sub(shape.record_bytes().into()),
+            ..replayed.clone()
+        };
         for ping in [replayed, repeated] {
             let outcome = world.run(rig, &ping);
             outcome.assert_counted(&[Counter::Translated]);
@@ -229,7 +232,9 @@ fn flows_without_a_table_are_never_answered(rig: &mut Rig, ipv6: bool) {
         let before = copied(rig.table);
         for table in [NO_TABLE, 1, 2, 0x8000_0000] {
             world.flow.table = table;
-            for payload in [world.ping().payload, vec![0; shape.record_bytes().into()], vec![0xC0, 0]] {
+            for payload in
+                [world.ping().payload, vec![0; shape.record_bytes().into()], vec![0xC0, 0]]
+            {
                 let segment = Bytes { payload, ..world.ping() };
                 let outcome = world.run(rig, &segment);
                 outcome.assert_counted(&[]);
@@ -266,7 +271,10 @@ fn other_rules_decline_without_using_up_a_number(rig: &mut Rig, ipv6: bool) {
         for (world, reason) in [
             (world(|world| world.slot.rx -= 1), Counter::ClientBusy),
             (world(|world| world.slot.tx += 1), Counter::ServerBusy),
-            (world(|world| world.flow.acked_nxt = world.flow.acked_nxt.wrapping_sub(1)), Counter::ServerBusy),
+            (
+                world(|world| world.flow.acked_nxt = world.flow.acked_nxt.wrapping_sub(1)),
+                Counter::ServerBusy,
+            ),
             (world(|world| world.flow.in_a_row = 255), Counter::EveryNth),
             (world(|world| world.flow.iface = 2), Counter::Interface),
         ] {

@@ -8,9 +8,9 @@ mod decline;
 use push_common::answer_table::RecordShape;
 use push_tests::records::{self, Kind, sealed};
 
-use push_tests::records::Table;
 use crate::rig::{Outcome, Rig, Verdict};
 use crate::world::World;
+use push_tests::records::Table;
 
 /// After `n` pings, the last one acknowledged, of a client whose records have this shape; its table is filled.
 fn world(rig: &Rig, shape: RecordShape, ipv6: bool, n: u32) -> World {
