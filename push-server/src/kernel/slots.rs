@@ -1,6 +1,6 @@
 //! The memory shared with the programs: liveness slots, heartbeat lines, early fragments, answer
-//! tables and the bits of those that run low, mmapped from their maps. aya has no mmap, so only this file does it. It knows words, not
-//! connections.
+//! tables and the bits of those that run low, mmapped from their maps. aya has no mmap, so only this
+//! file does it. It knows words, not connections.
 
 use std::io;
 use std::os::fd::BorrowedFd;
