@@ -104,14 +104,14 @@ pub(crate) struct Scratch {
     /// The payload at ingress, where it is no longer than a PINGREQ of the flow; zeros behind it. In clear
     /// its first word has all of it.
     pub(crate) payload: Record,
-    /// What the program knows of the flow's records, and the one that leaves.
-    pub(crate) sealed: Sealed,
     /// Both addresses of the Ethernet header: whom it goes to, and whom it comes from.
     pub(crate) link: [Mac; 2],
     /// The flow's key.
     pub(crate) key: FlowKey,
     /// The facts of the packet's TCP header; see [`tcp`].
     pub(crate) tcp: Tcp,
+    /// What the program knows of the flow's records, and the one that leaves.
+    pub(crate) sealed: Sealed,
     /// See [`sealed::is_request`](crate::sealed::is_request).
     pub(crate) is_request: bool,
 }

@@ -23,8 +23,8 @@ use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{ShardError, Shards, probe_bind};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
-/// One extra slot for each so many, and one extra answer table: slots are divided evenly among shards, but clients come to
-/// shards by the hash of their ids.
+/// One extra slot for each so many, and one extra answer table: both are divided evenly among shards,
+/// but clients come to shards by the hash of their ids.
 const SLOT_SLACK: u32 = 4;
 
 /// Why the server could not start.

@@ -24,7 +24,7 @@ mod unarmed;
 mod wall_clock;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::Ebpf;
@@ -48,11 +48,9 @@ pub use interfaces::{interfaces_for, missing_interfaces};
 pub use load::KernelPathOptions;
 pub use pins::{Pins, detach};
 pub use shard_path::{Registration, ShardPath, SlotRef};
+pub use slots::Table;
 pub use unarmed::Unarmed;
 pub use wall_clock::is_wall_clock_kept;
-
-/// The answer table of a TLS connection as user space reaches it, in memory shared with the programs.
-pub type Table = KernelTable<AtomicU64>;
 
 /// The loaded and attached programs. Dropping it detaches them, unless they are pinned and serve.
 pub struct KernelPath {

@@ -16,10 +16,9 @@ use push_common::heartbeat::Heartbeat;
 use push_common::refill;
 use push_common::slot::{ShardLine, Slot, state};
 
-use super::Table;
 use super::flows::{FLOW_LINGER, Flows, key_of};
 use super::free_list::FreeList;
-use super::slots::Lines;
+use super::slots::{Lines, Table};
 use super::socket_diag::{SocketDiag, SocketState};
 use super::unarmed::Unarmed;
 
@@ -372,8 +371,8 @@ impl ShardPath {
     }
 
     /// Removes flows whose two minutes are over, and those that were never answered, a second after
-    /// the close, and then frees their answer tables. Call it about once a second. It looks at `SWEEP_MAX` flows at most; returns
-    /// whether there may be more.
+    /// the close, and then frees their answer tables. Call it about once a second. It looks at
+    /// `SWEEP_MAX` flows at most; returns whether there may be more.
     pub fn sweep(&mut self, now: Monotonic) -> bool {
         let mut left = SWEEP_MAX;
         while left > 0 {

@@ -1,6 +1,6 @@
 //! The memory shared with the programs: liveness slots, heartbeat lines, early fragments, answer
-//! tables and the bits of those that run low, mmapped from their maps. aya has no mmap, so only this file does it. It knows words, not
-//! connections.
+//! tables and the bits of those that run low, mmapped from their maps. aya has no mmap, so only this
+//! file does it. It knows words, not connections.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,8 +11,6 @@ use push_common::answer_table::KernelTable;
 use push_common::early_fragment::EarlyFragment;
 use push_common::slot::{ShardLine, Slot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-
-use super::Table;
 
 /// A line of shared memory; the kernel and user space agree on its size.
 ///
@@ -35,6 +33,9 @@ unsafe impl Line for u64 {}
 // A table is described by plain integers, and reached by atomic ones.
 const _: () = assert!(size_of::<Table>() == size_of::<KernelTable<u64>>());
 const _: () = assert!(align_of::<Table>() == align_of::<KernelTable<u64>>());
+
+/// The answer table of a TLS connection as user space reaches it, in memory shared with the programs.
+pub type Table = KernelTable<AtomicU64>;
 
 /// An array map of `T`, mapped into this process for reading and writing.
 #[derive(Debug)]

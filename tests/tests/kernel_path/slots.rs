@@ -42,7 +42,9 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
 #[test]
 fn a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_the_slot_back() {
     let test = "a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_the_slot_back";
-    let Some(mut path) = load_on_private_lo_with(test, |options| options.shards = 2) else { return };
+    let Some(mut path) = load_on_private_lo_with(test, |options| options.shards = 2) else {
+        return;
+    };
     let (mut first, mut second) = (path.shard(0), path.shard(1));
     let listener = listener();
     let (mut client, mut socket) = connected(&listener);

@@ -3,7 +3,6 @@
 mod answer;
 mod bytes;
 mod contention;
-mod cost;
 mod follow;
 mod fragments;
 mod fuzz;

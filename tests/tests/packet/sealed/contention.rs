@@ -17,7 +17,7 @@ use crate::world::{RX, World};
 use push_tests::records::Table;
 
 /// Pings that the one CPU brings in a case.
-const PINGS: u32 = 20_000;
+const PINGS: u32 = 8_000;
 
 cases! {
     no_number_is_used_twice_while_user_space_seals,
