@@ -215,9 +215,11 @@ const cases = {
         assert.deepEqual((await client.message()).payload, payload);
       }
     }
-    await client.leave();
     assert.equal(answers, pings);
     console.log(`pings ${pings}`);
+    // Leaves when the test says so.
+    await new Promise((resolve) => process.stdin.on('end', resolve).resume());
+    await client.leave();
   },
 };
 
