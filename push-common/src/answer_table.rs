@@ -362,7 +362,7 @@ impl<W: SharedWord, const K: usize, const N: usize> AnswerTable<W, K, N> {
 #[inline(always)]
 #[must_use]
 pub const fn runs_low(request: RecordNumber) -> bool {
-    (request.number() + 1) % (ENTRIES as u64 / 2) == 0
+    (request.number() + 1).is_multiple_of(ENTRIES as u64 / 2)
 }
 
 /// The place of a number's entry.

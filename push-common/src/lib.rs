@@ -77,8 +77,8 @@
 //!
 //! A PINGREQ inside TLS is one record of known content, and sealing is deterministic: key, record number and
 //! content decide every byte. So user space seals ahead, and the program compares and copies: no key is in a
-//! map. Programs do not use this yet; the model and loom run it ([`claim`], [`answer_table`],
-//! [`splice::Sealed`]). The rules above hold as they are; these come on top:
+//! map ([`claim`], [`answer_table`], [`splice::Sealed`]); a bit tells user space when to seal more ([`refill`]).
+//! The rules above hold as they are; these come on top:
 //!
 //! 17. A PINGREQ is a payload that equals, in every bit, the record that the table expects for the number
 //!     in the receive word. It is answered by the record that the table has for the number in the claim word.

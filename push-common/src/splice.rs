@@ -586,7 +586,7 @@ mod sealed;
 mod timestamps;
 
 pub use icmp::on_icmp_error;
-pub use sealed::{Sealed, on_sealed_egress};
+pub use sealed::Sealed;
 
 #[cfg(test)]
 mod tests;

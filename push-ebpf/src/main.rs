@@ -3,6 +3,11 @@
 //! minimum kernel 6.6.
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "the atomic operations that `AtomicU64` lacks on this target"
+)]
 #![expect(unsafe_code, reason = "packets, maps and locks of the kernel are reached by raw helpers")]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
@@ -19,6 +24,8 @@ mod maps;
 mod packet;
 mod parse;
 mod rewrite;
+mod sealed;
+mod word;
 
 use core::ptr;
 
@@ -89,21 +96,25 @@ fn ingress(packet: Packet) -> i32 {
     let Some(cell) = cell else { return NEXT };
     // Everything that needs a helper comes before the lock: the verifier allows none under it.
     let heartbeat = heartbeat_of(cell);
-    let tcp = parse::tcp(packet, &headers, Direction::Ingress, heartbeat, scratch);
+    let mut tcp = parse::tcp(packet, &headers, Direction::Ingress, heartbeat, scratch);
     let slot = slot_of(cell);
-    let view = match slot {
+    let mut view = match slot {
         Some(slot) => view_of(slot),
         None => SlotView::NONE,
     };
+    if heartbeat.is_sealed() {
+        tcp.segment.pingreq = sealed::is_request(cell, slot, &mut view, heartbeat, &tcp, scratch);
+    }
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });
     let pace = PingPace { interval_ns: view.ping_interval_ns, burst: PING_BURST.load() };
+    let table = sealed::table_of(cell);
 
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.
     let flow = unsafe { &mut (*cell).flow };
     let decision = if tcp.followed {
-        splice::on_ingress(flow, &view, &tcp.segment, pace, now)
+        scratch.sealed.on_ingress(table, flow, &view, &tcp.segment, pace, now)
     } else {
         splice::on_unexpected(flow)
     };
@@ -113,6 +124,12 @@ fn ingress(packet: Packet) -> i32 {
     unlock(cell);
 
     counted(&decision);
+    if heartbeat.is_sealed()
+        && scratch.sealed.runs_low()
+        && let (Some(Counter::Answered), Some(slot)) = (decision.counter, slot)
+    {
+        sealed::note_low(cell, slot);
+    }
     apply_ingress(packet, &headers, &tcp, scratch, heartbeat, &decision)
 }
 
@@ -133,6 +150,7 @@ fn apply_ingress(
         }
         Verdict::TurnAround => {
             let turned = rewrite::turn_around(packet, headers, tcp, scratch, heartbeat, decision);
+            wipe(scratch, heartbeat);
             if written(packet, turned) == DROP {
                 return DROP;
             }
@@ -171,12 +189,13 @@ fn egress(packet: Packet) -> i32 {
     let socket = if asked { Some(&facts) } else { None };
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });
+    let table = sealed::table_of(cell);
 
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.
     let flow = unsafe { &mut (*cell).flow };
     let decision = if tcp.followed {
-        splice::on_egress(flow, &tcp.segment, socket, now)
+        scratch.sealed.on_egress(table, flow, &tcp.segment, socket, now)
     } else {
         splice::on_unexpected(flow)
     };
@@ -202,7 +221,9 @@ fn apply_egress(
             written(packet, rewrite::translate(packet, headers, tcp, scratch, way, decision))
         }
         Verdict::Resend => {
-            written(packet, rewrite::resend(packet, headers, tcp, scratch, heartbeat, decision))
+            let resent = rewrite::resend(packet, headers, tcp, scratch, heartbeat, decision);
+            wipe(scratch, heartbeat);
+            written(packet, resent)
         }
         Verdict::Forget => {
             // It may be gone already, which is as good.
@@ -210,6 +231,14 @@ fn apply_egress(
             NEXT
         }
         Verdict::Drop | Verdict::TurnAround | Verdict::Absorb => DROP,
+    }
+}
+
+/// A record that has left is in no memory of this program any more.
+#[inline(always)]
+fn wipe(scratch: &mut Scratch, heartbeat: Heartbeat) {
+    if heartbeat.is_sealed() {
+        scratch.sealed.wipe();
     }
 }
 

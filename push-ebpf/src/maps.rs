@@ -1,9 +1,11 @@
-//! All maps. User space sets the real sizes of some (`SLOTS`, `FLOWS`), and finds them by name.
+//! All maps. User space sets the real sizes of some (`SLOTS`, `FLOWS`, `TABLES`, `REFILLS`), and finds them by
+//! name.
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
+use push_common::answer_table::KernelTable;
 use push_common::clock::Monotonic;
 use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
 use push_common::early_fragment::{self, EarlyFragment};
@@ -33,6 +35,17 @@ pub(crate) static HEARTBEATS: Array<
 pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
+/// Answer tables of TLS connections, shared with user space by mmap. A flow names its table, and no
+/// other flow does until it is gone. Sized by user space; one that nobody uses where there is no TLS.
+/// Not pinned: a start makes new ones.
+#[btf_map]
+pub(crate) static TABLES: Array<KernelTable<u64>, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Whose table runs low, one row of words a shard and a bit a slot; shared with user space by mmap. See
+/// [`push_common::refill`]. Sized by user space.
+#[btf_map]
+pub(crate) static REFILLS: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
 /// When first fragments came that had no flow, by place; shared with user space by mmap.
 #[btf_map]
 pub(crate) static EARLY_FRAGMENTS: Array<
@@ -53,6 +66,10 @@ pub(crate) static PING_BURST: Global<u32> = Global::new(1);
 /// loaded.
 #[unsafe(no_mangle)]
 pub(crate) static PLACE_SEED: Global<u64> = Global::new(1);
+
+/// Words of a row of `REFILLS`; set by user space before the programs are loaded.
+#[unsafe(no_mangle)]
+pub(crate) static REFILL_ROW: Global<u32> = Global::new(1);
 
 /// One element. Both programs run with bottom halves disabled, so on one CPU the next packet comes
 /// when the program is done with this one.

@@ -8,10 +8,14 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{
     bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
+use push_common::answer_table::Record;
 use push_common::mac::Mac;
 
 /// Bytes before the IP header on the devices we attach to (Ethernet, veth, lo).
 pub(crate) const L2_BYTES: u32 = 14;
+
+/// The most bytes that a heartbeat's record has.
+pub(crate) const RECORD_BYTES_MAX: usize = size_of::<Record>();
 
 /// A packet, by its context.
 #[derive(Clone, Copy)]
@@ -79,6 +83,15 @@ impl Packet {
         done(unsafe { bpf_skb_store_bytes(self.skb, offset, from, size_of::<T>() as u32, 0) })
     }
 
+    /// Writes the first `bytes` of a record, at least one.
+    #[inline(always)]
+    pub(crate) fn store_record(self, offset: u32, record: &Record, bytes: u32) -> Option<()> {
+        let from = ptr::from_ref(record).cast();
+        let bytes = bounded_by::<RECORD_BYTES_MAX>(bytes);
+        // SAFETY: the helper reads at most `RECORD_BYTES_MAX` bytes of `record`, which has as many.
+        done(unsafe { bpf_skb_store_bytes(self.skb, offset, from, bytes, 0) })
+    }
+
     /// Corrects the checksum of a transport header at `offset`.
     #[inline(always)]
     pub(crate) fn fix_sum(self, offset: u32, difference: u32) -> Option<()> {
@@ -94,6 +107,17 @@ impl Packet {
         // SAFETY: the helper takes no pointer but the context.
         done(unsafe { bpf_skb_change_tail(self.skb, bytes, 0) })
     }
+}
+
+/// The same number, which lies in `1..=MAX`, shown to the verifier to do so; `MAX` is a power of
+/// two. The volatile read hides from the compiler that it does so anyway, lest the mask be
+/// optimised away.
+#[inline(always)]
+pub(crate) fn bounded_by<const MAX: usize>(number: u32) -> u32 {
+    const { assert!(MAX.is_power_of_two()) };
+    // SAFETY: a local variable.
+    let number = unsafe { ptr::read_volatile(&raw const number) };
+    (number.wrapping_sub(1) & (MAX as u32 - 1)) + 1
 }
 
 /// A helper's result: 0 is success.

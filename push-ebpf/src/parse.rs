@@ -1,16 +1,19 @@
 //! Reads the facts of one TCP segment from a packet, by helpers, so that it does not matter where a
-//! device has put the bytes. It never fails loudly: it reports what it cannot follow.
+//! device has put the bytes. It never fails loudly: it reports what it cannot follow. Whether a record
+//! of TLS is a PINGREQ is not its question ([`sealed`](crate::sealed)).
 
 use core::ffi::c_void;
 use core::ptr;
 
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_load_bytes};
+use push_common::answer_table::Record;
 use push_common::flow::FlowKey;
 use push_common::heartbeat::{Heartbeat, REQUEST_BYTES_MAX};
 use push_common::mac::Mac;
 use push_common::segment::Segment;
+use push_common::splice::Sealed;
 
-use crate::packet::{L2_BYTES, Packet};
+use crate::packet::{L2_BYTES, Packet, RECORD_BYTES_MAX, bounded_by};
 
 /// An IPv4 header without options.
 pub(crate) const IPV4_BYTES: usize = 20;
@@ -98,14 +101,19 @@ pub(crate) struct Scratch {
     pub(crate) header: [u8; TCP_BYTES_MAX],
     /// The header after the rewrite.
     pub(crate) changed: [u8; TCP_BYTES_MAX],
-    /// The payload at ingress, where it is no longer than a PINGREQ of the flow; zeros behind it.
-    pub(crate) payload: [u8; REQUEST_BYTES_MAX],
+    /// The payload at ingress, where it is no longer than a PINGREQ of the flow; zeros behind it. In clear
+    /// its first word has all of it.
+    pub(crate) payload: Record,
     /// Both addresses of the Ethernet header: whom it goes to, and whom it comes from.
     pub(crate) link: [Mac; 2],
     /// The flow's key.
     pub(crate) key: FlowKey,
     /// The facts of the packet's TCP header; see [`tcp`].
     pub(crate) tcp: Tcp,
+    /// What the program knows of the flow's records, and the one that leaves.
+    pub(crate) sealed: Sealed,
+    /// See [`sealed::is_request`](crate::sealed::is_request).
+    pub(crate) is_request: bool,
 }
 
 /// Reads up to the flow's key. `None`: not TCP over IP, or tagged for a VLAN, whose own device sees
@@ -278,7 +286,7 @@ pub(crate) fn tcp(
 /// code after this once, rather than once for every way in which the value may arise. Without this
 /// the programs exceed its million of instructions.
 #[inline(always)]
-fn forgotten<T: Copy>(value: T, place: &mut T) -> T {
+pub(crate) fn forgotten<T: Copy>(value: T, place: &mut T) -> T {
     // SAFETY: a reference is valid for writes.
     unsafe { ptr::write_volatile(place, value) };
     // SAFETY: and for reads; it has just been written.
@@ -334,29 +342,33 @@ fn fill(
         && !headers.fragment
         && payload_bytes <= heartbeat.request_bytes()
     {
-        scratch.payload = [0; REQUEST_BYTES_MAX];
+        scratch.payload = Record::default();
         if payload_bytes > 0 {
             load_payload(packet, headers.l4 + header_bytes, payload_bytes, &mut scratch.payload)?;
-            segment.pingreq = heartbeat.is_request(&scratch.payload, payload_bytes);
+            let clear = clear_payload(&scratch.payload).to_ne_bytes();
+            segment.pingreq = !heartbeat.is_sealed() && heartbeat.is_request(&clear, payload_bytes);
         }
-        segment.verified = headers.checked && sum_is_right(headers.tcp_bytes, scratch);
+        segment.verified = headers.checked && sum_is_right(headers.tcp_bytes, heartbeat, scratch);
     }
     Some(())
 }
 
 /// Reads `bytes`, at least one and at most all that the buffer holds.
 #[inline(always)]
-fn load_payload(
-    packet: Packet,
-    at: u32,
-    bytes: u32,
-    payload: &mut [u8; REQUEST_BYTES_MAX],
-) -> Option<()> {
-    let to = payload.as_mut_ptr().cast::<c_void>();
-    let bytes = bounded_by::<REQUEST_BYTES_MAX>(bytes);
-    // SAFETY: the buffer holds `REQUEST_BYTES_MAX` bytes.
+fn load_payload(packet: Packet, at: u32, bytes: u32, payload: &mut Record) -> Option<()> {
+    let to = ptr::from_mut(payload).cast::<c_void>();
+    let bytes = bounded_by::<RECORD_BYTES_MAX>(bytes);
+    // SAFETY: the buffer holds `RECORD_BYTES_MAX` bytes.
     let failed = unsafe { bpf_skb_load_bytes(packet.skb.cast(), at, to, bytes) };
     if failed == 0 { Some(()) } else { None }
+}
+
+/// The bytes of a payload in clear, as they lie in memory.
+#[inline(always)]
+pub(crate) const fn clear_payload(payload: &Record) -> &u64 {
+    const { assert!(REQUEST_BYTES_MAX == size_of::<u64>()) };
+    let [clear, ..] = &payload.0;
+    clear
 }
 
 /// Four bytes of the header; the mask is for the verifier.
@@ -384,17 +396,6 @@ fn load_header(
 #[inline(always)]
 pub(crate) fn bounded(header_bytes: u32) -> u32 {
     bounded_by::<TCP_BYTES_MAX>(header_bytes)
-}
-
-/// The same number, which lies in `1..=MAX`, shown to the verifier to do so; `MAX` is a power of
-/// two. The volatile read hides from the compiler that it does so anyway, lest the mask be
-/// optimised away.
-#[inline(always)]
-pub(crate) fn bounded_by<const MAX: usize>(number: u32) -> u32 {
-    const { assert!(MAX.is_power_of_two()) };
-    // SAFETY: a local variable.
-    let number = unsafe { ptr::read_volatile(&raw const number) };
-    (number.wrapping_sub(1) & (MAX as u32 - 1)) + 1
 }
 
 /// Finds timestamps and SACK blocks among the options (RFC 7323, RFC 2018), and tells whether it
@@ -445,7 +446,7 @@ fn options(tcp: &mut Tcp, header: &[u8; TCP_BYTES_MAX]) -> bool {
 /// to complete it (`CHECKSUM_PARTIAL`). The mapped form of IPv4 addresses adds `FFFF` twice, which
 /// is zero in this arithmetic.
 #[inline(always)]
-fn sum_is_right(tcp_bytes: u32, scratch: &Scratch) -> bool {
+fn sum_is_right(tcp_bytes: u32, heartbeat: Heartbeat, scratch: &Scratch) -> bool {
     let header = &scratch.header;
     let length = (tcp_bytes as u16).to_be();
     let protocol = u16::from(IPPROTO_TCP).to_be();
@@ -454,7 +455,12 @@ fn sum_is_right(tcp_bytes: u32, scratch: &Scratch) -> bool {
     if fold(pseudo) == u16::from_ne_bytes([header[16], header[17]]) {
         return true;
     }
-    fold(sum(header, sum(&scratch.payload, pseudo))) == 0xFFFF
+    let payload = if heartbeat.is_sealed() {
+        sum(&scratch.payload, pseudo)
+    } else {
+        sum(clear_payload(&scratch.payload), pseudo)
+    };
+    fold(sum(header, payload)) == 0xFFFF
 }
 
 /// Adds the bytes of `value`, whose size is a multiple of four, to a checksum.

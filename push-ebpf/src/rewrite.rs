@@ -13,14 +13,16 @@ use aya_ebpf::bindings::BPF_F_PSEUDO_HDR;
 use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes,
 };
+use push_common::answer_table::Record;
 use push_common::flow::FlowKey;
-use push_common::heartbeat::{Heartbeat, REQUEST_BYTES_MAX, form};
+use push_common::heartbeat::{Heartbeat, form};
 use push_common::segment::flags;
 use push_common::splice::Decision;
 
 use crate::packet::{L2_BYTES, Packet, done};
 use crate::parse::{
-    Direction, Headers, IPV4_BYTES, Scratch, TCP_BYTES_MAX, Tcp, bounded, header_word, option,
+    Direction, Headers, IPV4_BYTES, Scratch, TCP_BYTES_MAX, Tcp, bounded, clear_payload,
+    header_word, option,
 };
 
 /// Offsets in the TCP header.
@@ -113,12 +115,14 @@ pub(crate) fn resend(
     packet.set_len(headers.l4 + tcp.header_bytes + heartbeat.response_bytes())?;
     let grown = heartbeat.response_bytes().wrapping_sub(tcp.segment.payload_bytes);
     lengthen_network(packet, headers, grown)?;
-    scratch.payload = [0; REQUEST_BYTES_MAX];
+    scratch.payload = Record::default();
     put_pingresp(packet, headers, tcp, scratch, heartbeat)?;
     lengthen_pseudo_header(packet, headers, grown)
 }
 
-/// Writes the PINGRESP. `scratch.payload` is the old payload, as far as it is in the checksum.
+/// Writes the PINGRESP: that of the heartbeat's form, or the record in `scratch.sealed`.
+/// `scratch.payload` is the old payload, as far as it is in the checksum. Both have zeros behind them, so
+/// that a record of an odd length counts as TCP counts it.
 #[inline(always)]
 fn put_pingresp(
     packet: Packet,
@@ -128,14 +132,21 @@ fn put_pingresp(
     heartbeat: Heartbeat,
 ) -> Option<()> {
     let at = headers.l4 + tcp.header_bytes;
-    let [a, b, c, d] = heartbeat.response();
-    if heartbeat.form() == form::WEBSOCKET {
-        packet.store(at, &[a, b, c, d])?;
+    let more = if heartbeat.is_sealed() {
+        let record = scratch.sealed.record();
+        packet.store_record(at, record, heartbeat.response_bytes())?;
+        difference(&scratch.payload, record, 0)
     } else {
-        packet.store(at, &[a, b])?;
-    }
-    let payload = [a, b, c, d, 0, 0, 0, 0];
-    store_tcp_header(packet, headers, tcp, scratch, difference(&scratch.payload, &payload, 0))
+        let [a, b, c, d] = heartbeat.response();
+        if heartbeat.form() == form::WEBSOCKET {
+            packet.store(at, &[a, b, c, d])?;
+        } else {
+            packet.store(at, &[a, b])?;
+        }
+        let payload = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
+        difference(clear_payload(&scratch.payload), &payload, 0)
+    };
+    store_tcp_header(packet, headers, tcp, scratch, more)
 }
 
 /// Replaces the TCP header and its options, and corrects the checksum by the difference and by

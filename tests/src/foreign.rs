@@ -252,6 +252,49 @@ pub fn mqtt_js(by: By<'_>, target: &Target, version: Version, case: &str) -> Res
     Ok(())
 }
 
+/// The only version and suite that Node.js offers, by OpenSSL's names.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeSuite {
+    /// Such as `TLSv1.3`.
+    pub version: &'static str,
+    /// Such as `TLS_AES_128_GCM_SHA256`.
+    pub suite: &'static str,
+}
+
+/// Runs the case `one-suite` of `tests/clients/mqttjs_roundtrip.cjs` over TLS by MQTT 5: pings between
+/// messages. Calls `heal` before the client leaves. Returns how many pings were sent, and answered.
+///
+/// # Panics
+/// It fails.
+#[track_caller]
+pub fn mqtt_js_by_suite(
+    folder: &Folder,
+    target: &Target,
+    suite: NodeSuite,
+    heal: impl FnOnce(),
+) -> Result<u64, Skip> {
+    let by = By::Tls(folder);
+    let mut node = node(by, target, "mqtt")?;
+    let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
+    let mut child = node
+        .arg(workspace_path("tests/tests/clients/mqttjs_roundtrip.cjs"))
+        .args([&host, &port, "5", "one-suite", by.scheme(), suite.version, suite.suite])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run node");
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stdout.take().expect("its output is piped"));
+    lines.read_line(&mut said).expect("read from node");
+    heal();
+    // It leaves when its stdin is closed.
+    let output = child.wait_with_output().expect("wait for node");
+    assert_success(&format!("MQTT.js, {suite:?}"), &output);
+    let pings = said.trim_end().strip_prefix("pings ").and_then(|pings| pings.parse().ok());
+    Ok(pings.unwrap_or_else(|| panic!("MQTT.js does not tell its pings: {said:?}")))
+}
+
 /// Runs the `case` of `tests/clients/paho_websocket.cjs`.
 ///
 /// # Panics

@@ -17,6 +17,7 @@ pub mod load;
 pub mod metrics;
 pub mod netns;
 pub mod pins;
+pub mod records;
 pub mod relay;
 pub mod server;
 pub mod skip;

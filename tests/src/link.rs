@@ -131,6 +131,11 @@ impl Link {
         self.shared.healed.store(true, Ordering::Relaxed);
     }
 
+    /// From now on frames suffer faults again.
+    pub fn harm(&self) {
+        self.shared.healed.store(false, Ordering::Relaxed);
+    }
+
     /// From now on frames of one direction enter the link and stay in it until they are released.
     pub fn hold(&self, way: Way) {
         self.shared.held[way as usize].store(true, Ordering::Relaxed);

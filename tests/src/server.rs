@@ -31,7 +31,7 @@ pub const STOP_MAX: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(120);
 
 /// Most pings of a witness before the kernel must have answered one.
-const WITNESS_PINGS_MAX: usize = 30;
+const WITNESS_PINGS_MAX: u64 = 30;
 
 /// Time between two of them: longer than the 40 ms for which TCP may delay an ACK, because a
 /// connection is quiescent only once everything is acknowledged.
@@ -183,9 +183,16 @@ impl Server {
         if stand_in::binary().is_some() {
             return;
         }
-        let before = self.metrics();
         let mut witness = Client::connect(&self.target, &Connect::new(Version::V311, "witness"));
-        for _ in 0..WITNESS_PINGS_MAX {
+        self.prove_path_by(&mut witness);
+        witness.disconnect();
+    }
+
+    /// The same by a client that is connected, and the only one that pings. Returns its pings.
+    #[track_caller]
+    pub fn prove_path_by(&self, witness: &mut Client) -> u64 {
+        let before = self.metrics();
+        for pings in 1..=WITNESS_PINGS_MAX {
             std::thread::sleep(WITNESS_INTERVAL);
             witness.ping();
             let now = self.metrics();
@@ -193,12 +200,10 @@ impl Server {
                 PingPath::User => {
                     assert_eq!(now.kernel_pings(), 0, "the kernel answered with its path off");
                     if now.user_pings() > before.user_pings() {
-                        return witness.disconnect();
+                        return pings;
                     }
                 }
-                PingPath::Kernel if now.kernel_pings() > before.kernel_pings() => {
-                    return witness.disconnect();
-                }
+                PingPath::Kernel if now.kernel_pings() > before.kernel_pings() => return pings,
                 PingPath::Kernel => {}
             }
         }
@@ -207,6 +212,22 @@ impl Server {
             self.path,
             self.metrics().text()
         );
+    }
+
+    /// Sends so many pings of a client, the only one that pings, apart by more than a delayed ACK.
+    /// Returns how many of them the kernel has answered; user space has answered the others.
+    #[track_caller]
+    pub fn kernel_share_of(&self, client: &mut Client, pings: u64) -> u64 {
+        let before = self.metrics();
+        for _ in 0..pings {
+            std::thread::sleep(WITNESS_INTERVAL);
+            client.ping();
+        }
+        let after = self.metrics();
+        let kernel = after.kernel_pings() - before.kernel_pings();
+        let user = after.user_pings() - before.user_pings();
+        assert_eq!(kernel + user, pings, "each is counted once; metrics:\n{}", after.text());
+        kernel
     }
 
     /// Asserts that its path has answered this many pings; of a calm client's, the kernel answers

@@ -54,6 +54,12 @@ impl Layered {
         Ok(Self { socket, transport, clear: Vec::new() })
     }
 
+    /// Changes the keys of TLS 1.3, both ways.
+    pub fn renew(&mut self) -> io::Result<()> {
+        self.transport().renew().map_err(io::Error::other)?;
+        self.send(&[])
+    }
+
     fn transport(&self) -> MutexGuard<'_, Transport> {
         self.transport.lock().unwrap_or_else(PoisonError::into_inner)
     }

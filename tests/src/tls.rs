@@ -1,5 +1,7 @@
 //! TLS for the tests' own client, by rustls: what it offers, trusts and shows.
 
+mod sealing;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ use crate::expectations::PATIENCE;
 use crate::stream::Stream;
 pub use crate::stream::alert_of;
 use crate::target::Target;
+use sealing::Sealing;
+pub use sealing::{NONCES_SUITE, Nonces};
 
 /// Every version that clients may speak.
 pub const TLS_VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -38,6 +42,8 @@ pub struct Offer {
     /// A chain and its key.
     shown: Option<[PathBuf; 2]>,
     resumes: bool,
+    /// Otherwise than rustls does.
+    sealing: Option<Sealing>,
 }
 
 impl Offer {
@@ -51,6 +57,7 @@ impl Offer {
             protocols: vec![b"mqtt".to_vec()],
             shown: None,
             resumes: false,
+            sealing: None,
         }
     }
 
@@ -84,12 +91,26 @@ impl Offer {
         self
     }
 
+    /// Offers TLS 1.2 with [`NONCES_SUITE`] only, and says nonces chosen this way.
+    pub fn nonces(self, nonces: Nonces) -> Self {
+        let sealing = Some(Sealing::Nonces(nonces));
+        Self { sealing, ..self.version(&TLS12).suite(NONCES_SUITE) }
+    }
+
+    /// Offers TLS 1.3 only, and puts so many zeros behind the content of each record.
+    pub fn padding(self, bytes: usize) -> Self {
+        Self { sealing: Some(Sealing::Padding(bytes)), ..self.version(&TLS13) }
+    }
+
     /// rustls's configuration.
     pub fn config(&self) -> Arc<ClientConfig> {
         let mut provider = ring::default_provider();
         provider
             .cipher_suites
             .retain(|suite| self.suite.is_none_or(|wanted| suite.suite() == wanted));
+        if let Some(sealing) = self.sealing {
+            sealing.apply(&mut provider);
+        }
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.ca) {
             roots.add(certificate).expect("an authority's certificate");

@@ -3,8 +3,10 @@
 use std::process::{Output, Stdio};
 
 use push_tests::both_paths;
+use push_tests::certificates::{Folder, LOCAL_NAMES};
 use push_tests::server::{PingPath, Place, Server, Target, find_binary, raise_descriptor_limit};
 use push_tests::skip::{Skip, TestResult};
+use tempfile::TempDir;
 
 /// Clients of the great run.
 const CLIENTS: u64 = 2_000;
@@ -23,41 +25,78 @@ both_paths! {
     clients_over_ipv6_loopback_get_every_ping_answered,
     clients_over_veth_get_every_ping_answered,
     clients_over_ipv6_veth_get_every_ping_answered,
+    clients_over_tls_1_3_get_every_ping_answered,
+    clients_over_tls_1_2_get_every_ping_answered,
+    clients_over_tls_1_2_with_chacha20_get_every_ping_answered,
 }
 
 fn two_thousand_clients_get_every_ping_answered(path: PingPath) -> TestResult {
     raise_descriptor_limit();
     let server = Server::with(path).start()?;
-    every_ping_is_answered(&server, CLIENTS)?;
+    every_ping_is_answered(&server, CLIENTS, None)?;
     server.finish();
     Ok(())
 }
 
 fn clients_over_ipv6_loopback_get_every_ping_answered(path: PingPath) -> TestResult {
     let server = Server::with(path).place(Place::LoopbackV6).start()?;
-    every_ping_is_answered(&server, 50)?;
+    every_ping_is_answered(&server, 50, None)?;
     server.finish();
     Ok(())
 }
 
 fn clients_over_veth_get_every_ping_answered(path: PingPath) -> TestResult {
     let server = Server::with(path).place(Place::VethV4).start()?;
-    every_ping_is_answered(&server, 50)?;
+    every_ping_is_answered(&server, 50, None)?;
     server.finish();
     Ok(())
 }
 
 fn clients_over_ipv6_veth_get_every_ping_answered(path: PingPath) -> TestResult {
     let server = Server::with(path).place(Place::VethV6).start()?;
-    every_ping_is_answered(&server, 50)?;
+    every_ping_is_answered(&server, 50, None)?;
     server.finish();
     Ok(())
 }
 
-fn every_ping_is_answered(server: &Server, clients: u64) -> Result<(), Skip> {
+fn clients_over_tls_1_3_get_every_ping_answered(path: PingPath) -> TestResult {
+    over_tls(path, &["--tls-version", "1.3"])
+}
+
+fn clients_over_tls_1_2_get_every_ping_answered(path: PingPath) -> TestResult {
+    over_tls(path, &["--tls-version", "1.2"])
+}
+
+fn clients_over_tls_1_2_with_chacha20_get_every_ping_answered(path: PingPath) -> TestResult {
+    let suite = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256";
+    over_tls(path, &["--tls-version", "1.2", "--tls-suite", suite])
+}
+
+fn over_tls(path: PingPath, tls: &[&str]) -> TestResult {
+    let directory = TempDir::new().expect("make a directory");
+    let folder = Folder::make(directory.path(), &LOCAL_NAMES).expect("make certificates");
+    let server = Server::with(path).tls(&folder).start()?;
+    every_ping_is_answered(&server, 200, Some((&folder, tls)))?;
+    server.finish();
+    Ok(())
+}
+
+/// By TCP, or with a folder's certificates and these words by TLS.
+fn every_ping_is_answered(
+    server: &Server,
+    clients: u64,
+    tls: Option<(&Folder, &[&str])>,
+) -> Result<(), Skip> {
     let long = std::env::var("PUSH_LONG").is_ok_and(|value| value == "1");
     let seconds = if long { SECONDS_LONG } else { SECONDS };
-    let report = push_load(server.target(), clients, INTERVAL_MS, seconds)?;
+    let report = match tls {
+        None => push_load(server.target(), clients, seconds, &[])?,
+        Some((folder, words)) => {
+            let ca = folder.ca();
+            let ca = ca.to_str().expect("a path in UTF-8");
+            push_load(&server.tls(), clients, seconds, &[&["--tls", ca], words].concat())?
+        }
+    };
     let count = |key: &str| {
         report[key].as_u64().unwrap_or_else(|| panic!("push-load reports no {key}: {report}"))
     };
@@ -93,16 +132,17 @@ fn every_ping_is_answered(server: &Server, clients: u64) -> Result<(), Skip> {
 fn push_load(
     target: &Target,
     clients: u64,
-    interval_ms: u64,
     seconds: u64,
+    more: &[&str],
 ) -> Result<serde_json::Value, Skip> {
     let binary = find_binary("PUSH_LOAD_BIN", "push-load")?;
     let Output { status, stdout, stderr } = target
         .command(binary)
         .args(["ping", "--target", &target.address.to_string()])
         .args(["--clients", &clients.to_string()])
-        .args(["--interval-ms", &interval_ms.to_string()])
+        .args(["--interval-ms", &INTERVAL_MS.to_string()])
         .args(["--seconds", &seconds.to_string()])
+        .args(more)
         .stdin(Stdio::null())
         .output()
         .expect("run push-load");

@@ -80,6 +80,8 @@ pub(crate) fn ebpf_cargo(
         "-Ctarget-cpu=v3",
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
+        // Else memset is a call of a loop over single bytes, also where a few words are to be zeroed.
+        "-Clink-arg=--disable-expand-memcpy-in-order",
         "--cfg",
         &architecture,
     ];

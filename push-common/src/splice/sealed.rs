@@ -4,11 +4,15 @@
 //! 1. before the lock: reads the slot; then [`Sealed::look`]; then reads `tx` again, which is the one that
 //!    counts; then [`Sealed::compare`], whose answer is the segment's `pingreq`;
 //! 2. under the lock: [`Sealed::on_ingress`];
-//! 3. after it: writes [`Sealed::record`] if the verdict turns the segment around, and wipes it.
+//! 3. after it: writes [`Sealed::record`] if the verdict turns the segment around, and wipes it; says that the
+//!    table runs low if it does after this answer ([`Sealed::runs_low`]).
 //!
-//! At egress there is nothing before the lock, and [`on_sealed_egress`] under it.
+//! At egress there is nothing before the lock, and [`Sealed::on_egress`] under it.
+//!
+//! What is under the lock takes flows without a table, too: in clear there is nothing to look at, and the rules
+//! are the others. So a program contains them once, and its verifier goes through them once.
 
-use crate::answer_table::{AnswerTable, Record, RecordShape};
+use crate::answer_table::{self, AnswerTable, Record, RecordShape};
 use crate::claim::{Look, RecordNumber};
 use crate::clock::Monotonic;
 use crate::counter::Counter;
@@ -82,11 +86,11 @@ impl Sealed {
     }
 
     /// Decides about a segment from the client, and takes a number if the ping is answered. Under the
-    /// flow's lock.
+    /// flow's lock. `table`: the flow's, if its heartbeats are sealed.
     #[inline(always)]
     pub fn on_ingress<W: SharedWord, const K: usize, const N: usize>(
         &mut self,
-        table: &AnswerTable<W, K, N>,
+        table: Option<&AnswerTable<W, K, N>>,
         flow: &mut Flow,
         slot: &SlotView,
         segment: &Segment,
@@ -102,23 +106,24 @@ impl Sealed {
     #[inline(always)]
     pub fn decide<W: SharedWord, const K: usize, const N: usize>(
         &self,
-        table: &AnswerTable<W, K, N>,
+        table: Option<&AnswerTable<W, K, N>>,
         flow: &mut Flow,
         slot: &SlotView,
         segment: &Segment,
         pace: PingPace,
         now: Monotonic,
     ) -> Decision {
-        ingress(flow, slot, segment, pace, now, || self.declines(table))
+        ingress(flow, slot, segment, pace, now, || self.declines(table?))
     }
 
     /// Its second half, under the same lock: keeps the answer, or brings back the one that was kept.
     #[inline(always)]
     pub fn settle<W: SharedWord, const K: usize, const N: usize>(
         &mut self,
-        table: &AnswerTable<W, K, N>,
+        table: Option<&AnswerTable<W, K, N>>,
         decision: &Decision,
     ) {
+        let Some(table) = table else { return };
         match decision.counter {
             Some(Counter::Answered) => table.keep(&self.record, self.request),
             Some(Counter::Refilled) => self.record = kept(table),
@@ -126,11 +131,42 @@ impl Sealed {
         }
     }
 
-    /// The record that leaves, if the verdict turns the segment around.
+    /// Decides about a segment of the server's stack. With [`Verdict::Resend`], the record is the PINGRESP to
+    /// send. Under the flow's lock. `table`: the flow's, if its heartbeats are sealed.
+    #[inline(always)]
+    pub fn on_egress<W: SharedWord, const K: usize, const N: usize>(
+        &mut self,
+        table: Option<&AnswerTable<W, K, N>>,
+        flow: &mut Flow,
+        segment: &Segment,
+        socket: Option<&SocketFacts>,
+        now: Monotonic,
+    ) -> Decision {
+        let decision = on_egress(flow, segment, socket, now);
+        if let (Verdict::Resend, Some(table)) = (decision.verdict, table) {
+            self.record = kept(table);
+        }
+        decision
+    }
+
+    /// The record that leaves, if the verdict turns the segment around or sends it in place of another.
     #[inline(always)]
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Forgets the record; it has left.
+    #[inline(always)]
+    pub fn wipe(&mut self) {
+        self.record = Record::default();
+    }
+
+    /// Whether the table runs low, once the ping was answered.
+    #[inline(always)]
+    #[must_use]
+    pub const fn runs_low(&self) -> bool {
+        answer_table::runs_low(self.request)
     }
 
     /// Rules 17 and 18; the last question, because it takes the number.
@@ -147,24 +183,6 @@ impl Sealed {
         }
         if table.take(self.look) { None } else { Some(Counter::Claimed) }
     }
-}
-
-/// Decides about a segment of the server's stack. With [`Verdict::Resend`], `record` becomes the PINGRESP
-/// to send. Under the flow's lock.
-#[inline(always)]
-pub fn on_sealed_egress<W: SharedWord, const K: usize, const N: usize>(
-    table: &AnswerTable<W, K, N>,
-    flow: &mut Flow,
-    segment: &Segment,
-    socket: Option<&SocketFacts>,
-    now: Monotonic,
-    record: &mut Record,
-) -> Decision {
-    let decision = on_egress(flow, segment, socket, now);
-    if decision.verdict == Verdict::Resend {
-        *record = kept(table);
-    }
-    decision
 }
 
 /// Rule 21: what leaves again is what left before, whatever has become of the table.

@@ -61,6 +61,11 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
         &shard.door_publishes
     }),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
+    (
+        "push_kernel_path_tables_filled",
+        "Answer tables of TLS connections filled up before they were used up",
+        |shard| &shard.tables_filled,
+    ),
     ("push_publishes_cut", "Messages done in steps, for the many they go to", |shard| {
         &shard.publishes_cut
     }),
@@ -242,6 +247,7 @@ const FAMILIES: &[Family] = &[
             ("completions", |shard| &shard.cut_completions),
             ("discards", |shard| &shard.cut_discards),
             ("tls", |shard| &shard.cut_tls_steps),
+            ("tables", |shard| &shard.cut_tables),
         ],
     },
     Family {
@@ -261,6 +267,7 @@ const FAMILIES: &[Family] = &[
 /// Reasons why user space serves a connection, counted by the shards.
 const UNARMED: &[(&str, Pick)] = &[
     ("no_slot", |shard| &shard.unarmed_no_slot),
+    ("no_table", |shard| &shard.unarmed_no_table),
     ("flow_map", |shard| &shard.unarmed_flow_map),
     ("out_of_order", |shard| &shard.unarmed_out_of_order),
     ("early_fragment", |shard| &shard.unarmed_early_fragment),
@@ -268,7 +275,6 @@ const UNARMED: &[(&str, Pick)] = &[
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
     ("layers", |shard| &shard.unarmed_layers),
-    ("tls", |shard| &shard.unarmed_tls),
 ];
 
 /// All metrics of the server.

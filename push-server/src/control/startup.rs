@@ -23,8 +23,8 @@ use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{ShardError, Shards, probe_bind};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
-/// One extra slot for each so many: slots are divided evenly among shards, but clients come to
-/// shards by the hash of their ids.
+/// One extra slot for each so many, and one extra answer table: both are divided evenly among shards,
+/// but clients come to shards by the hash of their ids.
 const SLOT_SLACK: u32 = 4;
 
 /// Why the server could not start.
@@ -344,9 +344,11 @@ fn load(
     if interfaces.is_empty() {
         return Err("no interface owns a listen address; name them by --iface".into());
     }
+    let slots = connections_max.saturating_add(connections_max / SLOT_SLACK + 64);
     let options = KernelPathOptions {
         interfaces: interfaces.clone(),
-        connections_max: connections_max.saturating_add(connections_max / SLOT_SLACK + 64),
+        connections_max: slots,
+        tables: if config.has_tls_listener() { slots } else { 1 },
         shards: config.shards,
         ping_burst: config.limits.ping_rate.burst,
         place_seed: rand::random(),

@@ -12,8 +12,10 @@ use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use caps::{CapSet, Capability};
+use push_common::answer_table::KernelTable;
 use push_common::early_fragment::{EarlyFragment, PLACES};
 use push_common::flow::{FlowKey, LockedFlow};
+use push_common::refill;
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
 use super::error::KernelPathError;
@@ -29,6 +31,9 @@ pub struct KernelPathOptions {
     pub interfaces: Vec<String>,
     /// Slots in all, divided evenly among the shards.
     pub connections_max: u32,
+    /// Answer tables in all, divided evenly among the shards; each has 576 bytes, which the kernel allocates now. 0
+    /// or 1: none is wanted, since no client comes by TLS.
+    pub tables: u32,
     /// How many shards there are.
     pub shards: u16,
     /// Pings that the kernel answers at once for a connection. Beyond that, or faster than the
@@ -69,6 +74,8 @@ pub(super) struct Programs {
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
+    pub(super) tables: &'static Lines<KernelTable<u64>>,
+    pub(super) refills: Arc<Lines<u64>>,
     pub(super) flows: Arc<Flows>,
     /// The maps of flows and heartbeats, for pinning.
     pub(super) maps: [MapData; 2],
@@ -104,11 +111,17 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
     let covered = check_interfaces(&options.interfaces)?;
 
     let flows_max = options.connections_max.saturating_add(lingering_max(options.connections_max));
+    let tables_max = options.tables.max(1);
+    let refill_row = refill::row_words(options.connections_max);
+    let refills_max = u32::from(options.shards).saturating_mul(refill_row);
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("SLOTS", options.connections_max)
         .map_max_entries("FLOWS", flows_max)
+        .map_max_entries("TABLES", tables_max)
+        .map_max_entries("REFILLS", refills_max)
         .override_global("PING_BURST", &options.ping_burst, true)
         .override_global("PLACE_SEED", &options.place_seed, true)
+        .override_global("REFILL_ROW", &refill_row, true)
         .load(OBJECT)
         .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
 
@@ -126,6 +139,8 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
     let heartbeats_map = map(&mut ebpf, "HEARTBEATS")?;
     let heartbeats = Lines::map(heartbeats_map.fd().as_fd(), SHARDS_MAX.into());
     let early_fragments = Lines::map(map(&mut ebpf, "EARLY_FRAGMENTS")?.fd().as_fd(), PLACES);
+    let tables = Lines::map(map(&mut ebpf, "TABLES")?.fd().as_fd(), tables_max);
+    let refills = Lines::map(map(&mut ebpf, "REFILLS")?.fd().as_fd(), refills_max);
     let flows_map = second_handle(&ebpf, "FLOWS")?;
     let flows = typed::<HashMap<MapData, FlowKey, LockedFlow<u32>>>(&mut ebpf, "FLOWS")?;
     let counters = typed(&mut ebpf, "COUNTERS")?;
@@ -133,6 +148,12 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
         slots: Arc::new(slots.map_err(KernelPathError::Mmap)?),
         heartbeats: Arc::new(heartbeats.map_err(KernelPathError::Mmap)?),
         early_fragments: Arc::new(early_fragments.map_err(KernelPathError::Mmap)?),
+        // Leaked on purpose, once a start: whoever has a connection's keys holds a reference to its table, and the
+        // end of the process ends them all. No pin is needed either: a start makes new maps, whose zeros are tables
+        // that answer nothing, and nobody opens those of a dead server again. Its programs keep them for their
+        // flows.
+        tables: Box::leak(Box::new(tables.map_err(KernelPathError::Mmap)?)),
+        refills: Arc::new(refills.map_err(KernelPathError::Mmap)?),
         flows: Arc::new(Flows::new(flows)),
         maps: [flows_map, heartbeats_map],
         covered,

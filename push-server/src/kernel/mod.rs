@@ -11,6 +11,7 @@ mod conntrack;
 mod durable;
 mod error;
 mod flows;
+mod free_list;
 mod generations;
 mod interfaces;
 mod load;
@@ -29,12 +30,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::links::PinnedLink;
+use push_common::answer_table::KernelTable;
 use push_common::counter::{Class, Counter};
 use push_common::early_fragment::EarlyFragment;
 use push_common::slot::{ShardLine, Slot};
 
 use conntrack::Conntrack;
 use flows::Flows;
+use free_list::{FreeList, Returned};
 use load::ProgramLog;
 use slots::Lines;
 use socket_diag::SocketDiag;
@@ -44,8 +47,8 @@ pub use generations::EarlierGenerations;
 pub use interfaces::{interfaces_for, missing_interfaces};
 pub use load::KernelPathOptions;
 pub use pins::{Pins, detach};
-use shard_path::ReturnedSlots;
 pub use shard_path::{Registration, ShardPath, SlotRef};
+pub use slots::Table;
 pub use unarmed::Unarmed;
 pub use wall_clock::is_wall_clock_kept;
 
@@ -54,6 +57,8 @@ pub struct KernelPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
     early_fragments: Arc<Lines<EarlyFragment>>,
+    tables: &'static Lines<KernelTable<u64>>,
+    refills: Arc<Lines<u64>>,
     place_seed: u64,
     flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
@@ -64,7 +69,9 @@ pub struct KernelPath {
     shards: u16,
     taken: Vec<bool>,
     /// Slots of connections that had moved from one shard to another.
-    returned: ReturnedSlots,
+    returned_slots: Returned,
+    /// Their answer tables.
+    returned_tables: Returned,
     links: Vec<load::Attached>,
     /// The maps to pin besides the links.
     maps: [MapData; 2],
@@ -107,6 +114,8 @@ impl KernelPath {
             slots,
             heartbeats,
             early_fragments,
+            tables,
+            refills,
             flows,
             maps,
             covered,
@@ -121,6 +130,8 @@ impl KernelPath {
             slots,
             heartbeats,
             early_fragments,
+            tables,
+            refills,
             place_seed: options.place_seed,
             flows,
             covered,
@@ -129,7 +140,8 @@ impl KernelPath {
             conntrack,
             shards,
             taken,
-            returned: ReturnedSlots::default(),
+            returned_slots: Returned::default(),
+            returned_tables: Returned::default(),
             links,
             maps,
             diag: SocketDiag::open().map(Arc::new),
@@ -189,21 +201,28 @@ impl KernelPath {
     pub fn shard(&mut self, shard: u16) -> ShardPath {
         let taken = &mut self.taken[usize::from(shard)];
         assert!(!std::mem::replace(taken, true), "shard {shard} has its handle already");
-        let share = |shard: u16| {
-            let slots = u64::from(self.slots.len()) * u64::from(shard) / u64::from(self.shards);
-            u32::try_from(slots).unwrap_or(u32::MAX)
+        let share = |places: u32| {
+            let before = |shard: u16| {
+                let before = u64::from(places) * u64::from(shard) / u64::from(self.shards);
+                u32::try_from(before).unwrap_or(u32::MAX)
+            };
+            before(shard)..before(shard + 1)
         };
+        // One is there because a map cannot be empty.
+        let tables = if self.tables.len() > 1 { self.tables.len() } else { 0 };
         let lingering_max = load::lingering_max(self.slots.len()) / u32::from(self.shards);
         ShardPath::new(shard_path::Parts {
             shard,
             slots: Arc::clone(&self.slots),
             heartbeats: Arc::clone(&self.heartbeats),
             early_fragments: Arc::clone(&self.early_fragments),
+            tables: self.tables,
+            refills: Arc::clone(&self.refills),
             place_seed: self.place_seed,
             flows: Arc::clone(&self.flows),
             covered: Arc::clone(&self.covered),
-            range: share(shard)..share(shard + 1),
-            returned: self.returned.clone(),
+            free_slots: FreeList::new(share(self.slots.len()), self.returned_slots.clone()),
+            free_tables: FreeList::new(share(tables), self.returned_tables.clone()),
             lingering_max: lingering_max as usize,
             speaking: Arc::clone(&self.speaking),
             diag: self.diag.clone(),

@@ -1,28 +1,34 @@
-//! A shard's handle to the kernel path: its free slots, and the flows to remove later. It takes no
+//! A shard's handle to the kernel path: its free slots and answer tables, and the flows to remove later. It takes no
 //! lock but the flow map's, and moves to the shard's thread.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
+use push_common::answer_table::KernelTable;
 use push_common::clock::Monotonic;
 use push_common::early_fragment::{self, EarlyFragment};
-use push_common::flow::{Flow, FlowKey, bits};
+use push_common::flow::{Flow, FlowKey, NO_TABLE, bits};
 use push_common::heartbeat::Heartbeat;
+use push_common::refill;
 use push_common::slot::{ShardLine, Slot, state};
 
 use super::flows::{FLOW_LINGER, Flows, key_of};
-use super::slots::Lines;
+use super::free_list::FreeList;
+use super::slots::{Lines, Table};
 use super::socket_diag::{SocketDiag, SocketState};
 use super::unarmed::Unarmed;
 
 /// How long the flow of a connection whose pings were never answered outlives its slot. It needs no
 /// translation; 1 s, so that no program run is left that saw the slot armed.
 const UNUSED_LINGER: Duration = Duration::from_secs(1);
+
+/// How long an answer table rests once its flow is gone: so that no program run is left that found the flow before,
+/// and may still send the table's answer again.
+const TABLE_REST: Duration = UNUSED_LINGER;
 
 /// Flows that one `sweep` looks at; each costs a system call or two.
 const SWEEP_MAX: usize = 2048;
@@ -38,6 +44,8 @@ pub struct SlotRef {
     key: FlowKey,
     /// The index of the interface that the connection came by.
     iface: u32,
+    /// The index of its answer table; [`NO_TABLE`] if its heartbeats are in clear.
+    table: u32,
     armed: bool,
 }
 
@@ -48,19 +56,22 @@ impl SlotRef {
     }
 }
 
-/// One shard's slots and the flow map. Moves to the shard's thread.
+/// One shard's slots and answer tables, and the flow map. Moves to the shard's thread.
 #[derive(Debug)]
 pub struct ShardPath {
     shard: u16,
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
     early_fragments: Arc<Lines<EarlyFragment>>,
+    tables: &'static Lines<KernelTable<u64>>,
+    refills: Arc<Lines<u64>>,
     place_seed: u64,
     flows: Arc<Flows>,
     covered: Arc<[u32]>,
-    free: Vec<u32>,
-    range: Range<u32>,
-    returned: ReturnedSlots,
+    free_slots: FreeList,
+    free_tables: FreeList,
+    /// Answer tables whose flows are gone, and since when; oldest first.
+    resting_tables: VecDeque<(u32, Monotonic)>,
     /// Closed connections that may turn out never to have been answered; oldest first.
     closed: VecDeque<ClosingConnection>,
     /// Closed connections whose flows linger; oldest first. At most `lingering_max`.
@@ -88,14 +99,14 @@ pub(super) struct Parts {
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
+    pub(super) tables: &'static Lines<KernelTable<u64>>,
+    pub(super) refills: Arc<Lines<u64>>,
     pub(super) place_seed: u64,
     pub(super) flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
     pub(super) covered: Arc<[u32]>,
-    /// The shard's own range of slots.
-    pub(super) range: Range<u32>,
-    /// One for all shards.
-    pub(super) returned: ReturnedSlots,
+    pub(super) free_slots: FreeList,
+    pub(super) free_tables: FreeList,
     /// Flows that may linger before new connections are refused.
     pub(super) lingering_max: usize,
     /// Set when sockets that still send are left behind.
@@ -115,7 +126,7 @@ pub struct Registration {
     pub local: SocketAddr,
     /// Its peer's (`getpeername`).
     pub peer: SocketAddr,
-    /// What its heartbeats are on the wire.
+    /// What its heartbeats are on the wire; with an answer table if they are inside TLS.
     pub heartbeat: Heartbeat,
     /// Nanoseconds between two pings in the long run, at least; 0: no limit.
     pub ping_interval_ns: u32,
@@ -123,32 +134,15 @@ pub struct Registration {
     pub rx: u64,
     /// Bytes that the socket was given, all of which it has accepted.
     pub tx: u64,
+    /// The client, by the caller's own count, for [`ShardPath::take_refills`].
+    pub client: u32,
 }
 
 impl Registration {
     /// Of MQTT in clear, with nothing sent or received, and pings as often as the client likes.
     pub fn new(local: SocketAddr, peer: SocketAddr) -> Self {
-        Self { local, peer, heartbeat: Heartbeat::PLAIN, ping_interval_ns: 0, rx: 0, tx: 0 }
-    }
-}
-
-/// Free slots of which the shard that had them last is not the one that they began with: their
-/// connections had moved. Any shard that has run out of slots takes one of them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ReturnedSlots(Arc<Mutex<Vec<u32>>>);
-
-impl ReturnedSlots {
-    fn push(&self, index: u32) {
-        self.lock().push(index);
-    }
-
-    fn pop(&self) -> Option<u32> {
-        self.lock().pop()
-    }
-
-    /// A panic elsewhere leaves a whole list behind.
-    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let heartbeat = Heartbeat::PLAIN;
+        Self { local, peer, heartbeat, ping_interval_ns: 0, rx: 0, tx: 0, client: 0 }
     }
 }
 
@@ -159,13 +153,14 @@ impl ShardPath {
             slots: parts.slots,
             heartbeats: parts.heartbeats,
             early_fragments: parts.early_fragments,
+            tables: parts.tables,
+            refills: parts.refills,
             place_seed: parts.place_seed,
             flows: parts.flows,
             covered: parts.covered,
-            // Popped from the end, so low indices come first and few pages are touched.
-            free: parts.range.clone().rev().collect(),
-            range: parts.range,
-            returned: parts.returned,
+            free_slots: parts.free_slots,
+            free_tables: parts.free_tables,
+            resting_tables: VecDeque::new(),
             closed: VecDeque::new(),
             lingering: VecDeque::new(),
             lingering_max: parts.lingering_max,
@@ -184,10 +179,15 @@ impl ShardPath {
     /// Takes a slot and inserts the flow; to be called while no send is under way, because the next
     /// byte (of CONNACK, mostly) anchors the flow. On an error nothing is left behind, and the
     /// connection is served by user space alone.
+    ///
+    /// If the heartbeats are inside TLS, also takes an answer table, and calls `begin` with it right before the flow
+    /// is inserted, which may still fail. The table is the connection's until this has failed or [`Self::release`]
+    /// is called: whoever goes on with the connection after that uses the table no more.
     pub fn register(
         &mut self,
         socket: BorrowedFd<'_>,
         registration: &Registration,
+        begin: impl FnOnce(&'static Table),
         now: Monotonic,
     ) -> Result<SlotRef, Unarmed> {
         let Registration { local, peer, heartbeat, .. } = *registration;
@@ -200,15 +200,23 @@ impl ShardPath {
             return Err(Unarmed::FlowMap);
         }
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
-        let index = self.free.pop().or_else(|| self.returned.pop()).ok_or(Unarmed::NoSlot)?;
+        let index = self.free_slots.take().ok_or(Unarmed::NoSlot)?;
+        let Some(table) = self.take_table(heartbeat) else {
+            self.free_slots.give_back(index);
+            return Err(Unarmed::NoTable);
+        };
         let generation = self.hold(index, registration, now);
-        let slot = SlotRef { index, generation, key, iface, armed: false };
+        let slot = SlotRef { index, generation, key, iface, table, armed: false };
+        if table != NO_TABLE {
+            begin(self.tables.table(table));
+        }
         // The low half: sequence numbers are modulo 2^32.
-        let tx_before = registration.tx as u32;
-        match self.flows.insert(&slot.key, Flow::new(index, generation, heartbeat, tx_before)) {
+        let flow = Flow::new(index, generation, heartbeat, registration.tx as u32);
+        match self.flows.insert(&slot.key, flow.with_table(table)) {
             Ok(()) => Ok(slot),
             Err(unarmed) => {
                 self.vacate(&slot);
+                self.rest_table(&slot, now);
                 Err(unarmed)
             }
         }
@@ -257,8 +265,28 @@ impl ShardPath {
     /// The connection has come from another shard of this process, which does not touch the slot
     /// any more. From now on this shard's heartbeat vouches for it. Both shards are alive while it
     /// moves, so the programs may see either of them; the flow and its numbers know no shard.
-    pub fn adopt(&self, slot: &SlotRef) {
-        self.slots.slot(slot.index).shard.store(self.shard, Ordering::Release);
+    /// `client`: as in [`Registration`], by this shard's count.
+    pub fn adopt(&self, slot: &SlotRef, client: u32) {
+        let words = self.slots.slot(slot.index);
+        words.client.store(client, Ordering::Relaxed);
+        words.shard.store(self.shard, Ordering::Release);
+    }
+
+    /// The clients of this shard whose answer tables run low, appended to `clients`, each once since the last call.
+    /// Some may have gone, or run low no more: filling up a table only fills what it lacks.
+    pub fn take_refills(&mut self, clients: &mut Vec<u32>) {
+        let row_words = refill::row_words(self.slots.len());
+        for word in 0..row_words {
+            let (place, _) = refill::place(row_words, self.shard, word * u64::BITS);
+            let bits = self.refills.word(place);
+            // Most are 0, and stay in the caches of all CPUs if nobody writes to them.
+            if bits.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let low = refill::slots(word, bits.swap(0, Ordering::AcqRel));
+            let client = |slot| self.slots.slot(slot).client.load(Ordering::Relaxed);
+            clients.extend(low.map(client));
+        }
     }
 
     fn check_order(socket: BorrowedFd<'_>) -> Result<(), Unarmed> {
@@ -271,12 +299,22 @@ impl ShardPath {
 
     /// Publishes how many bytes were parsed, up to the end of a whole packet.
     pub fn set_rx(&self, slot: &SlotRef, rx: u64) {
-        self.slots.slot(slot.index).rx.store(rx, Ordering::Release);
+        self.rx_word(slot).store(rx, Ordering::Release);
     }
 
     /// Publishes how many bytes the socket has accepted, up to the end of a whole frame.
     pub fn set_tx(&self, slot: &SlotRef, tx: u64) {
-        self.slots.slot(slot.index).tx.store(tx, Ordering::Release);
+        self.tx_word(slot).store(tx, Ordering::Release);
+    }
+
+    /// The word of [`Self::set_rx`], for who publishes it together with a connection's record numbers.
+    pub fn rx_word(&self, slot: &SlotRef) -> &AtomicU64 {
+        self.slots.slot(slot.index).rx
+    }
+
+    /// The word of [`Self::set_tx`], for the same.
+    pub fn tx_word(&self, slot: &SlotRef) -> &AtomicU64 {
+        self.slots.slot(slot.index).tx
     }
 
     /// When the kernel last answered a ping of this connection; if never, when it was registered.
@@ -310,7 +348,8 @@ impl ShardPath {
         speaks && !resets
     }
 
-    /// The socket is closed: frees the slot at once, and the flow two minutes later (rule 10).
+    /// The socket is closed, or user space alone goes on with it: frees the slot at once, and flow and answer table
+    /// two minutes later (rule 10).
     /// `speaks`: what [`Self::before_close`] returned.
     pub fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
         self.vacate(&slot);
@@ -332,8 +371,8 @@ impl ShardPath {
     }
 
     /// Removes flows whose two minutes are over, and those that were never answered, a second after
-    /// the close. Call it about once a second. It looks at `SWEEP_MAX` flows at most; returns
-    /// whether there may be more.
+    /// the close, and then frees their answer tables. Call it about once a second. It looks at
+    /// `SWEEP_MAX` flows at most; returns whether there may be more.
     pub fn sweep(&mut self, now: Monotonic) -> bool {
         let mut left = SWEEP_MAX;
         while left > 0 {
@@ -341,12 +380,16 @@ impl ShardPath {
             left -= 1;
             let SlotRef { index, generation, key, .. } = &leaving.slot;
             match self.flows.look(key, *index, *generation) {
-                Some(Flow { n: 0, .. }) => self.flows.remove(key, *index, *generation),
+                Some(Flow { n: 0, .. }) => {
+                    self.flows.remove(key, *index, *generation);
+                    self.rest_table(&leaving.slot, now);
+                }
                 Some(flow) => {
                     self.lingering
                         .push_back(ClosingConnection { progress: progress(&flow), ..leaving });
                 }
-                None => {}
+                // A new connection with the same addresses has replaced it.
+                None => self.rest_table(&leaving.slot, now),
             }
         }
         while left > 0 {
@@ -363,11 +406,34 @@ impl ShardPath {
                         ..leaving
                     });
                 }
-                Some(_) => self.flows.remove(key, *index, *generation),
-                None => {}
+                Some(_) => {
+                    self.flows.remove(key, *index, *generation);
+                    self.rest_table(&leaving.slot, now);
+                }
+                None => self.rest_table(&leaving.slot, now),
             }
         }
+        self.free_rested_tables(now);
         left == 0
+    }
+
+    /// An answer table for such heartbeats, [`NO_TABLE`] if they need none; `None`: they are used up.
+    fn take_table(&mut self, heartbeat: Heartbeat) -> Option<u32> {
+        if heartbeat.is_sealed() { self.free_tables.take() } else { Some(NO_TABLE) }
+    }
+
+    /// No flow names the connection's answer table any more.
+    fn rest_table(&mut self, slot: &SlotRef, now: Monotonic) {
+        if slot.table != NO_TABLE {
+            self.resting_tables.push_back((slot.table, now));
+        }
+    }
+
+    fn free_rested_tables(&mut self, now: Monotonic) {
+        let is_rested = |(_, since): &mut (u32, Monotonic)| now.since(*since) >= TABLE_REST;
+        while let Some((table, _)) = self.resting_tables.pop_front_if(is_rested) {
+            self.free_tables.give_back(table);
+        }
     }
 
     /// Whether the kernel says that the connection's socket still sends.
@@ -390,6 +456,7 @@ impl ShardPath {
         words.rx.store(registration.rx, Ordering::Relaxed);
         words.tx.store(registration.tx, Ordering::Relaxed);
         words.ping_interval_ns.store(registration.ping_interval_ns, Ordering::Relaxed);
+        words.client.store(registration.client, Ordering::Relaxed);
         words.shard.store(self.shard, Ordering::Relaxed);
         words.state.store(state::HELD, Ordering::Release);
         words.generation.load(Ordering::Relaxed)
@@ -402,11 +469,7 @@ impl ShardPath {
         words.state.store(state::FREE, Ordering::Release);
         words.generation.store(slot.generation.wrapping_add(1), Ordering::Release);
         fence(Ordering::SeqCst);
-        if self.range.contains(&slot.index) {
-            self.free.push(slot.index);
-        } else {
-            self.returned.push(slot.index);
-        }
+        self.free_slots.give_back(slot.index);
     }
 }
 

@@ -1,12 +1,13 @@
-//! The memory shared with the programs: liveness slots, heartbeat lines and early fragments,
-//! mmapped from their maps. aya has no mmap, so only this file does it. It knows words, not
-//! connections.
+//! The memory shared with the programs: liveness slots, heartbeat lines, early fragments, answer
+//! tables and the bits of those that run low, mmapped from their maps. aya has no mmap, so only this
+//! file does it. It knows words, not connections.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+use push_common::answer_table::KernelTable;
 use push_common::early_fragment::EarlyFragment;
 use push_common::slot::{ShardLine, Slot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -24,6 +25,17 @@ unsafe impl Line for Slot {}
 unsafe impl Line for ShardLine {}
 // SAFETY: an integer of 8 bytes.
 unsafe impl Line for EarlyFragment {}
+// SAFETY: integers only, 576 bytes, aligned to 64.
+unsafe impl Line for KernelTable<u64> {}
+// SAFETY: an integer of 8 bytes.
+unsafe impl Line for u64 {}
+
+// A table is described by plain integers, and reached by atomic ones.
+const _: () = assert!(size_of::<Table>() == size_of::<KernelTable<u64>>());
+const _: () = assert!(align_of::<Table>() == align_of::<KernelTable<u64>>());
+
+/// The answer table of a TLS connection as user space reaches it, in memory shared with the programs.
+pub type Table = KernelTable<AtomicU64>;
 
 /// An array map of `T`, mapped into this process for reading and writing.
 #[derive(Debug)]
@@ -79,6 +91,7 @@ pub(super) struct SlotWords<'a> {
     pub(super) tx: &'a AtomicU64,
     pub(super) generation: &'a AtomicU32,
     pub(super) ping_interval_ns: &'a AtomicU32,
+    pub(super) client: &'a AtomicU32,
     pub(super) shard: &'a AtomicU16,
     pub(super) state: &'a AtomicU8,
 }
@@ -102,9 +115,29 @@ impl Lines<Slot> {
             tx: word!(AtomicU64, line.tx),
             generation: word!(AtomicU32, line.generation),
             ping_interval_ns: word!(AtomicU32, line.ping_interval_ns),
+            client: word!(AtomicU32, line.client),
             shard: word!(AtomicU16, line.shard),
             state: word!(AtomicU8, line.state),
         }
+    }
+}
+
+impl Lines<KernelTable<u64>> {
+    /// The table at `index`, for as long as the mapping lives.
+    pub(super) fn table(&self, index: u32) -> &Table {
+        let line = self.line(index).cast::<Table>();
+        // SAFETY: aligned and inside the mapping, which outlives the borrow of `self`; of the same layout
+        // (asserted above); reached as atomics by everybody in this process, and by whole words in the programs.
+        unsafe { &*line }
+    }
+}
+
+impl Lines<u64> {
+    pub(super) fn word(&self, index: u32) -> &AtomicU64 {
+        let word = self.line(index);
+        // SAFETY: aligned and inside the mapping, which outlives the borrow of `self`; reached as an atomic by
+        // everybody in this process, and by whole words in the programs.
+        unsafe { AtomicU64::from_ptr(word) }
     }
 }
 

@@ -5,6 +5,9 @@
 pub enum Unarmed {
     /// The shard's slots are used up, and none was returned by another shard.
     NoSlot,
+    /// The shard's answer tables are used up, and none was returned by another shard: many flows of closed connections
+    /// still have theirs.
+    NoTable,
     /// The flow map is full, because too many flows of closed connections linger; or the addresses
     /// alone do not identify the connection (link-local).
     FlowMap,

@@ -158,6 +158,10 @@ counters! {
     cut_discards,
     /// `push_turns_cut_total{by="tls"}`: turns that left steps of handshakes to the next one.
     cut_tls_steps,
+    /// `push_turns_cut_total{by="tables"}`: turns that left answer tables that run low to the next one.
+    cut_tables,
+    /// `push_kernel_path_tables_filled_total`.
+    tables_filled,
     /// Gauge: how long the longest-waiting session has waited, in ms (`push_work_wait_ms_max`).
     longest_wait_millis,
     /// `push_publishes_sent_total`.
@@ -278,6 +282,8 @@ counters! {
     limit_tls_handshake_input,
     /// `push_kernel_path_declined_total{reason="no_slot"}`: connection served in user space.
     unarmed_no_slot,
+    /// `push_kernel_path_declined_total{reason="no_table"}`.
+    unarmed_no_table,
     /// `push_kernel_path_declined_total{reason="flow_map"}`.
     unarmed_flow_map,
     /// `push_kernel_path_declined_total{reason="out_of_order"}`.
@@ -292,8 +298,6 @@ counters! {
     unarmed_socket,
     /// `push_kernel_path_declined_total{reason="layers"}`.
     unarmed_layers,
-    /// `push_kernel_path_declined_total{reason="tls"}`.
-    unarmed_tls,
     /// `push_tls_handshakes_total{result="completed",resumed="no",version="1.2"}`.
     tls_12_full,
     /// `push_tls_handshakes_total{result="completed",resumed="yes",version="1.2"}`.

@@ -1,27 +1,41 @@
 //! A shard's side of the kernel path: whether there is one, what the shard tells it of each connection, and what it
 //! has seen of them. Nothing else in the shard uses the port. A client keeps its connection's slot, which is an
 //! argument here.
+//!
+//! A connection inside TLS shares more with the programs than boundaries: the numbers of its records, which its layer
+//! has ([`Numbers`]).
+
+use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
 
 use super::counters::ShardCounters;
 use super::ports::{Liveness, Registration, Socket, Unarmed};
+use crate::transport::Numbers;
+
+/// How often it is looked whose tables run low, at most, by a shard that is awake anyway.
+const REFILL_MILLIS: u64 = 100;
 
 /// The kernel path, where the shard has one.
 #[derive(Debug)]
 pub(super) struct HeartbeatPath<L> {
     port: Option<L>,
+    /// Clients whose tables run low.
+    low: Vec<u32>,
+    /// When to look for more of them.
+    next_look: Monotonic,
 }
 
 /// A connection that asks for a slot.
-#[derive(Debug)]
 pub(super) struct Applicant<'a, S> {
     pub(super) socket: &'a S,
+    /// The client, by the shard's own count.
+    pub(super) client: u32,
     /// What its heartbeats are on the wire; `None`: none can come yet.
     pub(super) heartbeat: Option<Heartbeat>,
-    /// Whether it is encrypted.
-    pub(super) is_sealed: bool,
+    /// The numbers of its records, if it is inside TLS.
+    pub(super) numbers: Option<&'a mut Numbers>,
     /// The least time between two pings in the long run; 0: no limit.
     pub(super) ping_interval_ns: u32,
     /// Bytes that came on the wire up to the end of the last whole packet.
@@ -33,7 +47,7 @@ pub(super) struct Applicant<'a, S> {
 impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
     /// `None`: user space alone answers pings.
     pub(super) fn new(port: Option<L>) -> Self {
-        Self { port }
+        Self { port, low: Vec::new(), next_look: Monotonic(0) }
     }
 
     /// Tells the kernel that this shard lives. At least once a second.
@@ -59,16 +73,13 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
     /// AUTH, because its first byte anchors the flow.
     pub(super) fn register(
         &mut self,
-        applicant: &Applicant<'_, L::Socket>,
+        applicant: Applicant<'_, L::Socket>,
         now: Monotonic,
         counters: &ShardCounters,
     ) -> Option<L::Slot> {
         let port = self.port.as_mut()?;
-        let Applicant { socket, heartbeat, is_sealed, ping_interval_ns, rx, tx } = *applicant;
-        if is_sealed {
-            counters.unarmed_tls.add(1);
-            return None;
-        }
+        let Applicant { socket, client, heartbeat, mut numbers, ping_interval_ns, rx, tx } =
+            applicant;
         let known = heartbeat.filter(|heartbeat| heartbeat.is_known());
         let (Some(heartbeat), Some(tx)) = (known, tx) else {
             counters.unarmed_layers.add(1);
@@ -78,10 +89,19 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
             counters.unarmed_socket.add(1);
             return None;
         };
-        let registration = Registration { local, peer, heartbeat, ping_interval_ns, rx, tx };
-        match port.register(socket, &registration, now) {
+        let registration =
+            Registration { local, peer, client, heartbeat, ping_interval_ns, rx, tx };
+        let begin = |table| {
+            if let Some(numbers) = &mut numbers {
+                numbers.begin(table);
+            }
+        };
+        match port.register(socket, &registration, begin, now) {
             Ok(slot) => Some(slot),
             Err(unarmed) => {
+                if let Some(numbers) = numbers {
+                    numbers.leave();
+                }
                 count_unarmed(unarmed, counters);
                 None
             }
@@ -93,19 +113,25 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
     pub(super) fn sent(
         &mut self,
         slot: &mut Option<L::Slot>,
-        socket: &L::Socket,
+        (socket, mut numbers): (&L::Socket, Option<&mut Numbers>),
         (tx, is_served): (u64, bool),
         now: Monotonic,
         counters: &ShardCounters,
     ) {
         let (Some(held), Some(port)) = (slot.as_mut(), &mut self.port) else { return };
-        port.set_tx(held, tx);
+        port.publish(held, |boundaries| match &mut numbers {
+            Some(numbers) => numbers.publish_tx(boundaries.tx, tx),
+            None => boundaries.tx.store(tx, Ordering::Release),
+        });
         if port.is_armed(held) || !is_served {
             return;
         }
         match port.arm(socket, held, now) {
             Ok(()) => counters.armed.add(1),
             Err(unarmed) => {
+                if let Some(numbers) = numbers {
+                    numbers.leave();
+                }
                 if let Some(held) = slot.take() {
                     port.release(held, false, now);
                 }
@@ -115,10 +141,26 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
     }
 
     /// Packets of `rx` bytes on the wire, in all, have been parsed.
-    pub(super) fn parsed(&self, slot: Option<&L::Slot>, rx: u64) {
-        if let (Some(slot), Some(port)) = (slot, &self.port) {
-            port.set_rx(slot, rx);
+    pub(super) fn parsed(&self, slot: Option<&L::Slot>, numbers: Option<&mut Numbers>, rx: u64) {
+        let (Some(slot), Some(port)) = (slot, &self.port) else { return };
+        port.publish(slot, |boundaries| match numbers {
+            Some(numbers) => numbers.publish_rx(boundaries.rx, rx),
+            None => boundaries.rx.store(rx, Ordering::Release),
+        });
+    }
+
+    /// The next client whose table runs low. It may have gone, and its number may be another one's.
+    pub(super) fn next_low(&mut self, now: Monotonic) -> Option<u32> {
+        if self.low.is_empty() && self.next_look <= now {
+            self.next_look = now.after_millis(REFILL_MILLIS);
+            self.port.as_mut()?.take_refills(&mut self.low);
         }
+        self.low.pop()
+    }
+
+    /// Whether tables are known to run low.
+    pub(super) fn has_low(&self) -> bool {
+        !self.low.is_empty()
     }
 
     /// When the kernel last answered a ping of this connection; 0: it answers none.
@@ -149,11 +191,11 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// A connection has come from another shard, with its slot: the kernel takes this shard for its own from now
-    /// on.
-    pub(super) fn adopt(&self, slot: Option<&L::Slot>, counters: &ShardCounters) {
+    /// A connection has come from another shard, with its slot, and is this one's `client`: the kernel takes this shard
+    /// for its own from now on.
+    pub(super) fn adopt(&self, slot: Option<&L::Slot>, client: u32, counters: &ShardCounters) {
         if let (Some(slot), Some(port)) = (slot, &self.port) {
-            port.adopt(slot);
+            port.adopt(slot, client);
             counters.armed.add(u64::from(port.is_armed(slot)));
         }
     }
@@ -182,6 +224,7 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
 fn count_unarmed(unarmed: Unarmed, counters: &ShardCounters) {
     let counter = match unarmed {
         Unarmed::NoSlot => &counters.unarmed_no_slot,
+        Unarmed::NoTable => &counters.unarmed_no_table,
         Unarmed::FlowMap => &counters.unarmed_flow_map,
         Unarmed::OutOfOrder => &counters.unarmed_out_of_order,
         Unarmed::EarlyFragment => &counters.unarmed_early_fragment,

@@ -10,11 +10,14 @@
 use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
+
+use crate::transport::Table;
 
 /// One world, by its parts.
 pub(crate) trait Ports: Debug + Sized {
@@ -175,6 +178,15 @@ pub(crate) struct WireFaults {
     pub(crate) queue_full: u64,
 }
 
+/// The words of a slot by which user space tells how far both streams are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Boundaries<'a> {
+    /// What was parsed, up to the end of a whole packet.
+    pub(crate) rx: &'a AtomicU64,
+    /// What the socket has accepted, up to the end of a whole frame and record.
+    pub(crate) tx: &'a AtomicU64,
+}
+
 /// A shard's part of the kernel path: the slots of its connections, whose pings the kernel answers.
 pub(crate) trait Liveness: Debug {
     type Socket;
@@ -184,7 +196,9 @@ pub(crate) trait Liveness: Debug {
     /// connections when the last stamp is older than 5 s.
     fn stamp_heartbeat(&self, now: Monotonic);
 
-    /// Takes a slot; to be called while no send is under way.
+    /// Takes a slot; to be called while no send is under way. If the heartbeats are sealed, also a table, which is
+    /// begun by `begin` before any program can know it. The table stays where it is as long as the process lives,
+    /// and is the connection's until its slot is released.
     ///
     /// # Errors
     /// Nothing is left behind, and the connection is served by user space alone.
@@ -192,6 +206,7 @@ pub(crate) trait Liveness: Debug {
         &mut self,
         socket: &Self::Socket,
         registration: &Registration,
+        begin: impl FnOnce(&'static Table),
         now: Monotonic,
     ) -> Result<Self::Slot, Unarmed>;
 
@@ -206,18 +221,19 @@ pub(crate) trait Liveness: Debug {
         now: Monotonic,
     ) -> Result<(), Unarmed>;
 
-    /// The connection has come from another shard: the slot names this one from now on, which gives it back. All
-    /// else in it stays as it is, because the kernel goes on with the flow.
-    fn adopt(&self, slot: &Self::Slot);
+    /// The connection has come from another shard, and is this one's `client`: the slot names both from now on. This
+    /// shard gives it back. All else in it stays as it is, because the kernel goes on with the flow.
+    fn adopt(&self, slot: &Self::Slot, client: u32);
 
     /// Whether the kernel may answer the connection's pings.
     fn is_armed(&self, slot: &Self::Slot) -> bool;
 
-    /// Publishes the boundary of what was parsed.
-    fn set_rx(&self, slot: &Self::Slot, rx: u64);
+    /// Publishes a boundary, or both, which never go back.
+    fn publish(&self, slot: &Self::Slot, store: impl FnOnce(Boundaries<'_>));
 
-    /// Publishes the boundary of what the socket accepted.
-    fn set_tx(&self, slot: &Self::Slot, tx: u64);
+    /// Appends the clients whose tables run low, as far as the programs have noted it since the last call. One that
+    /// has gone may be among them, or another one that has its number now.
+    fn take_refills(&mut self, clients: &mut Vec<u32>);
 
     /// When the kernel last answered a ping of this connection; the registration if never.
     fn last_seen(&self, slot: &Self::Slot) -> Monotonic;
@@ -248,6 +264,8 @@ pub(crate) trait Liveness: Debug {
 pub(crate) struct Registration {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
+    /// The client, by the shard's own count.
+    pub(crate) client: u32,
     /// What its heartbeats are on the wire.
     pub(crate) heartbeat: Heartbeat,
     /// Nanoseconds between two pings in the long run, at least; 0: no limit.
@@ -263,6 +281,8 @@ pub(crate) struct Registration {
 pub(crate) enum Unarmed {
     /// The shard's slots are used up.
     NoSlot,
+    /// Its heartbeats are inside TLS, and all answer tables are in use.
+    NoTable,
     /// The flow map has no room, or the addresses alone do not tell the connection.
     FlowMap,
     /// Bytes overtook others before the flow was there.

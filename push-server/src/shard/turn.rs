@@ -27,6 +27,7 @@ mod save;
 mod serve;
 mod share;
 mod subscribe;
+mod tables;
 mod tell;
 mod tls;
 mod wills;
@@ -226,6 +227,7 @@ impl<P: Ports> Shard<P> {
         self.settle_owners();
         self.submit_draft();
         self.free_discarded();
+        self.fill_tables();
         self.do_tls_steps();
         self.say_whether_quiet();
         self.here.counters().turn_times.record(self.agenda.lasted());
@@ -385,6 +387,7 @@ impl<P: Ports> Shard<P> {
         }
         let unfinished = self.agenda.is_unfinished()
             || self.clients.tls_handshakes().has_due()
+            || self.path.has_low()
             || self.clients.has_discarded()
             || self.timers.has_due()
             || (!self.stop.has_begun() && self.sessions.has_due_stray(self.agenda.now()))

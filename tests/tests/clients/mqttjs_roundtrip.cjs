@@ -1,14 +1,15 @@
 // One case of MQTT.js against a server: `HOST PORT PROTOCOL CASE TRANSPORT`, the protocol being 4
 // (3.1.1) or 5, the transport mqtt (TCP), mqtts (TLS), ws (WebSocket) or wss (both). Exits 0 when it holds; an assertion says
-// what did not.
+// what did not. The case one-suite takes two words more: the only version and suite of TLS to offer, by OpenSSL's names.
 
 'use strict';
 
 const assert = require('node:assert/strict');
+const { randomBytes } = require('node:crypto');
 const mqtt = require('mqtt');
 const { Inbox, pause, run } = require('./harness.cjs');
 
-const [host, port, protocol, name, transport] = process.argv.slice(2);
+const [host, port, protocol, name, transport, tlsVersion, tlsSuite] = process.argv.slice(2);
 const v5 = protocol === '5';
 
 /** MQTT.js with its messages turned into a queue. */
@@ -190,6 +191,34 @@ const cases = {
     await client.subscribe('alive', { qos: 1 });
     await client.publish('alive', 'yes', { qos: 1 });
     assert.equal((await client.message()).payload.toString(), 'yes');
+    await client.leave();
+  },
+
+  async 'one-suite'() {
+    const tls = { minVersion: tlsVersion, maxVersion: tlsVersion, ciphers: tlsSuite };
+    const client = await Client.connect('one-suite', { keepalive: 600, ...tls });
+    assert.equal(client.client.stream.getCipher().name, tlsSuite);
+    let [pings, answers] = [0, 0];
+    client.client.on('packetreceive', (packet) => { answers += packet.cmd === 'pingresp' ? 1 : 0; });
+    await client.subscribe('echo', { qos: 1 });
+    for (let round = 0; round < 3; round += 1) {
+      for (let number = 0; number < 8; number += 1) {
+        // Longer than an ACK may be delayed.
+        await pause(120);
+        client.client.sendPing();
+        pings += 1;
+        await client.until('a PINGRESP', () => answers === pings);
+      }
+      for (const length of [1, 200, 1400, 12000]) {
+        const payload = randomBytes(length);
+        await client.publish('echo', payload, { qos: 1 });
+        assert.deepEqual((await client.message()).payload, payload);
+      }
+    }
+    assert.equal(answers, pings);
+    console.log(`pings ${pings}`);
+    // Leaves when the test says so.
+    await new Promise((resolve) => process.stdin.on('end', resolve).resume());
     await client.leave();
   },
 };

@@ -52,7 +52,9 @@ pub(crate) fn openssl_speaks_every_suite(path: PingPath) -> TestResult {
         let mut relay = openssl(&rig, &[version, flag, suite])?;
         relay.wait_log(suite);
         let mut client = relay.connect(&Connect::new(Version::V5, suite));
+        rig.server.prove_path_by(&mut client);
         echo(&mut client, "echo");
+        rig.server.prove_path_by(&mut client);
         client.disconnect();
         assert!(relay.wait_exit().success(), "the server said close_notify: {}", relay.log());
     }
@@ -108,7 +110,9 @@ pub(crate) fn mbedtls_speaks_every_suite(path: PingPath) -> TestResult {
         let mut relay = Relay::mbedtls(&rig.server.tls(), &rig.certificates.folder, suite)?;
         relay.wait_log(suite);
         let mut client = relay.connect(&Connect::new(Version::V311, suite));
+        rig.server.prove_path_by(&mut client);
         echo(&mut client, "echo");
+        rig.server.prove_path_by(&mut client);
         client.disconnect();
         assert!(relay.wait_exit().success(), "the server said close_notify: {}", relay.log());
     }
@@ -124,7 +128,9 @@ pub(crate) fn rustls_speaks_every_suite(path: PingPath) -> TestResult {
         let connect = Connect::new(Version::V5, &format!("{suite:?}"));
         let mut client = tls::connect(&rig.server.tls(), &config, &connect);
         assert_eq!(client.layers::<TlsStream>().suite(), suite);
+        rig.server.prove_path_by(&mut client);
         echo(&mut client, "echo");
+        rig.server.prove_path_by(&mut client);
         client.disconnect();
     }
     rig.finish();
@@ -161,12 +167,13 @@ pub(crate) fn paho_does_all_of_it(path: PingPath) -> TestResult {
     for by in [By::Tls(folder), By::WebSocketTls(folder)] {
         let target = by.target(&rig.server);
         for (version, cases) in [
-            (Version::V311, &["qos", "large", "offline", "take-over", "will", "ping"][..]),
-            (Version::V5, &["qos", "properties", "take-over", "ping"]),
+            (Version::V311, &["qos", "large", "offline", "take-over", "will"][..]),
+            (Version::V5, &["qos", "properties", "take-over"]),
         ] {
             for case in cases {
                 paho_by(by, &target, version, case)?;
             }
+            assert_path(&rig, by, || paho_by(by, &target, version, "ping"))?;
         }
     }
     rig.finish();
@@ -179,18 +186,40 @@ pub(crate) fn mqtt_js_does_all_of_it(path: PingPath) -> TestResult {
     for by in [By::Tls(folder), By::WebSocketTls(folder)] {
         let target = by.target(&rig.server);
         for (version, cases) in [
-            (Version::V311, &["qos", "large", "offline", "take-over", "will", "ping"][..]),
-            (Version::V5, &["qos", "properties", "take-over", "ping"]),
+            (Version::V311, &["qos", "large", "offline", "take-over", "will"][..]),
+            (Version::V5, &["qos", "properties", "take-over"]),
         ] {
             for case in cases {
                 mqtt_js(by, &target, version, case)?;
             }
+            assert_path(&rig, by, || mqtt_js(by, &target, version, "ping"))?;
         }
     }
     let by = By::WebSocketTls(folder);
-    for case in ["qos", "large", "will", "ping"] {
+    for case in ["qos", "large", "will"] {
         paho_js(by, &by.target(&rig.server), case)?;
     }
+    assert_path(&rig, by, || paho_js(by, &by.target(&rig.server), "ping"))?;
     rig.finish();
+    Ok(())
+}
+
+/// Runs a client that pings, some four times: the kernel answers all but the first ping, if there is no
+/// WebSocket inside TLS.
+#[track_caller]
+fn assert_path(rig: &Rig, by: By<'_>, run: impl FnOnce() -> TestResult) -> TestResult {
+    let before = rig.server.metrics();
+    run()?;
+    let after = rig.server.metrics();
+    let kernel = after.kernel_pings() - before.kernel_pings();
+    let user = after.user_pings() - before.user_pings();
+    match (rig.server.path(), by) {
+        (PingPath::Kernel, By::Tcp | By::Tls(_) | By::WebSocket) => {
+            assert!(kernel > user, "{by:?}: {kernel} by the kernel, {user} not");
+        }
+        (PingPath::Kernel, By::WebSocketTls(_)) | (PingPath::User, _) => {
+            assert!(kernel == 0 && user > 0, "{by:?}: {kernel} by the kernel, {user} not");
+        }
+    }
     Ok(())
 }

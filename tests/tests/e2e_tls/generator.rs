@@ -19,14 +19,18 @@ pub(crate) enum Layers {
 }
 
 pub(crate) fn the_load_generator_works_inside_all_layers(path: PingPath) -> TestResult {
-    let rig = Rig::start_with(path, |server| server.websocket().flag("--ping-rate", 0))?;
+    let rig = Rig::start_with(path, |server| server.websocket())?;
     for layers in [Layers::Tls, Layers::WebSocket, Layers::WebSocketTls] {
         let run = |arguments: &str| {
             let done = Load::start(&rig, layers, arguments).end();
             println!("{layers:?}, {arguments}: {done}");
             done
         };
+        let before = rig.server.metrics().kernel_pings();
         let ping = run("ping --clients 20 --rate 200 --seconds 1 --v5");
+        let kernel = rig.server.metrics().kernel_pings() - before;
+        let is_answered = path == PingPath::Kernel && layers != Layers::WebSocketTls;
+        assert_eq!(kernel > 0, is_answered, "{kernel} by the kernel, {layers:?}");
         assert_eq!(counts(&ping, ["missing", "closed", "bad"]), [0; 3], "{ping}");
         assert!(count(&ping, "answered") >= 100, "{ping}");
         let connects = run("connects --clients 8 --seconds 1");

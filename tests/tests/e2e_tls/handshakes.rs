@@ -54,7 +54,13 @@ pub(crate) fn all_of_5000_handshakes_at_once_are_done_while_connected_clients_pi
     assert_eq!(done["sent"], done["answered"]);
     let done = coming.end();
     assert_eq!((&done["closed"], &done["bad"]), (&0.into(), &0.into()), "{done}");
-    println!("{path:?}: all in after {took:.2?}, pings {}", done["rtt_us"]);
+    let metrics = rig.server.metrics();
+    let (kernel, user) = (metrics.kernel_pings(), metrics.user_pings());
+    assert_eq!(kernel > 0, path == PingPath::Kernel, "{kernel} by the kernel, {user} not");
+    println!(
+        "{path:?}: all in after {took:.2?}, {kernel} pings by the kernel, {user} not, {}",
+        done["rtt_us"]
+    );
     rig.finish();
     Ok(())
 }

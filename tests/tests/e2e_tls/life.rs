@@ -75,7 +75,7 @@ pub(crate) fn a_slow_reader_gets_all_of_it(path: PingPath) -> TestResult {
                 other => panic!("not expected: {other:?}"),
             }
         }
-        slow.ping();
+        rig.server.prove_path_by(&mut slow);
         slow.disconnect();
     }
     rig.finish();
@@ -92,6 +92,8 @@ pub(crate) fn a_session_is_taken_over_across_listeners(path: PingPath) -> TestRe
         plain.subscribe(&[(&name, 1)]);
         let mut inside = rig.connect(&connect);
         assert!(inside.connack.session_present);
+        // What is said to it later comes behind answers of its path's.
+        rig.server.prove_path_by(&mut inside);
         assert_eq!(plain.wait_ending().reason, Some(TAKEN_OVER));
         publisher.publish(&name, b"to the second", 1);
         assert_eq!(inside.message().payload, b"to the second");
@@ -112,12 +114,16 @@ pub(crate) fn expiry_and_goodbye_are_said_in_tls(path: PingPath) -> TestResult {
         let config = rig.certificates.offer().version(version).config();
         let connect = Connect::new(Version::V5, "silent").keep_alive(1).will("wills/silent", b"x");
         let mut silent = tls::connect(&rig.server.tls(), &config, &connect);
+        rig.server.prove_path_by(&mut silent);
         let connect = Connect::new(Version::V5, "pings").keep_alive(1).will("wills/pings", b"x");
         let mut pings = tls::connect(&rig.server.tls(), &config, &connect);
+        let before = rig.server.metrics().kernel_pings();
         for _ in 0..8 {
             std::thread::sleep(Duration::from_millis(400));
             pings.ping();
         }
+        let kernel = rig.server.metrics().kernel_pings() - before;
+        assert_eq!(kernel >= 4, path == PingPath::Kernel, "{kernel} of 8 by the kernel");
         assert_eq!(ended_in_order(&mut silent), Some(KEEP_ALIVE_TIMEOUT));
         assert_eq!(watcher.message().topic, "wills/silent");
         pings.disconnect();

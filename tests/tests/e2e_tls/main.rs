@@ -5,6 +5,7 @@ mod foreign;
 mod generator;
 mod handshakes;
 mod life;
+mod path;
 mod records;
 mod refusals;
 mod rig;
@@ -25,6 +26,11 @@ use life::{
     a_session_is_taken_over_across_listeners, a_slow_reader_gets_all_of_it,
     expiry_and_goodbye_are_said_in_tls, messages_of_every_size_come_whole,
 };
+use path::{
+    a_reply_to_a_key_update_holds_nobody_up, nonces_that_can_be_foretold_are,
+    nonces_that_cannot_be_foretold_are_served_by_user_space, padded_pings_are_served_by_user_space,
+    pings_of_every_version_take_the_path, websocket_inside_tls_is_served_by_user_space,
+};
 use records::{
     a_clients_goodbye_ends_the_connection, a_hello_may_be_cut_anywhere,
     keys_are_changed_by_openssl, keys_are_changed_by_rustls, records_may_come_byte_by_byte,
@@ -43,8 +49,15 @@ both_paths! {
     records_may_come_byte_by_byte,
     keys_are_changed_by_rustls,
     keys_are_changed_by_openssl,
+    renegotiation_is_refused,
     a_clients_goodbye_ends_the_connection,
     the_servers_goodbye_comes_before_its_fin,
+    pings_of_every_version_take_the_path,
+    nonces_that_can_be_foretold_are,
+    nonces_that_cannot_be_foretold_are_served_by_user_space,
+    padded_pings_are_served_by_user_space,
+    a_reply_to_a_key_update_holds_nobody_up,
+    websocket_inside_tls_is_served_by_user_space,
     openssl_speaks_every_suite,
     mbedtls_speaks_every_suite,
     rustls_speaks_every_suite,
@@ -58,7 +71,6 @@ both_paths! {
 
 claims! {
     a_hello_may_be_cut_anywhere,
-    renegotiation_is_refused,
     openssl_speaks_to_an_rsa_certificate,
     tls_1_1_is_refused,
     other_protocols_are_named_and_counted,

@@ -135,6 +135,9 @@ pub(crate) fn keys_are_changed_by_rustls(path: PingPath) -> TestResult {
         client.ping();
         client.publish("keys", &[round], 1);
         assert_eq!(client.message().payload, [round]);
+        if round % 5 == 0 {
+            rig.server.prove_path_by(&mut client);
+        }
     }
     client.disconnect();
     rig.finish();
@@ -151,7 +154,7 @@ pub(crate) fn keys_are_changed_by_openssl(path: PingPath) -> TestResult {
     // K asks for new keys of the server, too.
     for (number, letter) in "KkkKKkK".chars().enumerate() {
         // OpenSSL takes a letter for a command only where nothing stands before it in what it reads.
-        client.ping();
+        rig.server.prove_path_by(&mut client);
         relay.command(letter);
         wait_for("openssl's KeyUpdate", || {
             (relay.log().matches("KEYUPDATE").count() == number + 1).then_some(())
@@ -167,14 +170,14 @@ pub(crate) fn keys_are_changed_by_openssl(path: PingPath) -> TestResult {
 }
 
 /// A second handshake in one connection is a hole of TLS 1.2 that nobody needs.
-pub(crate) fn renegotiation_is_refused() -> TestResult {
-    let rig = Rig::start(PingPath::User)?;
+pub(crate) fn renegotiation_is_refused(path: PingPath) -> TestResult {
+    let rig = Rig::start(path)?;
     let ca = rig.certificates.folder.ca();
     let mut bystander = rig.connect(&Connect::new(Version::V5, "bystander"));
     let mut relay = Relay::openssl(&rig.server.tls(), &ca, &["-tls1_2"])?;
     relay.wait_log("TLSv1.2");
     let mut client = relay.connect(&Connect::new(Version::V5, "again"));
-    client.ping();
+    rig.server.prove_path_by(&mut client);
     relay.command('R');
     relay.wait_log("RENEGOTIATING");
     // OpenSSL gives up when it is refused.
@@ -196,7 +199,7 @@ pub(crate) fn a_clients_goodbye_ends_the_connection(path: PingPath) -> TestResul
         let leaving = |name: &str| {
             let connect = Connect::new(Version::V5, name).will(&format!("wills/{name}"), b"gone");
             let mut client = push_tests::tls::connect(&rig.server.tls(), &config, &connect);
-            client.ping();
+            rig.server.prove_path_by(&mut client);
             client
         };
         let mut polite = leaving("polite");
@@ -240,7 +243,9 @@ pub(crate) fn the_servers_goodbye_comes_before_its_fin(path: PingPath) -> TestRe
     for version in TLS_VERSIONS {
         let config = rig.certificates.offer().version(version).config();
         let connect = Connect::new(Version::V5, &format!("{version:?}"));
-        clients.push(push_tests::tls::connect(&rig.server.tls(), &config, &connect));
+        let mut client = push_tests::tls::connect(&rig.server.tls(), &config, &connect);
+        rig.server.prove_path_by(&mut client);
+        clients.push(client);
     }
     let [mut left, mut stays] = <[Client; 2]>::try_from(clients).expect("two clients");
     left.send(&wire::disconnect());

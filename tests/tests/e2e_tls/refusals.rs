@@ -112,8 +112,8 @@ pub(crate) fn broken_records_end_their_own_connection_only(path: PingPath) -> Te
         for (number, bytes) in AFTER.iter().enumerate() {
             let connect = Connect::new(Version::V5, "breaks");
             let mut client = push_tests::tls::connect(&target, &config, &connect);
-            // A ping whose record is right, behind which the stream breaks.
-            client.ping();
+            // Pings whose records are right, answered by the path, behind which the stream breaks.
+            rig.server.prove_path_by(&mut client);
             let mut raw = client.stream().try_clone().expect("a second handle");
             raw.write_all(bytes).expect("send to the server");
             let ending = client.wait_ending();

@@ -8,6 +8,8 @@ use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::skip::Skip;
 use push_tests::tls::{self, Offer};
 use push_tests::wire::Version;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, SupportedProtocolVersion};
 use tempfile::TempDir;
 
 /// Certificates; gone with their directory.
@@ -52,7 +54,9 @@ impl Rig {
         more: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Result<Self, Skip> {
         let certificates = Certificates::new();
-        let server = more(Server::with(path).tls(&certificates.folder)).start()?;
+        // Clients here ping more often than devices.
+        let builder = Server::with(path).tls(&certificates.folder).flag("--ping-rate", 0);
+        let server = more(builder).start()?;
         Ok(Self { server, certificates })
     }
 
@@ -77,11 +81,37 @@ impl Rig {
         self.server.wait_metric(&handshakes(labels), |found| found == count);
     }
 
-    /// The end of a good test.
+    /// The end of a good test: who answers pings is proven inside TLS, too.
     #[track_caller]
     pub(crate) fn finish(self) {
+        self.prove_path();
         self.server.finish();
     }
+
+    /// Proves which path answers pings inside TLS, by a client of each kind of record that the kernel answers
+    /// whatever nonces clients say.
+    #[track_caller]
+    fn prove_path(&self) {
+        for (version, suite) in WITNESSES {
+            let config = self.certificates.offer().version(version).suite(suite).config();
+            let connect = Connect::new(Version::V311, "witness-inside-tls");
+            let mut witness = tls::connect(&self.server.tls(), &config, &connect);
+            self.server.prove_path_by(&mut witness);
+            witness.disconnect();
+        }
+    }
+}
+
+/// What these speak.
+const WITNESSES: [(&SupportedProtocolVersion, CipherSuite); 2] = [
+    (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    (&TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256),
+];
+
+/// How many connections or heartbeats the kernel path has declined for this reason.
+#[track_caller]
+pub(crate) fn declined(server: &Server, reason: &str) -> u64 {
+    server.metrics().value(&format!("push_kernel_path_declined_total{{reason=\"{reason}\"}}"))
 }
 
 /// The counter of handshakes with these labels.

@@ -6,6 +6,7 @@ mod namespace;
 mod path;
 mod retention;
 mod routes;
+mod sealed;
 mod served;
 mod slots;
 

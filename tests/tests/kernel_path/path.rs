@@ -21,6 +21,7 @@ pub(crate) fn options(interfaces: &[&str]) -> KernelPathOptions {
     KernelPathOptions {
         interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
         connections_max: 64,
+        tables: 1,
         shards: 1,
         ping_burst: 1,
         place_seed: 1,
@@ -29,16 +30,16 @@ pub(crate) fn options(interfaces: &[&str]) -> KernelPathOptions {
 
 /// Loads the programs on `interface`; `None`, reported as skipped, where this machine cannot.
 pub(crate) fn load(test: &str, interface: &str) -> Option<KernelPath> {
-    load_for(test, interface, 1)
+    load_with(test, &options(&[interface]))
 }
 
-/// The same for so many shards.
-fn load_for(test: &str, interface: &str, shards: u16) -> Option<KernelPath> {
+/// The same with these options.
+pub(crate) fn load_with(test: &str, options: &KernelPathOptions) -> Option<KernelPath> {
     if let Err(skip) = need_kernel_path_kernel() {
         report(test, Err(skip));
         return None;
     }
-    match KernelPath::load(&KernelPathOptions { shards, ..options(&[interface]) }) {
+    match KernelPath::load(options) {
         Ok(path) => Some(path),
         Err(error) if rustix::process::geteuid().is_root() => panic!("{test}: {error:?}"),
         Err(error) => {
@@ -51,17 +52,22 @@ fn load_for(test: &str, interface: &str, shards: u16) -> Option<KernelPath> {
 /// Loads the programs on the lo of a network namespace of this thread's own, where no other server
 /// and no other test is; `None`, with the reason on stderr, without root.
 pub(crate) fn load_on_private_lo(test: &str) -> Option<KernelPath> {
-    load_on_private_lo_for(test, 1)
+    load_on_private_lo_with(test, |_| {})
 }
 
-/// The same for so many shards.
-pub(crate) fn load_on_private_lo_for(test: &str, shards: u16) -> Option<KernelPath> {
+/// The same with options changed.
+pub(crate) fn load_on_private_lo_with(
+    test: &str,
+    change: impl FnOnce(&mut KernelPathOptions),
+) -> Option<KernelPath> {
     if !rustix::process::geteuid().is_root() {
         report(test, Err(Skip::kernel_path("network namespaces need root")));
         return None;
     }
     private_lo();
-    load_for(test, "lo", shards)
+    let mut options = options(&["lo"]);
+    change(&mut options);
+    load_with(test, &options)
 }
 
 pub(crate) fn counter(path: &KernelPath, name: &str) -> u64 {

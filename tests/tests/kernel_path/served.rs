@@ -185,7 +185,7 @@ pub(crate) fn register(
 ) -> Result<SlotRef, Unarmed> {
     let [local, peer] = [socket.local_addr(), socket.peer_addr()].map(|end| end.expect("address"));
     let registration = Registration { rx, ..Registration::new(local, peer) };
-    shard.register(socket.as_fd(), &registration, now())
+    shard.register(socket.as_fd(), &registration, |_| {}, now())
 }
 
 /// Registers a connection and says CONNACK.

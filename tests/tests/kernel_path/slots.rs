@@ -8,7 +8,7 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 use push_server::kernel::{ShardPath, SlotRef, Unarmed};
 
-use super::path::{PATIENCE, counted, counter, load_on_private_lo, load_on_private_lo_for, now};
+use super::path::{PATIENCE, counted, counter, load_on_private_lo, load_on_private_lo_with, now};
 use super::served::{CONNACK, PINGREQ, PINGRESP, armed, register};
 
 #[test]
@@ -42,7 +42,9 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
 #[test]
 fn a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_the_slot_back() {
     let test = "a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_the_slot_back";
-    let Some(mut path) = load_on_private_lo_for(test, 2) else { return };
+    let Some(mut path) = load_on_private_lo_with(test, |options| options.shards = 2) else {
+        return;
+    };
     let (mut first, mut second) = (path.shard(0), path.shard(1));
     let listener = listener();
     let (mut client, mut socket) = connected(&listener);
@@ -71,7 +73,7 @@ fn a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_
     assert!((0..20).any(|_| ping(&first, &slot)), "{:?}", counted(&path));
     let before = first.pings(&slot);
 
-    second.adopt(&slot);
+    second.adopt(&slot, 0);
     assert!(!ping(&second, &slot), "its new shard is silent");
     first.stamp_heartbeat(silent());
     second.stamp_heartbeat(now());

@@ -6,12 +6,16 @@
 use std::time::{Duration, Instant};
 
 use etherparse::{TcpOptionElement, TcpOptionsIterator};
+use push_common::answer_table::RecordShape;
+use push_common::counter::Counter;
 use push_common::flow::bits;
+use push_common::heartbeat::Heartbeat;
 use push_common::segment::flags;
+use push_tests::records::{Kind, SHAPES, fill, fill_pending, first, sealed};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::bytes::{Read, read, sack, timestamps};
+use crate::bytes::{Bytes, Read, read, sack, timestamps};
 use crate::cases;
 use crate::rig::{Outcome, Rig, Verdict, Way, now_ns};
 use crate::world::World;
@@ -32,12 +36,15 @@ fn nothing_is_accepted_that_the_rules_decline(rig: &mut Rig, ipv6: bool) {
     let (mut runs, mut accepted) = (0_u64, 0_u64);
     while runs == 0 || Instant::now() < end {
         let world = world(&mut rng, ipv6);
-        let (way, packet) = packet(&mut rng, &world);
+        let heartbeats = Heartbeats::of(&world);
+        let is_claimed = heartbeats.prepare(&mut rng, rig, &world);
+        let (way, packet) = packet(&mut rng, &world, &heartbeats);
         let outcome = world.run_raw(rig, way, &packet);
         let fault = match way {
-            Way::Ingress => ingress_fault(&world, &packet, &outcome),
+            Way::Ingress => ingress_fault(&world, &heartbeats, &packet, &outcome),
             Way::Egress => egress_fault(&world, &packet, &outcome),
         };
+        let fault = fault.or_else(|| heartbeats.fault(&outcome, is_claimed));
         if let Some(fault) = fault {
             panic!(
                 "PUSH_FUZZ_SEED={seed}, run {runs}: {fault}\n{packet:02x?}\n{world:?}\n{outcome:x?}"
@@ -50,10 +57,68 @@ fn nothing_is_accepted_that_the_rules_decline(rig: &mut Rig, ipv6: bool) {
     assert!(accepted > 0, "a fuzz that is never accepted proves nothing");
 }
 
+/// What the heartbeats of a world look like: in clear, or as records that come next.
+struct Heartbeats {
+    shape: Option<RecordShape>,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+    /// The answer that left last, if it is not acknowledged.
+    kept: Vec<u8>,
+}
+
+impl Heartbeats {
+    fn of(world: &World) -> Self {
+        let heartbeat = world.flow.heartbeat;
+        let shape = heartbeat.is_sealed().then(|| RecordShape::of(heartbeat));
+        let Some(of) = shape else {
+            let answer = vec![0xD0, 0x00];
+            return Self { shape, request: vec![0xC0, 0x00], answer: answer.clone(), kept: answer };
+        };
+        let more = u64::from(world.flow.has(bits::PENDING));
+        let next = |kind, more| sealed(kind, of, first(kind).after(more).expect("small numbers"));
+        let [request, answer] = [Kind::Request, Kind::Answer].map(|kind| next(kind, more));
+        Self { shape, request, answer, kept: next(Kind::Answer, 0) }
+    }
+
+    /// Fills the answer table; now and then user space holds the claim for good. Returns whether it does.
+    fn prepare(&self, rng: &mut SmallRng, rig: &Rig, world: &World) -> bool {
+        let Some(shape) = self.shape else { return false };
+        if world.flow.has(bits::PENDING) {
+            fill_pending(rig.table, shape);
+        } else {
+            fill(rig.table, shape);
+        }
+        rng.random_range(0..16) == 0 && rig.table.claim().is_some()
+    }
+
+    /// What is wrong with the answer that has left, if one has.
+    fn fault(&self, outcome: &Outcome, is_claimed: bool) -> Option<&'static str> {
+        let answers = |counter| outcome.counted.contains(&(counter, 1));
+        let again = [Counter::Refilled, Counter::Resent, Counter::StaleBytes];
+        let expected = match () {
+            () if answers(Counter::Answered) => &self.answer,
+            () if again.into_iter().any(answers) => &self.kept,
+            () => return None,
+        };
+        if is_claimed && answers(Counter::Answered) {
+            return Some("answered while user space held the claim");
+        }
+        // A packet that TCP might not take need not become one that it takes.
+        let left = read(&outcome.packet).filter(|left| left.ip_plain && left.from_server)?;
+        (left.payload != *expected).then_some("another answer than the one that was to leave")
+    }
+}
+
 fn world(rng: &mut SmallRng, ipv6: bool) -> World {
     let n = [0, 1, 7, u32::MAX][rng.random_range(0..4)];
-    let mut world =
-        if n > 0 && rng.random() { World::pending(ipv6, n) } else { World::new(ipv6, n) };
+    let heartbeat = match SHAPES.get(rng.random_range(0..2 * SHAPES.len())) {
+        Some(shape) => shape.heartbeat(),
+        None => Heartbeat::PLAIN,
+    };
+    let mut world = World::with(heartbeat, ipv6, n);
+    if n > 0 && rng.random() {
+        world = world.and_pending();
+    }
     if rng.random_range(0..8) == 0 {
         world.flow.bits = rng.random();
         if n > 0 {
@@ -74,17 +139,19 @@ fn world(rng: &mut SmallRng, ipv6: bool) -> World {
 }
 
 /// A packet of the connection, right or not, and then some bytes of it changed.
-fn packet(rng: &mut SmallRng, world: &World) -> (Way, Vec<u8>) {
+fn packet(rng: &mut SmallRng, world: &World, heartbeats: &Heartbeats) -> (Way, Vec<u8>) {
     let mut packet = match rng.random_range(0..8) {
-        0..=3 => world.ping(),
+        0..=2 => Bytes { payload: heartbeats.request.clone(), ..world.ping() },
+        // Inside TLS the one before, if there was one.
+        3 => world.ping(),
         4..=5 => world.client(),
         _ => world.server(),
     };
     if rng.random_range(0..3) == 0 {
-        packet.ack = packet.ack.wrapping_sub(2);
+        packet.ack = packet.ack.wrapping_sub(world.flow.heartbeat.response_bytes());
     }
     if rng.random_range(0..4) == 0 {
-        let bytes = [0, 1, 2, 3, 4, 40, 1_400][rng.random_range(0..7)];
+        let bytes = [0, 1, 2, 3, 4, 22, 23, 24, 25, 31, 32, 33, 40, 1_400][rng.random_range(0..14)];
         packet.payload = (0..bytes).map(|_| rng.random()).collect();
     }
     packet.options = match rng.random_range(0..6) {
@@ -100,7 +167,7 @@ fn packet(rng: &mut SmallRng, world: &World) -> (Way, Vec<u8>) {
         packet.flags = rng.random();
     }
     if rng.random_range(0..10) == 0 {
-        packet.window = rng.random_range(0..4);
+        packet.window = rng.random_range(0..2 * world.flow.heartbeat.response_bytes() as u16);
     }
     if rng.random_range(0..10) == 0 {
         packet.padding = rng.random_range(0..20);
@@ -124,19 +191,25 @@ fn packet(rng: &mut SmallRng, world: &World) -> (Way, Vec<u8>) {
 }
 
 /// What the client may have meant, by the rules' text alone.
-fn ingress_fault(world: &World, packet: &[u8], outcome: &Outcome) -> Option<&'static str> {
+fn ingress_fault(
+    world: &World,
+    heartbeats: &Heartbeats,
+    packet: &[u8],
+    outcome: &Outcome,
+) -> Option<&'static str> {
     let read = read(packet);
     match outcome.verdict {
         Verdict::Redirect => {
             let Some(read) = read else { return Some("what is no TCP segment was accepted") };
-            if !is_sound(&read) || read.window < 2 {
+            let room = world.flow.heartbeat.response_bytes();
+            if !is_sound(&read) || u32::from(read.window) < room {
                 return Some("a segment that TCP might not take was accepted");
             }
             if is_old(world, &read) {
                 return Some("a segment of old was accepted");
             }
             let next = read.seq == world.client_nxt();
-            let is_ping = read.payload == [0xC0, 0x00]
+            let is_ping = read.payload == heartbeats.request
                 && read.flags & !flags::PSH == flags::ACK
                 && next
                 && read.ack == world.server_nxt()

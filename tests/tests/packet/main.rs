@@ -7,9 +7,10 @@ mod follow;
 mod fragments;
 mod fuzz;
 mod icmp;
+mod memory;
 mod next_hop;
-
 mod rig;
+mod sealed;
 mod timestamps;
 mod verifier;
 mod websocket;

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use push_common::counter::Counter;
@@ -13,11 +13,16 @@ use push_common::slot::{ShardLine, Slot};
 use push_tests::server::workspace_path;
 use push_tests::skip::{Skip, need_kernel_path_kernel};
 
+use crate::memory::{self, SlotWords, Table};
+
 /// Room for what a program makes of a packet.
 const OUTPUT_BYTES_MAX: usize = 8_192;
 
 /// What the places of early fragments depend on here; not what it is where nobody sets it.
 pub(crate) const PLACE_SEED: u64 = 0xFEED_5EED_0000_0007;
+
+/// Rows of refills, a word each: one for each of so many shards.
+pub(crate) const SHARDS: u16 = 4;
 
 const PROGRAMS: [&str; 2] = ["push_ingress", "push_egress"];
 
@@ -43,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) packet: Vec<u8>,
     pub(crate) flow: Option<Flow>,
     pub(crate) slot: Slot,
+    /// The shards that were told that the connection's answer table runs low.
+    pub(crate) told: Vec<u16>,
     /// Counters that have counted, in their order.
     pub(crate) counted: Vec<(Counter, u64)>,
 }
@@ -64,6 +71,11 @@ pub(crate) struct Rig {
     slots: Array<MapData, Slot>,
     heartbeats: Array<MapData, ShardLine>,
     early_fragments: Array<MapData, EarlyFragment>,
+    refills: Array<MapData, u64>,
+    /// The connection's answer table.
+    pub(crate) table: &'static Table,
+    /// Its slot as user space reaches it while programs run.
+    pub(crate) slot_words: &'static SlotWords,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -91,7 +103,10 @@ impl Rig {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SLOTS", 1)
             .map_max_entries("FLOWS", 16)
+            .map_max_entries("TABLES", 1)
+            .map_max_entries("REFILLS", SHARDS.into())
             .override_global("PLACE_SEED", &PLACE_SEED, true)
+            .override_global("REFILL_ROW", &1_u32, true)
             .load(&object)
             .expect("maps");
         for name in PROGRAMS {
@@ -101,11 +116,32 @@ impl Rig {
         }
         let mut take = |name: &str| ebpf.take_map(name).expect("a map of this name");
         let flows = take("FLOWS").try_into().expect("a hash map");
-        let slots = take("SLOTS").try_into().expect("an array");
+        let (slots, slot_words) = match take("SLOTS") {
+            Map::Array(map) => {
+                let words = memory::slot(&map);
+                (Map::Array(map).try_into().expect("an array of slots"), words)
+            }
+            other => panic!("an array: {other:?}"),
+        };
         let heartbeats = take("HEARTBEATS").try_into().expect("an array");
         let early_fragments = take("EARLY_FRAGMENTS").try_into().expect("an array");
+        let refills = take("REFILLS").try_into().expect("an array");
+        let table = match take("TABLES") {
+            Map::Array(map) => memory::table(&map),
+            other => panic!("an array: {other:?}"),
+        };
         let counters = take("COUNTERS").try_into().expect("an array for each CPU");
-        Ok(Self { ebpf, flows, slots, heartbeats, early_fragments, counters })
+        Ok(Self {
+            ebpf,
+            flows,
+            slots,
+            heartbeats,
+            early_fragments,
+            refills,
+            table,
+            slot_words,
+            counters,
+        })
     }
 
     /// The programs, and how many instructions the verifier has looked at to take each.
@@ -132,7 +168,10 @@ impl Rig {
         self.flows.insert(key, LockedFlow { lock: 0, flow }, 0).expect("insert the flow");
         self.slots.set(0, slot, 0).expect("set the slot");
         let line = ShardLine { heartbeat: now_ns(), ..ShardLine::default() };
-        self.heartbeats.set(0, line, 0).expect("set the heartbeat");
+        self.heartbeats.set(slot.shard.into(), line, 0).expect("set the heartbeat");
+        for shard in 0..SHARDS {
+            self.refills.set(shard.into(), 0, 0).expect("take the refills");
+        }
         let before = self.counts();
         let (verdict, packet) = self.run_as_it_is(way, packet, gso_bytes);
         let counted = Counter::ALL.iter().zip(self.counts()).zip(before);
@@ -143,6 +182,7 @@ impl Rig {
             packet,
             flow,
             slot,
+            told: self.told(),
             counted: counted.filter(|(_, count)| *count > 0).collect(),
         }
     }
@@ -151,6 +191,14 @@ impl Rig {
     pub(crate) fn state(&self, key: FlowKey) -> (Option<Flow>, Slot) {
         let flow = self.flows.get(&key, 0).ok().map(|locked| locked.flow);
         (flow, self.slots.get(&0, 0).expect("read the slot"))
+    }
+
+    /// The shards of which a bit of refills is set: that of the slot.
+    fn told(&self) -> Vec<u16> {
+        let row = |shard: &u16| self.refills.get(&u32::from(*shard), 0).expect("read a row");
+        let told: Vec<_> = (0..SHARDS).filter(|shard| row(shard) != 0).collect();
+        assert!(told.iter().all(|shard| row(shard) == 1), "no other slot's");
+        told
     }
 
     /// Runs the ingress program on `packet` of the connection of `key`, which has no flow. Returns the places

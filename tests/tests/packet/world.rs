@@ -1,13 +1,15 @@
 //! The connection that every case is about, as user space and the programs know it: CONNECT parsed,
 //! CONNACK sent and acknowledged, `n` pings answered. Both streams begin close below 2^32.
 
+use push_common::answer_table::RecordShape;
 use push_common::counter::Counter;
-use push_common::flow::{Flow, bits};
+use push_common::flow::{Flow, NO_TABLE, bits};
 use push_common::heartbeat::{Heartbeat, form};
 use push_common::segment::flags;
 use push_common::slot::{Slot, state};
 
 use push_common::mac::Mac;
+use push_tests::records::{self, Kind};
 
 use crate::bytes::{Bytes, L3, PEER_MAC, key, timestamps};
 use crate::rig::{Outcome, Rig, Verdict, Way, now_ns};
@@ -35,9 +37,10 @@ impl World {
         Self::with(Heartbeat::PLAIN, ipv6, n)
     }
 
-    /// The same of a client whose heartbeats look like this.
+    /// The same of a client whose heartbeats look like this. Inside TLS, its answer table is that of the rig.
     pub(crate) fn with(heartbeat: Heartbeat, ipv6: bool, n: u32) -> Self {
-        let mut flow = Flow::new(0, 7, heartbeat, 0);
+        let table = if heartbeat.is_sealed() { 0 } else { NO_TABLE };
+        let mut flow = Flow::new(0, 7, heartbeat, 0).with_table(table);
         flow.n = n;
         (flow.rx_base, flow.tx_base) = (RX_BASE, TX_BASE);
         flow.ingress_nxt = RX_BASE.wrapping_add(RX);
@@ -88,10 +91,15 @@ impl World {
         Bytes::new(Way::Ingress, self.ipv6, self.client_nxt(), self.server_nxt())
     }
 
+    /// A PINGREQ; inside TLS the first one that the table expects.
     pub(crate) fn ping(&self) -> Bytes {
         let flags = flags::ACK | flags::PSH;
         let payload = match self.flow.heartbeat.form() {
             form::WEBSOCKET => frame([1, 2, 3, 4], [0xC0, 0x00]),
+            form::TLS => {
+                let shape = RecordShape::of(self.flow.heartbeat);
+                records::sealed(Kind::Request, shape, records::first(Kind::Request))
+            }
             _ => vec![0xC0, 0x00],
         };
         Bytes { flags, payload, ..self.client() }

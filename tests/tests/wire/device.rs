@@ -1,6 +1,7 @@
 //! A device of the load run: it lives several connections long. Each pings, publishes and reads
 //! until it ends in order (DISCONNECT, then everything must have arrived) or breaks off (RST).
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use crate::message;
 const PINGER_CPU: usize = 0;
 const PUBLISHER_CPU: usize = 1;
 
+/// One in so many pings goes with new keys, where keys change.
+const PINGS_PER_KEY: u32 = 6;
+
 /// How long the end of a connection may take, the network being good by then.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(120);
 
@@ -28,6 +32,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) target: &'a Target,
     /// What is around MQTT; `None`: nothing.
     pub(crate) layers: Option<&'a Kind>,
+    /// Keys change now and then.
+    pub(crate) keys_change: bool,
     pub(crate) stop: &'a AtomicBool,
     /// For each device, how many messages were published to it.
     pub(crate) down: &'a [AtomicU32],
@@ -130,6 +136,9 @@ fn spend(shared: &Shared<'_>, client: Client, connection: &Connection, rng: &mut
         let publisher = scope.spawn(|| connection.publish(publisher_seed));
         while Instant::now() < end && !stopped() && !connection.is_gone() {
             std::thread::sleep(Duration::from_millis(rng.random_range(5..700)));
+            if shared.keys_change && rng.random_ratio(1, PINGS_PER_KEY) {
+                connection.change_keys();
+            }
             connection.pings.fetch_add(1, Ordering::SeqCst);
             connection.write(&PINGREQ);
         }
@@ -165,6 +174,16 @@ impl Connection {
     fn write(&self, bytes: &[u8]) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if std::io::Write::write_all(&mut *writer, bytes).is_err() {
+            self.gone.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Asks for new keys both ways, in the middle of whatever is under way.
+    fn change_keys(&self) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream: &mut dyn Any = &mut **writer;
+        let layered: &mut Layered = stream.downcast_mut().expect("layers of TLS");
+        if layered.renew().is_err() {
             self.gone.store(true, Ordering::SeqCst);
         }
     }

@@ -58,7 +58,7 @@ pub(crate) fn seed() -> u64 {
     number("PUSH_WIRE_SEED").unwrap_or(3)
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
@@ -67,8 +67,21 @@ fn number(name: &str) -> Option<u64> {
 pub(crate) enum Around {
     Nothing,
     WebSocket,
+    /// TLS, with the suite of rustls's choice.
     Tls(TlsVersion),
+    /// TLS with one suite, as rustls calls it.
+    Suite(TlsVersion, &'static str),
 }
+
+/// Every suite.
+pub(crate) const SUITES: [(TlsVersion, &str); 6] = [
+    (TlsVersion::Tls13, "TLS13_AES_128_GCM_SHA256"),
+    (TlsVersion::Tls13, "TLS13_AES_256_GCM_SHA384"),
+    (TlsVersion::Tls13, "TLS13_CHACHA20_POLY1305_SHA256"),
+    (TlsVersion::Tls12, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    (TlsVersion::Tls12, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    (TlsVersion::Tls12, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+];
 
 impl Around {
     /// Adds the listener for it, with these certificates.
@@ -76,41 +89,41 @@ impl Around {
         match self {
             Self::Nothing => server,
             Self::WebSocket => server.websocket(),
-            Self::Tls(_) => server.tls(certificates),
+            Self::Tls(_) | Self::Suite(..) => server.tls(certificates),
         }
     }
 
     /// The server's address for it, and the layers.
     fn at(self, server: &Server, certificates: &Folder) -> (Target, Option<Kind>) {
+        let tls = |version, suite: Option<&str>| LayerOptions {
+            tls: Some(certificates.ca()),
+            tls_name: Some("localhost".to_owned()),
+            tls_version: Some(version),
+            tls_suite: suite.map(str::to_owned),
+            ..LayerOptions::default()
+        };
         let (target, layers) = match self {
             Self::Nothing => return (server.target().clone(), None),
             Self::WebSocket => {
                 (server.websocket(), LayerOptions { ws: true, ..LayerOptions::default() })
             }
-            Self::Tls(version) => {
-                let layers = LayerOptions {
-                    tls: Some(certificates.ca()),
-                    tls_name: Some("localhost".to_owned()),
-                    tls_version: Some(version),
-                    ..LayerOptions::default()
-                };
-                (server.tls(), layers)
-            }
+            Self::Tls(version) => (server.tls(), tls(version, None)),
+            Self::Suite(version, suite) => (server.tls(), tls(version, Some(suite))),
         };
         let layers = Kind::new(&layers, target.address).expect("certificates of our own");
         (target, Some(layers))
     }
 
-    /// Whether the kernel answers heartbeats inside of it.
-    pub(crate) fn is_answered_by_kernel(self) -> bool {
-        !matches!(self, Self::Tls(_))
+    /// Whether its keys can change.
+    fn keys_change(self) -> bool {
+        matches!(self, Self::Tls(TlsVersion::Tls13) | Self::Suite(TlsVersion::Tls13, _))
     }
 }
 
-/// Loads `server`; `heal` is called when the end is to come.
+/// Loads `server` for so many seconds; `heal` is called when the end is to come.
 pub(crate) fn run(
     server: &Server,
-    (around, certificates): (Around, &Folder),
+    (around, certificates, seconds): (Around, &Folder, u64),
     heal: impl FnOnce(),
 ) -> Outcome {
     let before = suspicions(server.target());
@@ -118,7 +131,9 @@ pub(crate) fn run(
     let down: Vec<AtomicU32> = (0..DEVICES).map(|_| AtomicU32::new(0)).collect();
     let (target, layers) = around.at(server, certificates);
     let layers = layers.as_ref();
-    let shared = Shared { target: &target, layers, stop: &stop, down: &down, seed: seed() };
+    let keys_change = around.keys_change();
+    let shared =
+        Shared { target: &target, layers, keys_change, stop: &stop, down: &down, seed: seed() };
     let done = AtomicBool::new(false);
     let hub_target = server.target().clone();
 
@@ -137,7 +152,7 @@ pub(crate) fn run(
                 })
             })
             .collect();
-        std::thread::sleep(Duration::from_secs(seconds()));
+        std::thread::sleep(Duration::from_secs(seconds));
         stop.store(true, Ordering::SeqCst);
         join(publishing);
         heal();

@@ -3,25 +3,44 @@
 //! the segments by its own.
 //!
 //! `PUSH_WIRE_SECONDS` and `PUSH_WIRE_SEED`: how long each load goes on, and what decides the faults
-//! (`cargo xtask test wire --seconds S --seed N`).
+//! (`cargo xtask test wire --seconds S --seed N`). `PUSH_WIRE_PINGS`: how many pings inside TLS the kernel
+//! is to answer over a link that loses (`cargo xtask test wire pings_inside_tls --pings N`).
 mod device;
 mod load;
 mod message;
+mod pings;
+mod stacks;
 
 use std::path::PathBuf;
 
 use push_tests::certificates::Folder;
-use push_tests::claims;
 use push_tests::link::{Fault, Faults, Link, Way};
 use push_tests::load::options::TlsVersion;
 use push_tests::server::{
     PingPath, Place, Server, ServerBuilder, raise_descriptor_limit, workspace_path,
 };
 use push_tests::skip::{Skip, TestResult};
+use push_tests::{both_paths, claims};
 
 use tempfile::TempDir;
 
-use load::{Around, Outcome};
+use load::{Around, Outcome, SUITES};
+use pings::pings_inside_tls_break_no_stream_over_a_link_that_loses_5_percent;
+use stacks::{
+    mbedtls_keeps_its_streams_over_a_link_that_loses,
+    mqtt_js_keeps_its_streams_over_a_link_that_loses,
+    openssl_keeps_its_streams_over_a_link_that_loses,
+    renegotiation_is_refused_over_a_link_that_loses,
+    rustls_keeps_its_streams_over_a_link_that_loses,
+};
+
+both_paths! {
+    openssl_keeps_its_streams_over_a_link_that_loses,
+    mbedtls_keeps_its_streams_over_a_link_that_loses,
+    rustls_keeps_its_streams_over_a_link_that_loses,
+    mqtt_js_keeps_its_streams_over_a_link_that_loses,
+    renegotiation_is_refused_over_a_link_that_loses,
+}
 
 claims! {
     pings_are_answered_over_a_link_that_loses_and_corrupts,
@@ -33,10 +52,15 @@ claims! {
     load_by_websocket_over_a_link_that_loses_5_percent_comes_out_whole,
     load_by_websocket_over_a_link_that_loses_20_percent_comes_out_whole,
     load_by_tls_1_2_over_a_link_that_loses_5_percent_comes_out_whole,
+    load_by_tls_1_2_over_a_link_that_loses_20_percent_comes_out_whole,
     load_by_tls_1_3_over_a_link_that_loses_5_percent_comes_out_whole,
     load_by_tls_1_3_over_a_link_that_loses_20_percent_comes_out_whole,
+    load_by_every_suite_over_a_link_that_loses_5_percent_comes_out_whole,
+    load_by_every_suite_over_a_link_that_loses_20_percent_comes_out_whole,
+    pings_inside_tls_break_no_stream_over_a_link_that_loses_5_percent,
     load_over_veth_with_every_offload_comes_out_whole,
     load_over_lo_comes_out_whole,
+    load_by_tls_over_lo_comes_out_whole,
 }
 
 fn pings_are_answered_over_a_link_that_loses_and_corrupts() -> TestResult {
@@ -88,17 +112,54 @@ fn load_by_websocket_over_a_link_that_loses_20_percent_comes_out_whole() -> Test
 
 fn load_by_tls_1_2_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
     let around = Around::Tls(TlsVersion::Tls12);
-    over_the_link_on_both_paths(5, Place::VethV4, around).map(drop)
+    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV4, around)?);
+    Ok(())
+}
+
+fn load_by_tls_1_2_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
+    let around = Around::Tls(TlsVersion::Tls12);
+    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV6, around)?);
+    Ok(())
 }
 
 fn load_by_tls_1_3_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
     let around = Around::Tls(TlsVersion::Tls13);
-    over_the_link_on_both_paths(5, Place::VethV6, around).map(drop)
+    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV6, around)?);
+    Ok(())
 }
 
 fn load_by_tls_1_3_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
     let around = Around::Tls(TlsVersion::Tls13);
-    over_the_link_on_both_paths(20, Place::VethV4, around).map(drop)
+    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV4, around)?);
+    Ok(())
+}
+
+fn load_by_every_suite_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
+    by_every_suite(5, Place::VethV4)
+}
+
+fn load_by_every_suite_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
+    by_every_suite(20, Place::VethV6)
+}
+
+/// On the kernel path alone, each suite half as long as a load goes on: the user path has been compared by
+/// version.
+fn by_every_suite(percent: u32, place: Place) -> TestResult {
+    raise_descriptor_limit();
+    let directory = TempDir::new().expect("make a directory");
+    let folder = Folder::make(directory.path(), &["localhost"]).expect("make certificates");
+    let seconds = load::seconds().div_ceil(2);
+    for (version, suite) in SUITES {
+        let load = (Around::Suite(version, suite), &folder, seconds);
+        let (outcome, faults, server, link) =
+            loaded_over_the_link(percent, place, PingPath::Kernel, load)?;
+        outcome.print(&format!("{percent} % loss, {suite}"), PingPath::Kernel, faults);
+        load::settle(&server);
+        server.finish();
+        drop(link);
+        assert!(outcome.kernel_pings > 0, "{suite}: no ping was answered by the kernel");
+    }
+    Ok(())
 }
 
 fn load_over_veth_with_every_offload_comes_out_whole() -> TestResult {
@@ -113,8 +174,16 @@ fn load_over_veth_with_every_offload_comes_out_whole() -> TestResult {
 }
 
 fn load_over_lo_comes_out_whole() -> TestResult {
-    compare("lo", Around::Nothing, |path, load| {
-        let server = loaded_server(path).start()?;
+    over_lo(Around::Nothing)
+}
+
+fn load_by_tls_over_lo_comes_out_whole() -> TestResult {
+    over_lo(Around::Tls(TlsVersion::Tls13))
+}
+
+fn over_lo(around: Around) -> TestResult {
+    compare("lo", around, |path, load| {
+        let server = around.listen(loaded_server(path), load.1).start()?;
         let outcome = load::run(&server, load, || ());
         Ok((outcome, 0, server, None))
     })
@@ -132,23 +201,43 @@ fn over_the_link_on_both_paths(
     around: Around,
 ) -> Result<Outcome, Skip> {
     compare(&format!("{percent} % loss"), around, |path, load| {
-        let link = Link::create(Faults::with_loss(percent), load::seed(), [0, 1])?;
-        let captures =
-            Captures { link: &link, name: format!("wire-{percent}-{path:?}-{around:?}") };
-        let server = loaded_server(path).within(link.namespaces(), place);
-        let server = around.listen(server, load.1).start()?;
-        let outcome = load::run(&server, load, || link.heal());
-        drop(captures);
-        let faults = [Way::ToServer, Way::ToClient].map(|way| {
-            [Fault::Lost, Fault::Repeated, Fault::Reordered, Fault::HeldBack, Fault::Corrupted]
-                .map(|fault| link.count(way, fault))
-                .iter()
-                .sum::<u64>()
-        });
-        if percent > 0 {
-            assert!(faults.iter().all(|&count| count > 0), "{faults:?}");
-        }
-        Ok((outcome, faults.iter().sum(), server, Some(link)))
+        let (outcome, faults, server, link) = loaded_over_the_link(percent, place, path, load)?;
+        Ok((outcome, faults, server, Some(link)))
+    })
+}
+
+/// What is around MQTT, the certificates for it, and for how many seconds.
+type Load<'a> = (Around, &'a Folder, u64);
+
+/// Loads a server over a link that loses; what came of it, how many faults there were, and both, which
+/// still run.
+fn loaded_over_the_link(
+    percent: u32,
+    place: Place,
+    path: PingPath,
+    load: Load<'_>,
+) -> Result<(Outcome, u64, Server, Link), Skip> {
+    let (around, certificates, _) = load;
+    let link = Link::create(Faults::with_loss(percent), load::seed(), [0, 1])?;
+    let captures = Captures { link: &link, name: format!("wire-{percent}-{path:?}-{around:?}") };
+    let server = loaded_server(path).within(link.namespaces(), place);
+    let server = around.listen(server, certificates).start()?;
+    let outcome = load::run(&server, load, || link.heal());
+    drop(captures);
+    let faults = faults_of(&link);
+    if percent > 0 {
+        assert!(faults.iter().all(|&count| count > 0), "{faults:?}");
+    }
+    Ok((outcome, faults.iter().sum(), server, link))
+}
+
+/// How many faults frames have suffered, each way.
+fn faults_of(link: &Link) -> [u64; 2] {
+    [Way::ToServer, Way::ToClient].map(|way| {
+        [Fault::Lost, Fault::Repeated, Fault::Reordered, Fault::HeldBack, Fault::Corrupted]
+            .map(|fault| link.count(way, fault))
+            .iter()
+            .sum::<u64>()
     })
 }
 
@@ -157,7 +246,7 @@ fn over_the_link_on_both_paths(
 fn compare(
     what: &str,
     around: Around,
-    run: impl Fn(PingPath, (Around, &Folder)) -> Result<(Outcome, u64, Server, Option<Link>), Skip>,
+    run: impl Fn(PingPath, Load<'_>) -> Result<(Outcome, u64, Server, Option<Link>), Skip>,
 ) -> Result<Outcome, Skip> {
     /// What the scheduler alone makes of two runs with the same seed.
     const CHANCE: u64 = 100;
@@ -168,7 +257,7 @@ fn compare(
     let directory = TempDir::new().expect("make a directory");
     let folder = Folder::make(directory.path(), &["localhost"]).expect("make certificates");
     let run = |path| {
-        let (outcome, faults, server, link) = run(path, (around, &folder))?;
+        let (outcome, faults, server, link) = run(path, (around, &folder, load::seconds()))?;
         outcome.print(&format!("{what}, around MQTT {around:?}"), path, faults);
         load::settle(&server);
         server.finish();
@@ -177,7 +266,7 @@ fn compare(
     };
     let (user, kernel) = (run(PingPath::User)?, run(PingPath::Kernel)?);
     assert_eq!(user.kernel_pings, 0);
-    assert_eq!(kernel.kernel_pings > 0, around.is_answered_by_kernel());
+    assert!(kernel.kernel_pings > 0, "no ping was answered by the kernel");
     let (usual, found) = (user.suspicions, kernel.suspicions);
     for (name, usual, found) in [
         ("challenge ACKs", usual.challenge_acks * 2, found.challenge_acks),

@@ -10,6 +10,10 @@
 //! acknowledges by the ping itself, and would stay on the user path from its 256th ping on. Devices
 //! do not ping that often; a closed loop over too few clients does, and would measure a mixture of
 //! both paths.
+//!
+//! Inside TLS there is another reason: the kernel answers by records that are sealed ahead, a few for each
+//! client, and a shard fills them up when it is awake anyway, which a quiet one is once a second. Sealing
+//! them is in the server's time; how often a client pings is stated below the table.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use push_common::answer_table::ENTRIES;
 use serde::Serialize;
 
 use super::brokers::{Broker, Variant, declined_text};
@@ -160,7 +165,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Resu
     };
     let shown = Shown {
         table: table(&rows),
-        about: about(&bench, arguments),
+        about: about(&bench, arguments) + &sealed_text(arguments, &visits),
         markdown: arguments.common.markdown,
         refused: &refused,
     };
@@ -180,6 +185,22 @@ fn about(bench: &Bench, arguments: &HeartbeatArguments) -> String {
         arguments.common.shards,
         bench.machine.text()
     )
+}
+
+/// How often a client pinged, where the kernel needs an answer sealed ahead for each ping; begins with a
+/// blank.
+fn sealed_text(arguments: &HeartbeatArguments, visits: &[Visit]) -> String {
+    let by_kernel = visits.iter().filter(|visit| visit.variant == Variant::Kernel);
+    let rates = by_kernel.map(|visit| visit.closed_loop.pings_per_s / f64::from(arguments.clients));
+    match Spread::of(rates) {
+        Some(rate) if arguments.common.layers.are_answered_sealed() => format!(
+            " On the kernel path a client pinged {} times a second in the closed loop; it has {ENTRIES} \
+             answers sealed ahead, filled up at most each 100 ms by a busy shard, and once a second by a \
+             quiet one. Sealing them is in the server's CPU.",
+            rate.text(1)
+        ),
+        _ => String::new(),
+    }
 }
 
 fn visit(
@@ -300,7 +321,8 @@ fn check_path(variant: Variant, kernel_share: Option<f64>, declined: &str) -> Re
         bail!(
             "only {:.1} % of the pings took the {meant} path, {:.0} % are needed; the kernel \
              declined: {declined}; when that is mostly server_busy, clients pinged within their \
-             delayed ACK: use more --clients",
+             delayed ACK, and when it is no_answer, faster than answers are sealed ahead: use more \
+             --clients",
             share * 100.0,
             PATH_SHARE_MIN * 100.0
         );

@@ -11,6 +11,9 @@
 //! changes with every file that any process touches: on a machine that is not quite idle trust the
 //! unreclaimable part.
 //!
+//! Inside TLS a connection that the kernel answers has an answer table, which is in no slope either: the text
+//! below the table names its bytes.
+//!
 //! Sockets in TIME_WAIT that one server leaves behind would vanish from the slab during the next
 //! one's turn, so each turn waits for them first.
 
@@ -19,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use push_common::answer_table::KernelTable;
 use serde::Serialize;
 
 use super::brokers::{Broker, Variant};
@@ -172,7 +176,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &IdleArguments) -> Result<Ex
     };
     let shown = Shown {
         table: table(&rows),
-        about: about(&bench, arguments, steps.len()),
+        about: about(&bench, arguments, steps.len()) + &table_text(layers),
         markdown: arguments.common.markdown,
         refused: &refused,
     };
@@ -190,6 +194,19 @@ fn about(bench: &Bench, arguments: &IdleArguments, readings: usize) -> String {
         arguments.rounds,
         arguments.common.shards,
         bench.machine.text()
+    )
+}
+
+/// What a connection takes of the memory that has no slope, where the kernel answers by records that are
+/// sealed ahead; begins with a blank.
+fn table_text(layers: &LayerArguments) -> String {
+    if !layers.are_answered_sealed() {
+        return String::new();
+    }
+    format!(
+        " The kernel path's answer tables are allocated at the start and in no slope: {} bytes for each \
+         connection that it may serve inside TLS.",
+        size_of::<KernelTable<u64>>()
     )
 }
 

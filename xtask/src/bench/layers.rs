@@ -34,6 +34,11 @@ impl LayerArguments {
         !self.tls && !self.ws
     }
 
+    /// Whether the kernel answers by records that are sealed ahead: in TLS, but for WebSocket inside it.
+    pub(super) fn are_answered_sealed(&self) -> bool {
+        self.tls && !self.ws
+    }
+
     /// What the name of a benchmark's report gets, so that one does not replace another's.
     pub(super) fn suffix(&self) -> &'static str {
         match (self.tls, self.ws) {

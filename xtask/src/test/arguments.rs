@@ -27,6 +27,9 @@ pub(crate) struct TestArguments {
     /// How long the tests with a length run: wire, packet
     #[arg(long, value_name = "S")]
     pub(super) seconds: Option<u64>,
+    /// How many pings inside TLS the kernel answers over the link of the wire test that loses
+    #[arg(long, value_name = "N")]
+    pub(super) pings: Option<u64>,
     /// How many lives of the server the crash test runs; it then also prints its counts
     #[arg(long, value_name = "N")]
     pub(super) rounds: Option<u32>,
@@ -46,6 +49,9 @@ impl TestArguments {
         if let Some(seconds) = self.seconds {
             cargo.env("PUSH_WIRE_SECONDS", seconds.to_string());
             cargo.env("PUSH_FUZZ_SECONDS", seconds.to_string());
+        }
+        if let Some(pings) = self.pings {
+            cargo.env("PUSH_WIRE_PINGS", pings.to_string());
         }
         if let Some(rounds) = self.rounds {
             cargo.env("PUSH_CRASH_ROUNDS", rounds.to_string());

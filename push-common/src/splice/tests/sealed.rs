@@ -55,7 +55,7 @@ impl Tls {
         let pingreq = payload.is_some_and(|payload| sealed.compare(&self.table, SHAPE, &payload));
         let segment = Segment { pingreq, ..segment };
         let World { flow, slot, pace, now, .. } = &mut self.world;
-        let decision = sealed.on_ingress(&self.table, flow, slot, &segment, *pace, *now);
+        let decision = sealed.on_ingress(Some(&self.table), flow, slot, &segment, *pace, *now);
         (decision, *sealed.record())
     }
 
@@ -70,10 +70,10 @@ impl Tls {
     }
 
     fn egress(&mut self, segment: Segment) -> (Decision, Record) {
-        let mut record = Record::default();
+        let mut sealed = Sealed::default();
         let World { flow, now, .. } = &mut self.world;
-        let decision = on_sealed_egress(&self.table, flow, &segment, None, *now, &mut record);
-        (decision, record)
+        let decision = sealed.on_egress(Some(&self.table), flow, &segment, None, *now);
+        (decision, *sealed.record())
     }
 }
 
@@ -93,6 +93,38 @@ fn pings_are_answered_by_the_records_of_their_numbers() {
         tls.ping(5).0,
         Decision { seq_delta: 96, ack_delta: 96, ..Decision::new(Verdict::Translate, None) }
     );
+}
+
+#[test]
+fn flows_without_a_table_are_decided_about_as_in_clear() {
+    let none = None::<&Table>;
+    let plain = World::new();
+    for segment in [plain.ping(), plain.bare_ack(TX_BASE), plain.server_ack()] {
+        let (mut same, mut sealed) = (World::new(), Sealed::default());
+        let mut clear = World::new();
+        let World { flow, slot, pace, now, .. } = &mut same;
+        let decided = sealed.on_ingress(none, flow, slot, &segment, *pace, *now);
+        assert_eq!(decided, on_ingress(&mut clear.flow, slot, &segment, *pace, *now));
+        let decided = sealed.on_egress(none, flow, &segment, None, *now);
+        assert_eq!(decided, on_egress(&mut clear.flow, &segment, None, *now));
+        assert_eq!((same.flow, sealed), (clear.flow, Sealed::default()));
+    }
+}
+
+#[test]
+fn the_table_runs_low_with_each_half_that_is_used_up() {
+    let low = |number| {
+        let table = AnswerTable::<AtomicU64, 8, 4>::new(|| AtomicU64::new(0));
+        let at = RecordNumber::new(1, number).expect("it fits");
+        let claim = table.begin(first(), at);
+        table.refill(&claim, |at| sealed(0x40, at), |at| sealed(0x80, at));
+        table.release(claim).expect("nothing was sealed");
+        let mut looked = Sealed::look(&table);
+        assert!(looked.compare(&table, SHAPE, &sealed(0x40, at)));
+        looked.runs_low()
+    };
+    let numbers: Vec<_> = (0..16).filter(|number| low(*number)).collect();
+    assert_eq!(numbers, [3, 7, 11, 15]);
 }
 
 #[test]
@@ -130,7 +162,7 @@ fn rule_18_a_number_that_was_used_since_the_look_is_not_taken() {
     let claim = tls.table.claim().expect("free");
     let segment = Segment { pingreq: true, ..tls.segment() };
     let World { flow, slot, pace, now, .. } = &mut tls.world;
-    let decision = looked.on_ingress(&tls.table, flow, slot, &segment, *pace, *now);
+    let decision = looked.on_ingress(Some(&tls.table), flow, slot, &segment, *pace, *now);
     assert_eq!(decision.counter, Some(Counter::Claimed));
     assert_eq!((flow.n, *looked.record()), (0, Record::default()), "the copy is wiped");
     drop(claim);

@@ -1,12 +1,14 @@
 //! The kernel path in memory: slots, and answers to pings where the connection's owner lets them be.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use push_common::clock::Monotonic;
 
 use super::wire::MemorySocket;
-use crate::shard::ports::{Liveness, Registration, Unarmed};
+use crate::shard::ports::{Boundaries, Liveness, Registration, Unarmed};
+use crate::transport::Table;
 
 /// A shard's slots.
 #[derive(Debug)]
@@ -26,8 +28,8 @@ struct Line {
     shard: u16,
     peer: SocketAddr,
     state: State,
-    rx: u64,
-    tx: u64,
+    rx: AtomicU64,
+    tx: AtomicU64,
     last_seen: Monotonic,
     pings: u64,
 }
@@ -95,13 +97,19 @@ impl Liveness for MemoryPath {
         &mut self,
         _socket: &MemorySocket,
         registration: &Registration,
+        begin: impl FnOnce(&'static Table),
         now: Monotonic,
     ) -> Result<MemorySlot, Unarmed> {
         assert!(registration.heartbeat.is_known(), "the programs do not know it");
         let Registration { peer, rx, tx, .. } = *registration;
         let mut slots = self.slots.lock();
         let index = slots.iter().position(Option::is_none).ok_or(Unarmed::NoSlot)?;
+        if registration.heartbeat.is_sealed() {
+            // No program answers by it. As on a machine, a table stays where it is to the end.
+            begin(Box::leak(Box::new(Table::new(|| AtomicU64::new(0)))));
+        }
         let (shard, state) = (self.shard, State::Held);
+        let (rx, tx) = (AtomicU64::new(rx), AtomicU64::new(tx));
         slots[index] = Some(Line { shard, peer, state, rx, tx, last_seen: now, pings: 0 });
         Ok(MemorySlot { index, is_armed: false })
     }
@@ -117,7 +125,7 @@ impl Liveness for MemoryPath {
         Ok(())
     }
 
-    fn adopt(&self, slot: &MemorySlot) {
+    fn adopt(&self, slot: &MemorySlot, _client: u32) {
         if let Some(line) = &mut self.slots.lock()[slot.index] {
             line.shard = self.shard;
         }
@@ -127,15 +135,19 @@ impl Liveness for MemoryPath {
         slot.is_armed
     }
 
-    fn set_rx(&self, slot: &MemorySlot, rx: u64) {
-        let before = self.with(slot, |line| std::mem::replace(&mut line.rx, rx));
-        assert!(before <= rx, "the boundary of what was parsed went back");
+    fn publish(&self, slot: &MemorySlot, store: impl FnOnce(Boundaries<'_>)) {
+        self.with(slot, |line| {
+            let values =
+                |line: &Line| [&line.rx, &line.tx].map(|word| word.load(Ordering::Relaxed));
+            let before = values(line);
+            store(Boundaries { rx: &line.rx, tx: &line.tx });
+            let after = values(line);
+            assert!(before[0] <= after[0], "the boundary of what was parsed went back");
+            assert!(before[1] <= after[1], "the boundary of what was sent went back");
+        });
     }
 
-    fn set_tx(&self, slot: &MemorySlot, tx: u64) {
-        let before = self.with(slot, |line| std::mem::replace(&mut line.tx, tx));
-        assert!(before <= tx, "the boundary of what was sent went back");
-    }
+    fn take_refills(&mut self, _clients: &mut Vec<u32>) {}
 
     fn last_seen(&self, slot: &MemorySlot) -> Monotonic {
         self.with(slot, |line| line.last_seen)

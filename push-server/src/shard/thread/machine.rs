@@ -7,7 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::wire::RingWire;
 use crate::kernel::{self, ShardPath, SlotRef};
-use crate::shard::ports::{Clock, Liveness, Ports, Randomness, Registration, Unarmed};
+use crate::shard::ports::{Boundaries, Clock, Liveness, Ports, Randomness, Registration, Unarmed};
+use crate::transport::Table;
 
 /// This machine.
 #[derive(Debug)]
@@ -54,32 +55,34 @@ impl Liveness for ShardPath {
         &mut self,
         socket: &OwnedFd,
         registration: &Registration,
+        begin: impl FnOnce(&'static Table),
         now: Monotonic,
     ) -> Result<SlotRef, Unarmed> {
-        let Registration { local, peer, heartbeat, ping_interval_ns, rx, tx } = *registration;
+        let Registration { local, peer, client, heartbeat, ping_interval_ns, rx, tx } =
+            *registration;
         let registration =
-            kernel::Registration { local, peer, heartbeat, ping_interval_ns, rx, tx };
-        Ok(Self::register(self, socket.as_fd(), &registration, now)?)
+            kernel::Registration { local, peer, client, heartbeat, ping_interval_ns, rx, tx };
+        Ok(Self::register(self, socket.as_fd(), &registration, begin, now)?)
     }
 
     fn arm(&self, socket: &OwnedFd, slot: &mut SlotRef, now: Monotonic) -> Result<(), Unarmed> {
         Ok(Self::arm(self, socket.as_fd(), slot, now)?)
     }
 
-    fn adopt(&self, slot: &SlotRef) {
-        Self::adopt(self, slot);
+    fn adopt(&self, slot: &SlotRef, client: u32) {
+        Self::adopt(self, slot, client);
     }
 
     fn is_armed(&self, slot: &SlotRef) -> bool {
         slot.is_armed()
     }
 
-    fn set_rx(&self, slot: &SlotRef, rx: u64) {
-        Self::set_rx(self, slot, rx);
+    fn publish(&self, slot: &SlotRef, store: impl FnOnce(Boundaries<'_>)) {
+        store(Boundaries { rx: self.rx_word(slot), tx: self.tx_word(slot) });
     }
 
-    fn set_tx(&self, slot: &SlotRef, tx: u64) {
-        Self::set_tx(self, slot, tx);
+    fn take_refills(&mut self, clients: &mut Vec<u32>) {
+        Self::take_refills(self, clients);
     }
 
     fn last_seen(&self, slot: &SlotRef) -> Monotonic {
@@ -115,6 +118,7 @@ impl From<kernel::Unarmed> for Unarmed {
     fn from(unarmed: kernel::Unarmed) -> Self {
         match unarmed {
             kernel::Unarmed::NoSlot => Self::NoSlot,
+            kernel::Unarmed::NoTable => Self::NoTable,
             kernel::Unarmed::FlowMap => Self::FlowMap,
             kernel::Unarmed::OutOfOrder => Self::OutOfOrder,
             kernel::Unarmed::EarlyFragment => Self::EarlyFragment,

@@ -297,7 +297,8 @@ impl<P: Ports> Shard<P> {
     /// Moves the slot's `rx` to the end of the last packet parsed.
     fn publish_rx(&mut self, index: u32) {
         if let Some(rx) = self.whole_wire_bytes(index) {
-            self.path.parsed(self.clients[index].slot.as_ref(), rx);
+            let client = &mut self.clients[index];
+            self.path.parsed(client.slot.as_ref(), client.transport.numbers(), rx);
         }
     }
 

@@ -437,7 +437,12 @@ impl<P: Ports> Shard<P> {
     pub(super) fn take_in(&mut self, client: Client<P>) -> u32 {
         let index = self.clients.take_in(client);
         self.here.counters().connections.add(1);
-        self.path.adopt(self.clients[index].slot.as_ref(), self.here.counters());
+        let client = &mut self.clients[index];
+        self.path.adopt(client.slot.as_ref(), index, self.here.counters());
+        // What the programs have noted just before the move, they have told the other shard.
+        if let Some(numbers) = client.transport.numbers() {
+            numbers.refill();
+        }
         index
     }
 }

@@ -248,14 +248,15 @@ impl<P: Ports> Shard<P> {
         let client = &mut self.clients[index];
         let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
         let applicant = Applicant {
-            socket: &client.socket,
             heartbeat: client.transport.heartbeat(),
-            is_sealed: client.transport.is_sealed(),
+            tx: (!client.output.is_sending()).then_some(client.sent_bytes()),
+            socket: &client.socket,
+            client: index,
+            numbers: client.transport.numbers(),
             ping_interval_ns: pace.interval_ns,
             rx,
-            tx: (!client.output.is_sending()).then_some(client.sent_bytes()),
         };
-        client.slot = self.path.register(&applicant, self.agenda.now(), self.here.counters());
+        client.slot = self.path.register(applicant, self.agenda.now(), self.here.counters());
     }
 
     /// Bytes were sent: tells the kernel path how many, and the first time lets it serve.
@@ -265,7 +266,8 @@ impl<P: Ports> Shard<P> {
         let is_served = client.connection().is_some_and(|served| !served.has_answers());
         let sent = (client.sent_bytes(), is_served);
         let now = self.agenda.now();
-        self.path.sent(&mut client.slot, &client.socket, sent, now, self.here.counters());
+        let of_socket = (&client.socket, client.transport.numbers());
+        self.path.sent(&mut client.slot, of_socket, sent, now, self.here.counters());
     }
 
     /// The timer of a client fired: what it means depends on the phase.

@@ -57,8 +57,9 @@ pub(crate) struct Numbers {
     suite: Option<&'static Suite>,
     /// The client's key.
     secrets: Secrets,
-    /// Records that are sealed, and that the layer has not given out.
-    unsaid: u32,
+    /// Records that are sealed, and that the layer has not given out; `u16::MAX`: nobody knows how many, and the
+    /// claim is held for good.
+    unsaid: u16,
 }
 
 /// Where the next numbers stand.
@@ -126,7 +127,7 @@ impl Numbers {
 
     /// The layer has given out these records.
     pub(super) fn given_out(&mut self, bytes: &[u8]) {
-        if self.unsaid > 0 {
+        if self.unsaid > 0 && self.unsaid < u16::MAX {
             self.unsaid = self.unsaid.saturating_sub(count(bytes));
         }
     }
@@ -490,11 +491,11 @@ fn ahead(next: RecordNumber) -> impl Iterator<Item = RecordNumber> {
 }
 
 /// How many records these are; they are whole.
-fn count(mut bytes: &[u8]) -> u32 {
-    let mut records = 0;
+fn count(mut bytes: &[u8]) -> u16 {
+    let mut records = 0_u16;
     while let Some(([_, _, _, high, low], behind)) = bytes.split_first_chunk() {
         bytes = behind.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default();
-        records += 1;
+        records = records.saturating_add(1);
     }
     records
 }

@@ -137,6 +137,12 @@ impl Transport {
         }
     }
 
+    /// Changes the keys of TLS 1.3, both ways: what is wrapped next says so first.
+    pub fn renew(&mut self) -> Result<(), Fault> {
+        let tls = self.0.as_mut().and_then(|layers| layers.tls.as_mut());
+        tls.ok_or(Fault::NotOpen)?.renew()
+    }
+
     /// Every layer says goodbye after the bytes that are wrapped next.
     pub fn close(&mut self) {
         let Some(layers) = &mut self.0 else { return };

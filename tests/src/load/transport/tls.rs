@@ -39,6 +39,8 @@ enum Outgoing<'a> {
     Data(&'a [u8], &'a mut Vec<u8>),
     /// close_notify.
     Goodbye(&'a mut Vec<u8>),
+    /// KeyUpdate, which is owed then.
+    NewKeys,
 }
 
 impl Tls {
@@ -122,6 +124,11 @@ impl Tls {
         }
     }
 
+    /// Owes a KeyUpdate that asks for new keys of the server, too (TLS 1.3).
+    pub(super) fn renew(&mut self) -> Result<(), Fault> {
+        if self.is_open() { self.send(Outgoing::NewKeys) } else { Err(Fault::NotOpen) }
+    }
+
     fn send(&mut self, outgoing: Outgoing<'_>) -> Result<(), Fault> {
         // rustls remembers places in a record that has come in part.
         let mut partial = std::mem::take(&mut self.partial);
@@ -137,7 +144,7 @@ impl Tls {
         &mut self,
         bytes: &mut [u8],
         clear: &mut Vec<u8>,
-        outgoing: Option<Outgoing<'_>>,
+        mut outgoing: Option<Outgoing<'_>>,
     ) -> Result<usize, Fault> {
         let mut taken = 0;
         loop {
@@ -157,8 +164,13 @@ impl Tls {
                 ConnectionState::BlockedHandshake => return Ok(taken + discard),
                 ConnectionState::WriteTraffic(mut traffic) => {
                     self.is_open = true;
-                    match outgoing {
+                    match outgoing.take() {
                         None => {}
+                        Some(Outgoing::NewKeys) => {
+                            traffic.refresh_traffic_keys()?;
+                            taken += discard;
+                            continue;
+                        }
                         Some(Outgoing::Data(data, out)) => {
                             // What rustls has sealed before goes first.
                             out.append(&mut self.owed);

@@ -7,7 +7,7 @@ use push_common::mac::Mac;
 use push_common::ping_rate::PingPace;
 use push_common::segment::{Segment, SocketFacts, flags};
 use push_common::slot::{SlotView, state};
-use push_common::splice::{Decision, Sealed, on_sealed_egress};
+use push_common::splice::{Decision, Sealed};
 
 use super::client::{Down, Up};
 use super::message::{Message, SHAPE};
@@ -154,7 +154,7 @@ impl Program {
             verified: payload_bytes <= SHAPE.record_bytes().into(),
             ..segment()
         };
-        self.sealed.decide(table, flow, &slot, &segment, PingPace::OFF, NOW)
+        self.sealed.decide(Some(table), flow, &slot, &segment, PingPace::OFF, NOW)
     }
 
     /// What follows the decision under the lock; the record that leaves, if one does.
@@ -167,7 +167,7 @@ impl Program {
         if wrong == Some(Wrong::CopyLate) {
             self.sealed.copy(table, SHAPE);
         }
-        self.sealed.settle(table, decision);
+        self.sealed.settle(Some(table), decision);
         *self.sealed.record()
     }
 }
@@ -181,10 +181,10 @@ pub(super) fn egress(table: &Table, flow: &mut Flow, down: &Down) -> (Decision, 
         flags: flags::ACK,
         ..segment()
     };
-    let mut record = Record::default();
+    let mut sealed = Sealed::default();
     let socket: Option<&SocketFacts> = None;
-    let decision = on_sealed_egress(table, flow, &segment, socket, NOW, &mut record);
-    (decision, record)
+    let decision = sealed.on_egress(Some(table), flow, &segment, socket, NOW);
+    (decision, *sealed.record())
 }
 
 fn segment() -> Segment {

@@ -57,3 +57,12 @@ fn table_has_a_column_for_each_even_when_one_is_missing() {
     let table = table(&summary(&visits));
     assert_eq!(table.rows[0], ["server process, anonymous", "-", "512 ± 0", "-"]);
 }
+
+#[test]
+fn answer_tables_are_named_where_there_are_any() {
+    let tls = LayerArguments { tls: true, ..LayerArguments::default() };
+    let text = table_text(&tls);
+    assert!(text.contains(" 576 bytes for each connection"), "{text}");
+    assert_eq!(table_text(&LayerArguments { ws: true, ..tls }), "");
+    assert_eq!(table_text(&LayerArguments::default()), "");
+}

@@ -52,13 +52,57 @@ pub(in crate::transport::tls) struct Suite {
 /// Key and IV, wiped when they are dropped.
 pub(in crate::transport::tls) struct Secrets {
     key: [u8; KEY_BYTES_MAX],
-    /// In TLS 1.2 with AES-GCM the salt, and how far the explicit nonce of the client's last record was ahead of
-    /// its number.
+    /// In TLS 1.2 with AES-GCM the salt, and the explicit nonce of the client's first record.
     iv: [u8; NONCE_LEN],
+    explicit: Explicit,
+}
+
+/// How a client makes the explicit nonces of AES-GCM in TLS 1.2 of the one that it began with, which is random, or 0.
+/// It may do as it likes (RFC 5288, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Explicit {
+    /// Both ways below have led to what has come so far. Where they part, the next record will tell.
+    Either,
+    /// By adding a record's number: OpenSSL, mbedTLS, Go, Java.
+    Added,
+    /// By XOR with it: rustls.
+    Mixed,
+    /// In another way, or at random. None of its PINGREQs is ever known.
+    Unknown,
+}
+
+impl Explicit {
+    /// The nonce of a record, if it can be known.
+    const fn nonce(self, start: u64, number: u64) -> Option<u64> {
+        let (added, mixed) = (start.wrapping_add(number), start ^ number);
+        match self {
+            Self::Either if added != mixed => None,
+            Self::Either | Self::Added => Some(added),
+            Self::Mixed => Some(mixed),
+            Self::Unknown => None,
+        }
+    }
+
+    /// A record has come with this nonce.
+    const fn after(self, start: u64, number: u64, nonce: u64) -> Self {
+        let is_added = nonce == start.wrapping_add(number);
+        let is_mixed = nonce == start ^ number;
+        let may_be = (
+            matches!(self, Self::Either | Self::Added) && is_added,
+            matches!(self, Self::Either | Self::Mixed) && is_mixed,
+        );
+        match may_be {
+            (true, true) => Self::Either,
+            (true, false) => Self::Added,
+            (false, true) => Self::Mixed,
+            (false, false) => Self::Unknown,
+        }
+    }
 }
 
 impl Secrets {
-    pub(super) const NONE: Self = Self { key: [0; KEY_BYTES_MAX], iv: [0; NONCE_LEN] };
+    pub(super) const NONE: Self =
+        Self { key: [0; KEY_BYTES_MAX], iv: [0; NONCE_LEN], explicit: Explicit::Either };
 
     /// Behind a shorter `iv` are zeros. `None`: they are longer than any cipher's.
     pub(in crate::transport::tls) fn new(key: &[u8], iv: &[u8]) -> Option<Self> {
@@ -130,9 +174,9 @@ impl Suite {
                 record(&[], &content, &tag)
             }
             _ => {
-                let (salt, ahead) = secrets.iv.split_first_chunk::<SALT_BYTES>()?;
-                let ahead = u64::from_be_bytes(ahead.try_into().ok()?);
-                let explicit = ahead.wrapping_add(number).to_be_bytes();
+                let (salt, start) = secrets.iv.split_first_chunk::<SALT_BYTES>()?;
+                let start = u64::from_be_bytes(start.try_into().ok()?);
+                let explicit = secrets.explicit.nonce(start, number)?.to_be_bytes();
                 let mut nonce = [0; NONCE_LEN];
                 nonce[..SALT_BYTES].copy_from_slice(salt);
                 nonce[SALT_BYTES..].copy_from_slice(&explicit);
@@ -144,8 +188,7 @@ impl Suite {
     }
 
     /// A record of the client's has been opened, that begins so behind its header. In TLS 1.2 with AES-GCM that is
-    /// the explicit nonce. Clients may choose it as they like; most count, from 0 or from anywhere, so the next
-    /// one is expected to be one more. Of one that does otherwise no PINGREQ is ever known.
+    /// the explicit nonce, and the first record under the key is Finished, with the number 0.
     pub(super) fn note_nonce(
         &self,
         secrets: &mut Secrets,
@@ -153,8 +196,12 @@ impl Suite {
         number: u64,
     ) {
         if !self.is_tls13 && self.cipher != Cipher::ChaCha20Poly1305 {
-            let ahead = u64::from_be_bytes(begin).wrapping_sub(number);
-            secrets.iv[SALT_BYTES..].copy_from_slice(&ahead.to_be_bytes());
+            if number == 0 {
+                secrets.iv[SALT_BYTES..].copy_from_slice(&begin);
+            }
+            let [_, _, _, _, start @ ..] = secrets.iv;
+            let (start, nonce) = (u64::from_be_bytes(start), u64::from_be_bytes(begin));
+            secrets.explicit = secrets.explicit.after(start, number, nonce);
         }
     }
 }
@@ -166,24 +213,4 @@ fn record(explicit: &[u8], content: &[u8], tag: &[u8]) -> Option<Record> {
 }
 
 #[cfg(test)]
-impl Suite {
-    /// Any record of a client's, in TLS 1.2 with ChaCha20-Poly1305.
-    pub(super) fn sealed(
-        &self,
-        secrets: &Secrets,
-        number: u64,
-        kind: ContentType,
-        content: &[u8],
-    ) -> Vec<u8> {
-        let aad = make_tls12_aad(number, kind, ProtocolVersion::TLSv1_2, content.len());
-        let nonce = Nonce::new(&Iv::from(secrets.iv), number).0;
-        let mut record = Vec::new();
-        (self.with_key)(self.cipher, &secrets.key[..self.cipher.key_bytes()], &mut |seal| {
-            let mut content = content.to_vec();
-            let tag = seal(nonce, &aad, &mut content).expect("short");
-            let len = ((content.len() + tag.len()) as u16).to_be_bytes();
-            record = [&[kind.into(), 3, 3], &len[..], &content, &tag].concat();
-        });
-        record
-    }
-}
+mod tests;

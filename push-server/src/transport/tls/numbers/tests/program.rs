@@ -10,7 +10,7 @@ use push_common::flow::{Flow, bits};
 use push_common::ping_rate::PingPace;
 use push_common::segment::{Segment, flags};
 use push_common::slot::{SlotView, state};
-use push_common::splice::{Sealed, Verdict, on_sealed_egress};
+use push_common::splice::{Sealed, Verdict};
 
 use crate::transport::Table;
 
@@ -69,7 +69,7 @@ impl Program {
             ..self.bare_ack()
         };
         let decision =
-            sealed.on_ingress(table, &mut self.flow, &view, &segment, PingPace::OFF, NOW);
+            sealed.on_ingress(Some(table), &mut self.flow, &view, &segment, PingPace::OFF, NOW);
         if decision.verdict == Verdict::TurnAround {
             assert_eq!(decision.counter, Some(Counter::Answered));
             self.acknowledge(table, view);
@@ -88,8 +88,8 @@ impl Program {
             payload_bytes: payload_bytes as u32,
             ..self.bare_ack()
         };
-        let mut record = Record::default();
-        let decision = on_sealed_egress(table, &mut self.flow, &segment, None, NOW, &mut record);
+        let decision =
+            Sealed::default().on_egress(Some(table), &mut self.flow, &segment, None, NOW);
         assert!(matches!(decision.verdict, Verdict::Pass | Verdict::Translate), "{decision:?}");
         self.sent = self.sent.wrapping_add(payload_bytes as u32);
         self.acknowledge(table, SlotView::NONE);
@@ -99,7 +99,7 @@ impl Program {
         let segment = self.bare_ack();
         let mut sealed = Sealed::look(table);
         let decision =
-            sealed.on_ingress(table, &mut self.flow, &view, &segment, PingPace::OFF, NOW);
+            sealed.on_ingress(Some(table), &mut self.flow, &view, &segment, PingPace::OFF, NOW);
         assert_ne!(decision.verdict, Verdict::Drop);
         assert!(!self.flow.has(bits::PENDING));
     }

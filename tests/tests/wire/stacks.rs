@@ -1,0 +1,282 @@
+//! TLS of several stacks over a link that loses: OpenSSL, mbedTLS, Node's (by MQTT.js) and rustls, by every
+//! suite that each has. A client pings, changes its keys, publishes to itself and compares each byte that
+//! comes back, several times, and ends in order. Who has answered its pings is counted.
+
+use std::net::Shutdown;
+
+use push_tests::certificates::Folder;
+use push_tests::clients::{Client, Connect, Gone};
+use push_tests::expectations::wait_for;
+use push_tests::foreign::{NodeSuite, mqtt_js_by_suite};
+use push_tests::link::{Faults, Link};
+use push_tests::netns::{SERVER_V4, SERVER_V6};
+use push_tests::relay::Relay;
+use push_tests::server::{PingPath, Place, Server};
+use push_tests::skip::{Skip, TestResult};
+use push_tests::tls::{Offer, TlsStream, connect};
+use push_tests::wire::Version;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustls::CipherSuite;
+use rustls::version::{TLS12, TLS13};
+use tempfile::TempDir;
+
+use crate::load::seed;
+use crate::{Captures, faults_of, loaded_server};
+
+/// The links: losses in percent, and the addresses.
+const LINKS: [(u32, Place); 2] = [(5, Place::VethV4), (20, Place::VethV6)];
+
+/// How often a client pings, changes keys, pings and publishes.
+const ROUNDS: u8 = 2;
+
+/// Messages of a round: of a part of a segment up to many.
+const MESSAGE_BYTES: [usize; 4] = [1, 200, 1_400, 12_000];
+
+/// OpenSSL's names: the flags, and the suite.
+const OPENSSL: [[&str; 3]; 6] = [
+    ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"],
+    ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
+    ["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
+];
+
+/// mbedTLS's names. Debian's speaks TLS 1.2 only.
+const MBEDTLS: [&str; 3] = [
+    "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
+    "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
+    "TLS-ECDHE-ECDSA-WITH-CHACHA20-POLY1305-SHA256",
+];
+
+const RUSTLS: [CipherSuite; 6] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS13_AES_256_GCM_SHA384,
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+/// A server behind a link that loses.
+struct Rig {
+    link: Link,
+    server: Server,
+    folder: Folder,
+    percent: u32,
+    _directory: TempDir,
+}
+
+impl Rig {
+    fn start(path: PingPath, (percent, place): (u32, Place)) -> Result<Self, Skip> {
+        let directory = TempDir::new().expect("make a directory");
+        let names = ["localhost", SERVER_V4, SERVER_V6];
+        let folder = Folder::make(directory.path(), &names).expect("make certificates");
+        let link = Link::create(Faults::with_loss(percent), seed(), [0, 1])?;
+        // A connection alone would wait for a minute after some losses in a row.
+        link.resend_within_a_second();
+        let builder = loaded_server(path).within(link.namespaces(), place).tls(&folder);
+        let server = builder.start()?;
+        Ok(Self { link, server, folder, percent, _directory: directory })
+    }
+
+    fn captures(&self, stack: &str) -> Captures<'_> {
+        let name = format!("wire-{stack}-{}-{:?}", self.percent, self.server.path());
+        Captures { link: &self.link, name }
+    }
+
+    /// Lets a client, the only one, ping, change keys by `change_keys`, and publish, several times.
+    #[track_caller]
+    fn converse(
+        &self,
+        what: &str,
+        client: &mut Client,
+        mut change_keys: impl FnMut(&mut Client, u8),
+    ) {
+        let before = self.server.metrics();
+        let mut rng = StdRng::seed_from_u64(seed());
+        let mut pings = 0;
+        client.subscribe(&[("echo", 1)]);
+        for round in 0..ROUNDS {
+            pings += self.server.prove_path_by(client);
+            change_keys(client, round);
+            pings += self.server.prove_path_by(client);
+            for bytes in MESSAGE_BYTES {
+                // None of these is a letter, which s_client could take for a command.
+                let payload: Vec<u8> = (0..bytes).map(|_| rng.random::<u8>() | 0x80).collect();
+                client.publish("echo", &payload, 1);
+                assert!(client.message().payload == payload, "{what}: {bytes} bytes have changed");
+            }
+        }
+        pings += self.server.prove_path_by(client);
+        let after = self.server.metrics();
+        let kernel = after.kernel_pings() - before.kernel_pings();
+        let user = after.user_pings() - before.user_pings();
+        assert_eq!(kernel + user, pings, "{what}: each is answered once");
+        self.tell(what, kernel, user);
+    }
+
+    fn tell(&self, what: &str, kernel: u64, user: u64) {
+        println!(
+            "wire {} % loss, {what}: {} pings, {kernel} by the kernel; {:?} faults so far",
+            self.percent,
+            kernel + user,
+            faults_of(&self.link)
+        );
+    }
+
+    /// Ends a connection. TCP that sends again within a second gives up a closed socket at its first loss, so
+    /// nothing is lost meanwhile; the loads have ends over the link as it is.
+    fn end<T>(&self, end: impl FnOnce() -> T) -> T {
+        self.link.heal();
+        let ended = end();
+        self.link.harm();
+        ended
+    }
+
+    /// The end of a good test. An orderly stop has its time, which losses would use up.
+    fn finish(self) {
+        self.link.heal();
+        crate::load::settle(&self.server);
+        self.server.finish();
+    }
+}
+
+pub(crate) fn openssl_keeps_its_streams_over_a_link_that_loses(path: PingPath) -> TestResult {
+    for link in LINKS {
+        let rig = Rig::start(path, link)?;
+        let captures = rig.captures("openssl");
+        for [version, flag, suite] in OPENSSL {
+            let more = [version, flag, suite];
+            let mut relay = Relay::openssl(&rig.server.tls(), &rig.folder.ca(), &more)?;
+            relay.wait_log(suite);
+            let mut client = relay.connect(&Connect::new(Version::V5, suite));
+            let mut changes = 0;
+            rig.converse(suite, &mut client, |_, round| {
+                if version == "-tls1_3" {
+                    // K asks for new keys of the server, too.
+                    relay.command(if round == 0 { 'K' } else { 'k' });
+                    changes += 1;
+                    wait_for("openssl's KeyUpdate", || {
+                        (relay.log().matches("KEYUPDATE").count() == changes).then_some(())
+                    });
+                }
+            });
+            let status = rig.end(|| {
+                client.disconnect();
+                relay.wait_exit()
+            });
+            assert!(status.success(), "no close_notify: {}", relay.log());
+        }
+        drop(captures);
+        rig.finish();
+    }
+    Ok(())
+}
+
+pub(crate) fn mbedtls_keeps_its_streams_over_a_link_that_loses(path: PingPath) -> TestResult {
+    for link in LINKS {
+        let rig = Rig::start(path, link)?;
+        let captures = rig.captures("mbedtls");
+        for suite in MBEDTLS {
+            let mut relay = Relay::mbedtls(&rig.server.tls(), &rig.folder, suite)?;
+            relay.wait_log(suite);
+            let mut client = relay.connect(&Connect::new(Version::V311, suite));
+            rig.converse(suite, &mut client, |_, _| {});
+            let status = rig.end(|| {
+                client.disconnect();
+                relay.wait_exit()
+            });
+            assert!(status.success(), "no close_notify: {}", relay.log());
+        }
+        drop(captures);
+        rig.finish();
+    }
+    Ok(())
+}
+
+pub(crate) fn rustls_keeps_its_streams_over_a_link_that_loses(path: PingPath) -> TestResult {
+    for link in LINKS {
+        let rig = Rig::start(path, link)?;
+        let captures = rig.captures("rustls");
+        for suite in RUSTLS {
+            let name = format!("{suite:?}");
+            let is_tls_1_3 = name.starts_with("TLS13");
+            let version = if is_tls_1_3 { &TLS13 } else { &TLS12 };
+            let config = Offer::new(&rig.folder).version(version).suite(suite).config();
+            let dial = || connect(&rig.server.tls(), &config, &Connect::new(Version::V5, &name));
+            let mut client = dial();
+            rig.converse(&name, &mut client, |client, round| {
+                if is_tls_1_3 {
+                    let stream = client.layers::<TlsStream>();
+                    // It also asks for new keys of the server.
+                    stream.connection().refresh_traffic_keys().expect("TLS 1.3");
+                    if round == 0 {
+                        // By itself, and not with what follows.
+                        stream.write_records().expect("send to the server");
+                    }
+                }
+            });
+            rig.end(|| client.disconnect());
+            half_closed(&rig, dial());
+        }
+        drop(captures);
+        rig.finish();
+    }
+    Ok(())
+}
+
+/// A client that has said all that it will still hears the server's goodbye.
+#[track_caller]
+fn half_closed(rig: &Rig, mut client: Client) {
+    rig.server.prove_path_by(&mut client);
+    let ending = rig.end(|| {
+        let stream = client.layers::<TlsStream>();
+        stream.connection().send_close_notify();
+        stream.write_records().expect("send to the server");
+        client.stream().shutdown(Shutdown::Write).expect("FIN");
+        client.wait_ending()
+    });
+    assert_eq!(ending.how, Gone::Closed, "close_notify, then FIN");
+}
+
+pub(crate) fn mqtt_js_keeps_its_streams_over_a_link_that_loses(path: PingPath) -> TestResult {
+    for link in LINKS {
+        let rig = Rig::start(path, link)?;
+        let captures = rig.captures("mqtt-js");
+        for [version, _, suite] in OPENSSL {
+            let version = if version == "-tls1_3" { "TLSv1.3" } else { "TLSv1.2" };
+            let before = rig.server.metrics();
+            let node = NodeSuite { version, suite };
+            let target = rig.server.tls();
+            let pings = mqtt_js_by_suite(&rig.folder, &target, node, || rig.link.heal())?;
+            rig.link.harm();
+            let after = rig.server.metrics();
+            let kernel = after.kernel_pings() - before.kernel_pings();
+            let user = after.user_pings() - before.user_pings();
+            rig.tell(&format!("MQTT.js, {suite}"), kernel, user);
+            assert_eq!(kernel + user, pings, "MQTT.js, {suite}: each is answered once");
+            assert_eq!(kernel > 0, path == PingPath::Kernel, "MQTT.js, {suite}");
+        }
+        drop(captures);
+        rig.finish();
+    }
+    Ok(())
+}
+
+pub(crate) fn renegotiation_is_refused_over_a_link_that_loses(path: PingPath) -> TestResult {
+    for link in LINKS {
+        let rig = Rig::start(path, link)?;
+        let mut relay = Relay::openssl(&rig.server.tls(), &rig.folder.ca(), &["-tls1_2"])?;
+        relay.wait_log("TLSv1.2");
+        let mut client = relay.connect(&Connect::new(Version::V5, "again"));
+        rig.server.prove_path_by(&mut client);
+        relay.command('R');
+        // OpenSSL gives up when it is refused.
+        assert!(!relay.wait_exit().success());
+        assert!(relay.log().to_lowercase().contains("renegotiation"), "{}", relay.log());
+        rig.finish();
+    }
+    Ok(())
+}
