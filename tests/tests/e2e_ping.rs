@@ -87,6 +87,10 @@ fn every_ping_is_answered(
     clients: u64,
     tls: Option<(&Folder, &[&str])>,
 ) -> Result<(), Skip> {
+    // Whether a client of TLS 1.2 with AES-GCM counts its explicit nonces or mixes them, is seen where both part for the
+    // first time. If that is a ping, it is left to user space.
+    let is_gcm_12 = tls.is_some_and(|(_, words)| words == ["--tls-version", "1.2"]);
+    let foretold_after = if is_gcm_12 { clients } else { 0 };
     let long = std::env::var("PUSH_LONG").is_ok_and(|value| value == "1");
     let seconds = if long { SECONDS_LONG } else { SECONDS };
     let report = match tls {
@@ -119,7 +123,7 @@ fn every_ping_is_answered(
     match server.path() {
         PingPath::User => assert_eq!(kernel, 0),
         PingPath::Kernel => assert!(
-            kernel * 100 >= counted * KERNEL_SHARE_PERCENT_MIN,
+            kernel * 100 >= (counted - foretold_after) * KERNEL_SHARE_PERCENT_MIN,
             "the kernel answered {kernel} of {counted}; metrics:\n{}",
             metrics.text()
         ),
