@@ -367,9 +367,9 @@ impl<P: Ports> Shard<P> {
 
     fn wait_time(&self) -> Duration {
         let mut until = self.agenda.now().after_millis(TURN_MILLIS_MAX);
-        for deadline in
-            [self.timers.next_deadline(), self.acceptor.retry_at()].into_iter().flatten()
-        {
+        let deadlines =
+            [self.timers.next_deadline(), self.acceptor.retry_at(), self.path.wakes_at()];
+        for deadline in deadlines.into_iter().flatten() {
             until = until.min(deadline);
         }
         if self.stop.has_begun() {
