@@ -14,9 +14,12 @@ use super::counters::ShardCounters;
 use super::ports::{Liveness, Registration, Socket, Unarmed};
 use crate::transport::Numbers;
 
-/// How often it is looked whose tables run low, at most. A shard does not wake for that unless the last look has found
-/// some: those clients may ping so often that they use up the other half before the shard is awake for something else.
+/// How often it is looked whose tables run low, at most.
 const REFILL_MILLIS: u64 = 100;
+
+/// For how long a shard wakes for that after it has found some. Clients that may use up a table in the second for which
+/// a shard sleeps at most use up half of it more often than this.
+const REFILL_AWAKE_MILLIS: u64 = 1_000;
 
 /// The kernel path, where the shard has one.
 #[derive(Debug)]
@@ -26,8 +29,8 @@ pub(super) struct HeartbeatPath<L> {
     low: Vec<u32>,
     /// When to look for more of them.
     next_look: Monotonic,
-    /// The last look has found some.
-    has_found: bool,
+    /// Until when the shard wakes for that.
+    awake_until: Monotonic,
 }
 
 /// A connection that asks for a slot.
@@ -50,7 +53,7 @@ pub(super) struct Applicant<'a, S> {
 impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
     /// `None`: user space alone answers pings.
     pub(super) fn new(port: Option<L>) -> Self {
-        Self { port, low: Vec::new(), next_look: Monotonic(0), has_found: false }
+        Self { port, low: Vec::new(), next_look: Monotonic(0), awake_until: Monotonic(0) }
     }
 
     /// Tells the kernel that this shard lives. At least once a second.
@@ -157,14 +160,16 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         if self.low.is_empty() && self.next_look <= now {
             self.next_look = now.after_millis(REFILL_MILLIS);
             self.port.as_mut()?.take_refills(&mut self.low);
-            self.has_found = !self.low.is_empty();
+            if !self.low.is_empty() {
+                self.awake_until = now.after_millis(REFILL_AWAKE_MILLIS);
+            }
         }
         self.low.pop()
     }
 
     /// When the shard is to look again, if it sleeps until then.
     pub(super) fn wakes_at(&self) -> Option<Monotonic> {
-        self.has_found.then_some(self.next_look)
+        (self.next_look < self.awake_until).then_some(self.next_look)
     }
 
     /// Whether tables are known to run low.
