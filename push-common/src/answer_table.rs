@@ -2,7 +2,7 @@
 //! records that answer them, sealed ahead by user space for the next `K` numbers each way. Sealing is
 //! deterministic, so a program compares and copies; it has no key and does no cryptography.
 //!
-//! One table is one element of an mmapped array map. It belongs to one flow for as long as that exists,
+//! One table is one element of an mmapped array map. It belongs to one flow for as long as that may send an answer,
 //! which is longer than the slot does: no flow ever names a table of another connection.
 //!
 //! An entry is the record itself, whose first five bytes are the same in each (content type, version,

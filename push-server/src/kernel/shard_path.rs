@@ -26,8 +26,8 @@ use super::unarmed::Unarmed;
 /// translation; 1 s, so that no program run is left that saw the slot armed.
 const UNUSED_LINGER: Duration = Duration::from_secs(1);
 
-/// How long an answer table rests once its flow is gone: so that no program run is left that found the flow before,
-/// and may still send the table's answer again.
+/// How long an answer table rests once its flow is gone or needs it no more: so that no program run is left that saw
+/// the flow before, and may still send the table's answer again.
 const TABLE_REST: Duration = UNUSED_LINGER;
 
 /// Flows that one `sweep` looks at; each costs a system call or two.
@@ -376,7 +376,7 @@ impl ShardPath {
     pub fn sweep(&mut self, now: Monotonic) -> bool {
         let mut left = SWEEP_MAX;
         while left > 0 {
-            let Some(leaving) = take_due(&mut self.closed, UNUSED_LINGER, now) else { break };
+            let Some(mut leaving) = take_due(&mut self.closed, UNUSED_LINGER, now) else { break };
             left -= 1;
             let SlotRef { index, generation, key, .. } = &leaving.slot;
             match self.flows.look(key, *index, *generation) {
@@ -385,6 +385,11 @@ impl ShardPath {
                     self.rest_table(&leaving.slot, now);
                 }
                 Some(flow) => {
+                    // Nothing is answered any more, and only a pending answer may have to leave again.
+                    if !flow.has(bits::PENDING) {
+                        self.rest_table(&leaving.slot, now);
+                        leaving.slot.table = NO_TABLE;
+                    }
                     self.lingering
                         .push_back(ClosingConnection { progress: progress(&flow), ..leaving });
                 }
@@ -422,7 +427,7 @@ impl ShardPath {
         if heartbeat.is_sealed() { self.free_tables.take() } else { Some(NO_TABLE) }
     }
 
-    /// No flow names the connection's answer table any more.
+    /// No flow names the connection's answer table any more, or none sends its answer again.
     fn rest_table(&mut self, slot: &SlotRef, now: Monotonic) {
         if slot.table != NO_TABLE {
             self.resting_tables.push_back((slot.table, now));
