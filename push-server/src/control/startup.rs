@@ -27,6 +27,10 @@ use crate::store::embedded::{self, DirectoryLock, StoreError};
 /// but clients come to shards by the hash of their ids.
 const SLOT_SLACK: u32 = 4;
 
+/// Answer tables for each shard beside those of the slots, at most as many as slots: a table is free two seconds after
+/// its connection's end, and a shard does not shake hands more often meanwhile.
+const TABLES_RESTING: u32 = 16_384;
+
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -345,10 +349,11 @@ fn load(
         return Err("no interface owns a listen address; name them by --iface".into());
     }
     let slots = connections_max.saturating_add(connections_max / SLOT_SLACK + 64);
+    let resting = TABLES_RESTING.saturating_mul(config.shards.into()).min(slots);
     let options = KernelPathOptions {
         interfaces: interfaces.clone(),
         connections_max: slots,
-        tables: if config.has_tls_listener() { slots } else { 1 },
+        tables: if config.has_tls_listener() { slots.saturating_add(resting) } else { 1 },
         shards: config.shards,
         ping_burst: config.limits.ping_rate.burst,
         place_seed: rand::random(),
