@@ -2,8 +2,9 @@
 //! records that answer them, sealed ahead by user space for the next `K` numbers each way. Sealing is
 //! deterministic, so a program compares and copies; it has no key and does no cryptography.
 //!
-//! One table is one element of an mmapped array map. It belongs to one flow for as long as that may send an answer,
-//! which is longer than the slot does: no flow ever names a table of another connection.
+//! One table is one element of an mmapped array map. It is one connection's for as long as its flow may send an
+//! answer, which is longer than the connection has its slot. A flow may name it for longer still, but then it has no
+//! answer pending and its slot is gone, so it never answers by a table of another connection.
 //!
 //! An entry is the record itself, whose first five bytes are the same in each (content type, version,
 //! length) and give way to a tag: for which number it was sealed. So an entry of TLS 1.3 has 24 bytes.
@@ -74,7 +75,7 @@ impl RecordShape {
     /// TLS 1.2 with ChaCha20-Poly1305 (RFC 7905): without content type.
     pub const TLS_1_2_CHACHA20: Self = Self { bytes: 23 };
     /// TLS 1.2 with AES-GCM (RFC 5288): eight bytes of explicit nonce. A PINGREQ is only known where the
-    /// client counts its nonces; others are left to user space.
+    /// client's nonces follow from its record numbers; others are left to user space.
     pub const TLS_1_2_GCM: Self = Self { bytes: 31 };
 
     /// Bytes of a heartbeat's record.

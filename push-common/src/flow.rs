@@ -96,7 +96,7 @@ pub struct Flow {
     /// 5).
     pub sender: Mac,
     /// The connection's answer table, an index, if its heartbeats are inside TLS. Never changes. The
-    /// table is the flow's until the slot is gone and no answer is pending, or the flow is removed.
+    /// table is the connection's until the slot is gone and no answer is pending, or the flow is removed.
     pub table: u32,
     /// What a ping and its answer look like on the wire. Never changes.
     pub heartbeat: Heartbeat,

@@ -10,7 +10,7 @@
 //! around into its PINGRESP. TCP on the server never learns of their bytes, so from then on the client's
 //! numbers (*C-space*) run ahead of the server's (*S-space*), in its own stream by the length of a PINGREQ
 //! a ping and in the server's by that of a PINGRESP, and both programs translate every later segment. In
-//! clear MQTT these are 2 and 2 bytes, in WebSocket frames 8 and 4 ([`heartbeat`]).
+//! clear MQTT these are 2 and 2 bytes, in WebSocket frames 8 and 4, inside TLS a record's ([`heartbeat`]).
 //!
 //! The rules, by the numbers that code and tests use:
 //!

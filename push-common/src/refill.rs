@@ -1,5 +1,5 @@
-//! Which answer tables run low. The programs note it, and user space fills them up when it is awake
-//! anyway: nothing waits for it, since a ping that finds no answer is left to user space.
+//! Which answer tables run low. The programs note it, and user space looks from time to time: nothing waits
+//! for it, since a ping that was not sealed ahead is left to user space.
 //!
 //! One bit a slot, and one row of words a shard, in an mmapped array map (`REFILLS`): a shard reads its
 //! own row alone. The program sets a bit by an atomic or, and the shard takes a word by exchanging it for 0.

@@ -15,8 +15,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 ///
 /// A BPF program has no load with acquire before Linux 6.15 (`BPF_LOAD_ACQ`). In its place it reads by
 /// `fetch_or(0)`: all atomic operations of BPF that return a value order what is before and behind them, on
-/// every architecture. On x86-64 a plain load is enough, and cheaper; which host it is, a program learns
-/// from user space by a constant.
+/// every architecture. On x86-64 a plain load is enough, and cheaper; a program knows
+/// its host by how it was compiled (`bpf_target_arch`).
 pub trait SharedWord {
     /// Reads it, in no order.
     fn load(&self) -> u64;

@@ -35,13 +35,13 @@ pub(crate) static HEARTBEATS: Array<
 pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// Answer tables of TLS connections, shared with user space by mmap. A flow names its table, and no
-/// other flow does until it is gone. Sized by user space; one that nobody uses where there is no TLS.
-/// Not pinned: a start makes new ones.
+/// Answer tables of TLS connections, shared with user space by mmap. A flow names its table; another flow may
+/// name it once the first one has neither slot nor pending answer. Sized by user space; where there is no TLS
+/// there is one that nobody uses. Not pinned: a start makes new ones.
 #[btf_map]
 pub(crate) static TABLES: Array<KernelTable<u64>, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// Whose table runs low, one row of words a shard and a bit a slot; shared with user space by mmap. See
+/// Whose table runs low: a row of words for each shard, a bit for each slot; shared with user space by mmap. See
 /// [`push_common::refill`]. Sized by user space.
 #[btf_map]
 pub(crate) static REFILLS: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();

@@ -1,5 +1,5 @@
 //! Heartbeats inside TLS: the flow's answer table, what the ingress program reads of it before it takes
-//! the lock, and the note that it runs low. What is decided by that is the splice's.
+//! the lock, and the note that it runs low. It decides nothing: the splice does.
 
 use core::ptr;
 
@@ -23,8 +23,8 @@ const _: () = assert!(align_of::<Table>() == align_of::<KernelTable<u64>>());
 /// The flow's answer table; `None`: its heartbeats are in clear. (A sealed flow without one would never be
 /// answered, so nothing would ever be pending on it.)
 ///
-/// To be asked for again right before the lock: the verifier then takes both cases for one until the
-/// splice asks which it is.
+/// Call it again right before the lock, rather than keep what it returned: the verifier then takes both cases
+/// for one until the splice asks which it is.
 #[inline(always)]
 pub(crate) fn table_of(cell: *mut FlowCell) -> Option<&'static Table> {
     // SAFETY: the element lives as long as the program; the field never changes.
@@ -86,7 +86,7 @@ pub(crate) fn note_low(cell: *mut FlowCell, slot: *mut Slot) {
     let Some(word) = REFILLS.get_ptr(place) else { return };
     // SAFETY: the element lives as long as the program, and is a word that everybody reaches whole.
     let word = unsafe { &*word.cast::<Word>() };
-    // Mostly the first look at the line: another CPU may have it, and keeps it if there is nothing to do.
+    // A plain look first: if the bit is set, the cache line may stay with the CPU that has it.
     if word.load() & bit == 0 {
         word.fetch_or(bit);
     }

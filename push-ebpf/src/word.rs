@@ -7,11 +7,11 @@ use core::ptr;
 
 use push_common::shared_word::SharedWord;
 
-/// The order of all: what BPF's atomic operations promise that return a value.
+/// The order of all of them: what BPF promises of atomic operations that return a value.
 const ORDER: AtomicOrdering = AtomicOrdering::SeqCst;
 
-/// A 64-bit word. The compiler has loads and stores of BPF without an order alone, and its `AtomicU64`
-/// lacks the rest on this target; so the accesses are made of volatile ones and of intrinsics.
+/// A 64-bit word. For BPF the compiler knows loads and stores without an order only, and `AtomicU64` lacks the
+/// other operations there; so these are volatile accesses and intrinsics.
 #[repr(transparent)]
 pub(crate) struct Word(UnsafeCell<u64>);
 

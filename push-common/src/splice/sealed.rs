@@ -4,13 +4,13 @@
 //! 1. before the lock: reads the slot; then [`Sealed::look`]; then reads `tx` again, which is the one that
 //!    counts; then [`Sealed::compare`], whose answer is the segment's `pingreq`;
 //! 2. under the lock: [`Sealed::on_ingress`];
-//! 3. after it: writes [`Sealed::record`] if the verdict turns the segment around, and wipes it; says that the
-//!    table runs low if it does after this answer ([`Sealed::runs_low`]).
+//! 3. after it: says that the table runs low if it does after this answer ([`Sealed::runs_low`]); writes
+//!    [`Sealed::record`] if the verdict turns the segment around, and wipes it.
 //!
 //! At egress there is nothing before the lock, and [`Sealed::on_egress`] under it.
 //!
-//! What is under the lock takes flows without a table, too: in clear there is nothing to look at, and the rules
-//! are the others. So a program contains them once, and its verifier goes through them once.
+//! What is under the lock takes flows without a table, too: in clear rules 17 to 22 have nothing to ask. So a program
+//! contains the other rules once, and its verifier goes through them once.
 
 use crate::answer_table::{self, AnswerTable, Record, RecordShape};
 use crate::claim::{Look, RecordNumber};

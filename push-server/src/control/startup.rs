@@ -27,8 +27,8 @@ use crate::store::embedded::{self, DirectoryLock, StoreError};
 /// but clients come to shards by the hash of their ids.
 const SLOT_SLACK: u32 = 4;
 
-/// Answer tables for each shard beside those of the slots, at most as many as slots: a table is free two seconds after
-/// its connection's end, and a shard does not shake hands more often meanwhile.
+/// Answer tables for each shard beside one for each slot, but in all at most as many as slots. A table is mostly free
+/// two seconds after its connection's end, and a shard does fewer handshakes than this in that time.
 const TABLES_RESTING: u32 = 16_384;
 
 /// Why the server could not start.

@@ -70,7 +70,7 @@ pub struct ShardPath {
     covered: Arc<[u32]>,
     free_slots: FreeList,
     free_tables: FreeList,
-    /// Answer tables whose flows are gone, and since when; oldest first.
+    /// Answer tables whose flows are gone or need them no more, and since when; oldest first.
     resting_tables: VecDeque<(u32, Monotonic)>,
     /// Closed connections that may turn out never to have been answered; oldest first.
     closed: VecDeque<ClosingConnection>,
@@ -279,7 +279,7 @@ impl ShardPath {
         for word in 0..row_words {
             let (place, _) = refill::place(row_words, self.shard, word * u64::BITS);
             let bits = self.refills.word(place);
-            // Most are 0, and stay in the caches of all CPUs if nobody writes to them.
+            // Most are 0. Words that nobody writes to stay in the caches of all CPUs.
             if bits.load(Ordering::Relaxed) == 0 {
                 continue;
             }
@@ -348,9 +348,8 @@ impl ShardPath {
         speaks && !resets
     }
 
-    /// The socket is closed, or user space alone goes on with it: frees the slot at once, and flow and answer table
-    /// two minutes later (rule 10).
-    /// `speaks`: what [`Self::before_close`] returned.
+    /// The socket is closed, or user space alone goes on with it: frees the slot at once, and leaves the flow (rule 10)
+    /// and the answer table to [`Self::sweep`]. `speaks`: what [`Self::before_close`] returned.
     pub fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
         self.vacate(&slot);
         self.closed.push_back(ClosingConnection { slot, closed_at: now, progress: [0; 4], speaks });
@@ -371,8 +370,8 @@ impl ShardPath {
     }
 
     /// Removes flows whose two minutes are over, and those that were never answered, a second after
-    /// the close, and then frees their answer tables. Call it about once a second. It looks at
-    /// `SWEEP_MAX` flows at most; returns whether there may be more.
+    /// the close. Frees answer tables a second after their flows are gone, or are found to have no answer
+    /// pending. Call it about once a second. It looks at `SWEEP_MAX` flows at most; returns whether there may be more.
     pub fn sweep(&mut self, now: Monotonic) -> bool {
         let mut left = SWEEP_MAX;
         while left > 0 {
@@ -427,7 +426,7 @@ impl ShardPath {
         if heartbeat.is_sealed() { self.free_tables.take() } else { Some(NO_TABLE) }
     }
 
-    /// No flow names the connection's answer table any more, or none sends its answer again.
+    /// The connection's flow is gone, or will not send the table's answer again: frees the table in a second.
     fn rest_table(&mut self, slot: &SlotRef, now: Monotonic) {
         if slot.table != NO_TABLE {
             self.resting_tables.push_back((slot.table, now));

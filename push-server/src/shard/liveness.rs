@@ -14,11 +14,11 @@ use super::counters::ShardCounters;
 use super::ports::{Liveness, Registration, Socket, Unarmed};
 use crate::transport::Numbers;
 
-/// How often it is looked whose tables run low, at most.
+/// The least time between two looks at whose tables run low.
 const REFILL_MILLIS: u64 = 100;
 
-/// For how long a shard wakes for that after it has found some. Clients that may use up a table in the second for which
-/// a shard sleeps at most use up half of it more often than this.
+/// For how long a shard wakes for that after it has found some. A shard sleeps for a second at most. A client that can
+/// use up its table meanwhile uses up a half of it in less than a second, and so keeps the shard looking.
 const REFILL_AWAKE_MILLIS: u64 = 1_000;
 
 /// The kernel path, where the shard has one.
@@ -155,7 +155,8 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         });
     }
 
-    /// The next client whose table runs low. It may have gone, and its number may be another one's.
+    /// The next client whose table runs low, by the shard's own count. It may have gone, and another one may have its
+    /// index now.
     pub(super) fn next_low(&mut self, now: Monotonic) -> Option<u32> {
         if self.low.is_empty() && self.next_look <= now {
             self.next_look = now.after_millis(REFILL_MILLIS);

@@ -196,9 +196,9 @@ pub(crate) trait Liveness: Debug {
     /// connections when the last stamp is older than 5 s.
     fn stamp_heartbeat(&self, now: Monotonic);
 
-    /// Takes a slot; to be called while no send is under way. If the heartbeats are sealed, also a table, which is
-    /// begun by `begin` before any program can know it. The table stays where it is as long as the process lives,
-    /// and is the connection's until its slot is released.
+    /// Takes a slot; to be called while no send is under way. If the heartbeats are sealed, also takes an answer table,
+    /// and gives it to `begin` before any program can know it. The table stays where it is as long as the process
+    /// lives, but the caller may use it only until the slot is released.
     ///
     /// # Errors
     /// Nothing is left behind, and the connection is served by user space alone.
@@ -228,7 +228,7 @@ pub(crate) trait Liveness: Debug {
     /// Whether the kernel may answer the connection's pings.
     fn is_armed(&self, slot: &Self::Slot) -> bool;
 
-    /// Publishes a boundary, or both, which never go back.
+    /// Has `store` publish a boundary, or both. Boundaries never go back.
     fn publish(&self, slot: &Self::Slot, store: impl FnOnce(Boundaries<'_>));
 
     /// Appends the clients whose tables run low, as far as the programs have noted it since the last call. One that

@@ -18,13 +18,13 @@
 //! # TLS and the kernel path
 //! The kernel path answers pings inside TLS by records that user space has sealed ahead, in a table that both share
 //! (rules 17 to 22 in the docs of push-common). What a shard does for that:
-//! - [`Transport::heartbeat`] says how long records with a ping and its answer are: 24 bytes in TLS 1.3, in TLS 1.2
-//!   23 with ChaCha20-Poly1305 and 31 with AES-GCM. In WebSocket's frames inside TLS there is none, since the client
-//!   picks a mask for each. It is for suites that [`numbered`] has wrapped, whose connections have [`Numbers`].
-//! - [`Numbers::begin`] takes a table, before a flow names it. From then on all records have numbers by the words in the
-//!   table. If no flow comes to name it, [`Numbers::leave`] gives it up.
-//! - In place of storing `rx` a shard calls [`Numbers::publish_rx`], where `whole_wire_bytes` tells it: a record that has
-//!   come in part stays in the layer, so `rx` keeps its value, and the kernel declines.
+//! - [`Transport::heartbeat`] says how long a record with a ping or its answer is. In WebSocket's frames inside TLS
+//!   there is none, since the client picks a mask for each, and none for suites that [`numbered`] has not wrapped,
+//!   whose connections have no [`Numbers`].
+//! - [`Numbers::begin`] takes a table, before a flow names it. From then on the words in the table number all records.
+//!   If no flow comes to name it, [`Numbers::leave`] gives it up.
+//! - In place of storing `rx` a shard calls [`Numbers::publish_rx`], where `whole_wire_bytes` tells it: a record that
+//!   has come in part stays in the layer, so `rx` keeps its value, and the kernel declines.
 //! - `wrap` seals, and so may `take`, and each claims the numbers when it does. In place of storing `tx` a shard
 //!   calls [`Numbers::publish_tx`], when TCP has all that `wrap` has given out. That fills the table and
 //!   releases the claim, unless a record is sealed and not given out yet: rustls seals its reply to a KeyUpdate at

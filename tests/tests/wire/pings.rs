@@ -21,14 +21,14 @@ use crate::{faults_of, loaded_server};
 /// Pings that the kernel answers in a run without `PUSH_WIRE_PINGS`.
 const PINGS: u64 = 10_000;
 
-/// Clients of each suite, and the time between two pings of one: fewer than its table has answers for.
+/// Clients of each suite, and the time between two pings of one: so long that its table is mostly filled up in time.
 const CLIENTS: u64 = 160;
 const INTERVAL_MS: u64 = 250;
 
-/// So long pings go on when no frame is lost any more, until TCP has sent all of its own again.
+/// For how long pings go on once no frame is lost any more: TCP sends again what it has lost meanwhile.
 const HEALED: Duration = Duration::from_secs(5);
 
-/// How often the counters are looked at, and how long no answer of the kernel's may come.
+/// How often the test looks at the counters, and for how long the kernel may answer nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const STANDSTILL: Duration = Duration::from_secs(30);
 

@@ -28,10 +28,10 @@ use crate::{Captures, faults_of, loaded_server};
 /// The links: losses in percent, and the addresses.
 const LINKS: [(u32, Place); 2] = [(5, Place::VethV4), (20, Place::VethV6)];
 
-/// How often a client pings, changes keys, pings and publishes.
+/// How many times a client pings, changes keys, pings and publishes.
 const ROUNDS: u8 = 2;
 
-/// Messages of a round: of a part of a segment up to many.
+/// Sizes of a round's messages: from a part of a segment to many segments.
 const MESSAGE_BYTES: [usize; 4] = [1, 200, 1_400, 12_000];
 
 /// OpenSSL's names: the flags, and the suite.
@@ -44,7 +44,7 @@ const OPENSSL: [[&str; 3]; 6] = [
     ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
 ];
 
-/// mbedTLS's names. Debian's speaks TLS 1.2 only.
+/// mbedTLS's names. The mbedTLS of Debian speaks TLS 1.2 only.
 const MBEDTLS: [&str; 3] = [
     "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
     "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
@@ -266,7 +266,7 @@ pub(crate) fn mqtt_js_keeps_its_streams_over_a_link_that_loses(path: PingPath) -
             let user = after.user_pings() - before.user_pings();
             rig.tell(&format!("MQTT.js, {suite}"), kernel, user);
             assert_eq!(kernel + user, pings, "MQTT.js, {suite}: each is answered once");
-            // It connects over the link as it is.
+            // It connects while frames are lost, so the kernel may have left it to user space.
             let left = |metrics: &Metrics| {
                 metrics.value("push_kernel_path_declined_total{reason=\"out_of_order\"}")
             };

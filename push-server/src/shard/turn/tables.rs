@@ -1,5 +1,5 @@
-//! Answer tables of connections inside TLS, whose pings the kernel answers by them: fills up those that run low. Nothing
-//! waits for it: a ping whose answer is missing comes to user space, which then fills the table as well.
+//! Fills up answer tables that run low, by which the kernel answers pings inside TLS. Nothing waits for it: a ping
+//! that was not sealed ahead comes to user space, whose PINGRESP has the table filled as well.
 
 use super::Shard;
 use crate::shard::ports::Ports;

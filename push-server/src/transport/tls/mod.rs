@@ -12,7 +12,7 @@
 //! rest waits as it is, which costs nothing where many connections share it.
 //!
 //! The keys in use are with the connection's [`Numbers`], and secrets with rustls. Both are dropped as soon as
-//! nothing more can be said, and wipe what they have; ring does not wipe the expanded keys of ciphers.
+//! nothing more can be said, and wipe what they have; ring does not wipe the keys that it has expanded.
 
 mod fault;
 mod numbers;

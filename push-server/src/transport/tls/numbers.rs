@@ -2,11 +2,11 @@
 //! in the docs of push-common), and what seals and opens its records.
 //!
 //! rustls counts records by itself, and would not know of those that a program has sent or heard. So the
-//! cryptography that it is given ([`suites`](super::suites)) hands its encrypter and decrypter to the connection's [`Numbers`],
-//! and gives rustls handles without state. A handle asks the `Numbers` of the connection that is at work in this
-//! thread ([`Numbers::during`]); where none is, rustls keeps its own, and so does a client's side. Every byte that
-//! leaves is sealed by rustls's encrypter, answers in the table too. What is sealed here with the client's key is
-//! only compared with.
+//! cryptography that it is given ([`suites`](super::suites)) hands its encrypter and decrypter to the connection's
+//! [`Numbers`], and gives rustls handles without state. A handle asks the `Numbers` of the connection that is at work
+//! in this thread ([`Numbers::during`]); where none is, as on a client's side, rustls keeps its own. rustls's encrypter
+//! seals every byte that leaves, answers in the table included. What is sealed here with the client's key never leaves:
+//! programs compare with it.
 //!
 //! Before there is a table, rustls's numbers are the right ones. From [`Numbers::begin`] on the words in the table
 //! are the only truth:
@@ -101,7 +101,7 @@ struct AtWork {
 }
 
 impl Numbers {
-    /// Of a connection without keys.
+    /// Those of a connection that has no keys yet.
     pub(super) const fn new() -> Self {
         Self {
             encrypter: None,
@@ -132,7 +132,7 @@ impl Numbers {
         }
     }
 
-    /// Takes a table, which it wipes. Its claim is held until `publish_tx`. Before a flow names it.
+    /// Takes a table, and wipes it. Call it before a flow names the table. The claim is held until `publish_tx`.
     pub(crate) fn begin(&mut self, table: &'static Table) {
         self.leave();
         let number = |number| RecordNumber::new(FIRST_EPOCH, number);

@@ -1,4 +1,4 @@
-//! A client's key, and how a suite seals a PINGREQ by it: to know the record that the client will send.
+//! A client's key, and how a suite seals a PINGREQ by it, so that the record is known before the client sends it.
 
 use push_common::answer_table::{Record, RecordShape};
 use push_common::claim::RecordNumber;
@@ -30,8 +30,8 @@ pub(crate) enum Cipher {
     ChaCha20Poly1305,
 }
 
-/// Seals what is given last, where it is, by a key, a nonce and additional data, and returns the tag. `None`: that
-/// is too long, which it is not here.
+/// Seals what is given last, in place, by a key, a nonce and additional data, and returns the tag. `None`: that is too
+/// long, which a heartbeat never is.
 pub(crate) type Seal<'a> =
     dyn Fn([u8; NONCE_LEN], &[u8], &mut [u8]) -> Option<[u8; TAG_BYTES]> + 'a;
 
@@ -57,11 +57,11 @@ pub(in crate::transport::tls) struct Secrets {
     explicit: Explicit,
 }
 
-/// How a client makes the explicit nonces of AES-GCM in TLS 1.2 of the one that it began with, which is random, or 0.
-/// It may do as it likes (RFC 5288, section 3).
+/// How a client makes the explicit nonces of AES-GCM in TLS 1.2 from the one that it began with, which is random, or 0.
+/// RFC 5288, section 3, leaves that to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Explicit {
-    /// Both ways below have led to what has come so far. Where they part, the next record will tell.
+    /// By one of the next two: so far both give the same. No PINGREQ is known where they differ; the record tells.
     Either,
     /// By adding a record's number: OpenSSL, mbedTLS, Go, Java.
     Added,
