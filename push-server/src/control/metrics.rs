@@ -63,7 +63,7 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
     (
         "push_kernel_path_tables_filled",
-        "Answer tables of TLS connections filled up before they were used up",
+        "Answer tables of TLS connections that ran low, and were filled up",
         |shard| &shard.tables_filled,
     ),
     ("push_publishes_cut", "Messages done in steps, for the many they go to", |shard| {

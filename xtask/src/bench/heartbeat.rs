@@ -321,8 +321,8 @@ fn check_path(variant: Variant, kernel_share: Option<f64>, declined: &str) -> Re
         bail!(
             "only {:.1} % of the pings took the {meant} path, {:.0} % are needed; the kernel \
              declined: {declined}; when that is mostly server_busy, clients pinged within their \
-             delayed ACK, and when it is no_answer, faster than answers are sealed ahead: use more \
-             --clients",
+             delayed ACK; pings inside TLS that come faster than they are sealed ahead are not in \
+             it: use more --clients",
             share * 100.0,
             PATH_SHARE_MIN * 100.0
         );
