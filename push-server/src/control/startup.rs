@@ -27,9 +27,13 @@ use crate::store::embedded::{self, DirectoryLock, StoreError};
 /// but clients come to shards by the hash of their ids.
 const SLOT_SLACK: u32 = 4;
 
-/// Answer tables for each shard beside one for each slot, but in all at most as many as slots. A table is mostly free
-/// two seconds after its connection's end, and a shard does fewer handshakes than this in that time.
+/// Answer tables for each shard beside one for each slot, but in all at most as many as slots and `TABLES_LEFT`. A table
+/// is mostly free two seconds after its connection's end, and a shard does fewer handshakes than this in that time.
 const TABLES_RESTING: u32 = 16_384;
+
+/// Answer tables that a small server has for those whose last answer is never acknowledged: they are kept for as long as
+/// flows.
+const TABLES_LEFT: u32 = 1_024;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -349,7 +353,8 @@ fn load(
         return Err("no interface owns a listen address; name them by --iface".into());
     }
     let slots = connections_max.saturating_add(connections_max / SLOT_SLACK + 64);
-    let resting = TABLES_RESTING.saturating_mul(config.shards.into()).min(slots);
+    let resting = TABLES_RESTING.saturating_mul(config.shards.into());
+    let resting = resting.min(slots.saturating_add(TABLES_LEFT));
     let options = KernelPathOptions {
         interfaces: interfaces.clone(),
         connections_max: slots,

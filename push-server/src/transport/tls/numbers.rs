@@ -96,7 +96,7 @@ thread_local! {
 /// The connection that this thread works for.
 struct AtWork {
     is_lent: bool,
-    /// Its numbers, or none. They are swapped with its own, so that no copy of a key is left behind.
+    /// Its numbers, or none. They are swapped with its own, so that none is left behind.
     numbers: Numbers,
 }
 
@@ -338,8 +338,9 @@ impl UnderWay {
     fn leave(&mut self, table: &Table) -> &mut Left {
         let (claim, reading) = (&mut self.claim, &mut self.reading);
         self.left.get_or_insert_with(|| {
-            let receive = reading.take().map_or_else(|| table.expected(), |reading| reading.next());
+            // First: from now on no program moves the receive word.
             let claim = claim.take().or_else(|| table.claim());
+            let receive = reading.take().map_or_else(|| table.expected(), |reading| reading.next());
             // If somebody else holds it, it does not move any more either.
             let send = claim.map_or_else(|| table.look().number(), |claim| claim.next());
             Left { send: send.number(), receive: receive.number() }
