@@ -42,8 +42,8 @@ pub struct SlotRef {
     pub generation: u32,
     /// The key of the flow that names the slot.
     key: FlowKey,
-    /// The index of the interface that the connection came by.
-    iface: u32,
+    /// The interface that the connection came by, as a place among those that have the programs.
+    iface: u16,
     /// The index of its answer table; [`NO_TABLE`] if its heartbeats are in clear.
     table: u32,
     armed: bool,
@@ -193,9 +193,8 @@ impl ShardPath {
         let Registration { local, peer, heartbeat, .. } = *registration;
         let iface = super::socket::arrival_interface(socket, local.is_ipv6())
             .map_err(|_| Unarmed::Socket)?;
-        if !self.covered.contains(&iface) {
-            return Err(Unarmed::Interface);
-        }
+        let place = self.covered.iter().position(|covered| *covered == iface);
+        let iface = place.and_then(|place| u16::try_from(place).ok()).ok_or(Unarmed::Interface)?;
         if self.flows_leaving() >= self.lingering_max {
             return Err(Unarmed::FlowMap);
         }
@@ -236,7 +235,8 @@ impl ShardPath {
     ) -> Result<(), Unarmed> {
         let flow = self.flows.look(&slot.key, slot.index, slot.generation);
         let leaves_by = |flow: Flow| flow.has(bits::ANCHORED).then_some(flow.iface);
-        if flow.and_then(leaves_by) != Some(slot.iface) {
+        let iface = self.iface(slot);
+        if flow.and_then(leaves_by) != Some(iface) {
             return Err(Unarmed::Interface);
         }
         let place = early_fragment::place(&slot.key, self.place_seed);
@@ -252,7 +252,7 @@ impl ShardPath {
         // interface. Checked before binding, which takes a capability to undo, and again after it:
         // from then on the flow sees everything.
         Self::check_order(socket)?;
-        super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
+        super::socket::bind_to_interface(socket, iface).map_err(|_| Unarmed::Socket)?;
         Self::check_order(socket)?;
         if self.resets_in_crash {
             super::socket::set_reset_on_close(socket, true).map_err(|_| Unarmed::Socket)?;
@@ -440,9 +440,14 @@ impl ShardPath {
         }
     }
 
+    /// The index of the interface that the connection came by.
+    fn iface(&self, slot: &SlotRef) -> u32 {
+        self.covered[usize::from(slot.iface)]
+    }
+
     /// Whether the kernel says that the connection's socket still sends.
     fn sends(&self, slot: &SlotRef) -> bool {
-        let state = self.diag.as_ref().and_then(|diag| diag.state(&slot.key, slot.iface));
+        let state = self.diag.as_ref().and_then(|diag| diag.state(&slot.key, self.iface(slot)));
         state == Some(SocketState::Sends)
     }
 
