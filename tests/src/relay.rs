@@ -17,6 +17,23 @@ use crate::server::workspace_path;
 use crate::skip::Skip;
 use crate::target::Target;
 
+/// OpenSSL's names of every suite: the flag of the version, the flag of the suite, and the suite.
+pub const OPENSSL_SUITES: [[&str; 3]; 6] = [
+    ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"],
+    ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
+    ["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+    ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
+];
+
+/// mbedTLS's names. Debian's speaks TLS 1.2 only.
+pub const MBEDTLS_SUITES: [&str; 3] = [
+    "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
+    "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
+    "TLS-ECDHE-ECDSA-WITH-CHACHA20-POLY1305-SHA256",
+];
+
 /// A process between the tests' client and a server; killed when dropped.
 #[derive(Debug)]
 pub struct Relay {

@@ -29,6 +29,16 @@ pub use sealing::{NONCES_SUITE, Nonces};
 /// Every version that clients may speak.
 pub const TLS_VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
+/// Every suite of rustls that an ECDSA certificate serves, and its version.
+pub const SUITES: [(&SupportedProtocolVersion, CipherSuite); 6] = [
+    (&TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256),
+    (&TLS13, CipherSuite::TLS13_AES_256_GCM_SHA384),
+    (&TLS13, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
+    (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+];
+
 /// The name that the tests' servers are looked for by.
 const SERVER_NAME: &str = "localhost";
 

@@ -209,7 +209,8 @@ impl KernelPath {
             before(shard)..before(shard + 1)
         };
         // One is there because a map cannot be empty.
-        let tables = if self.tables.len() > 1 { self.tables.len() } else { 0 };
+        let has_tables = self.tables.len() > 1;
+        let tables = if has_tables { self.tables.len() } else { 0 };
         let lingering_max = load::lingering_max(self.slots.len()) / u32::from(self.shards);
         ShardPath::new(shard_path::Parts {
             shard,
@@ -223,6 +224,7 @@ impl KernelPath {
             covered: Arc::clone(&self.covered),
             free_slots: FreeList::new(share(self.slots.len()), self.returned_slots.clone()),
             free_tables: FreeList::new(share(tables), self.returned_tables.clone()),
+            has_tables,
             lingering_max: lingering_max as usize,
             speaking: Arc::clone(&self.speaking),
             diag: self.diag.clone(),

@@ -70,6 +70,7 @@ pub struct ShardPath {
     covered: Arc<[u32]>,
     free_slots: FreeList,
     free_tables: FreeList,
+    has_tables: bool,
     /// Answer tables whose flows are gone or need them no more, and since when; oldest first.
     resting_tables: VecDeque<(u32, Monotonic)>,
     /// Closed connections that may turn out never to have been answered; oldest first.
@@ -107,6 +108,8 @@ pub(super) struct Parts {
     pub(super) covered: Arc<[u32]>,
     pub(super) free_slots: FreeList,
     pub(super) free_tables: FreeList,
+    /// Some connections of any shard may have a table.
+    pub(super) has_tables: bool,
     /// Flows that may linger before new connections are refused.
     pub(super) lingering_max: usize,
     /// Set when sockets that still send are left behind.
@@ -160,6 +163,7 @@ impl ShardPath {
             covered: parts.covered,
             free_slots: parts.free_slots,
             free_tables: parts.free_tables,
+            has_tables: parts.has_tables,
             resting_tables: VecDeque::new(),
             closed: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -275,6 +279,9 @@ impl ShardPath {
     /// The clients of this shard whose answer tables run low, appended to `clients`, each once since the last call.
     /// Some may have gone, or run low no more: filling up a table only fills what it lacks.
     pub fn take_refills(&mut self, clients: &mut Vec<u32>) {
+        if !self.has_tables {
+            return;
+        }
         let row_words = refill::row_words(self.slots.len());
         for word in 0..row_words {
             let (place, _) = refill::place(row_words, self.shard, word * u64::BITS);
@@ -297,22 +304,12 @@ impl ShardPath {
         }
     }
 
-    /// Publishes how many bytes were parsed, up to the end of a whole packet.
-    pub fn set_rx(&self, slot: &SlotRef, rx: u64) {
-        self.rx_word(slot).store(rx, Ordering::Release);
-    }
-
-    /// Publishes how many bytes the socket has accepted, up to the end of a whole frame.
-    pub fn set_tx(&self, slot: &SlotRef, tx: u64) {
-        self.tx_word(slot).store(tx, Ordering::Release);
-    }
-
-    /// The word of [`Self::set_rx`], for who publishes it together with a connection's record numbers.
+    /// Where to store, with release, how many bytes were parsed, up to the end of a whole packet.
     pub fn rx_word(&self, slot: &SlotRef) -> &AtomicU64 {
         self.slots.slot(slot.index).rx
     }
 
-    /// The word of [`Self::set_tx`], for the same.
+    /// Where to store, with release, how many bytes the socket has accepted, up to the end of a whole frame and record.
     pub fn tx_word(&self, slot: &SlotRef) -> &AtomicU64 {
         self.slots.slot(slot.index).tx
     }

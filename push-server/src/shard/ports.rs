@@ -228,7 +228,7 @@ pub(crate) trait Liveness: Debug {
     /// Whether the kernel may answer the connection's pings.
     fn is_armed(&self, slot: &Self::Slot) -> bool;
 
-    /// Has `store` publish a boundary, or both. Boundaries never go back.
+    /// Gives `store` the slot's words, to publish one boundary or both. Boundaries never go back.
     fn publish(&self, slot: &Self::Slot, store: impl FnOnce(Boundaries<'_>));
 
     /// Appends the clients whose tables run low, as far as the programs have noted it since the last call. One that

@@ -61,20 +61,12 @@ impl Sealing {
     }
 }
 
-fn common(suite: &CipherSuiteCommon) -> CipherSuiteCommon {
-    CipherSuiteCommon {
-        suite: suite.suite,
-        hash_provider: suite.hash_provider,
-        confidentiality_limit: suite.confidentiality_limit,
-    }
-}
-
 // rustls wants suites for ever; a test process makes a few.
 
 fn with_nonces(suite: &'static Tls12CipherSuite, nonces: Nonces) -> SupportedCipherSuite {
     let aead_alg = Box::leak(Box::new(WithNonces { inner: suite.aead_alg, nonces }));
     SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
-        common: common(&suite.common),
+        common: CipherSuiteCommon { ..suite.common },
         prf_provider: suite.prf_provider,
         kx: suite.kx,
         sign: suite.sign,
@@ -85,7 +77,7 @@ fn with_nonces(suite: &'static Tls12CipherSuite, nonces: Nonces) -> SupportedCip
 fn with_padding(suite: &'static Tls13CipherSuite, bytes: usize) -> SupportedCipherSuite {
     let aead_alg = Box::leak(Box::new(WithPadding { inner: suite.aead_alg, bytes }));
     SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
-        common: common(&suite.common),
+        common: CipherSuiteCommon { ..suite.common },
         hkdf_provider: suite.hkdf_provider,
         aead_alg,
         quic: None,

@@ -7,48 +7,17 @@ use push_tests::clients::Connect;
 use push_tests::foreign::{
     By, Subscriber, mosquitto_pub, mqtt_js, need_mosquitto_clients, paho_by, paho_js,
 };
-use push_tests::relay::Relay;
+use push_tests::relay::{MBEDTLS_SUITES, OPENSSL_SUITES, Relay};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::{Skip, TestResult};
-use push_tests::tls::{self, TlsStream};
+use push_tests::tls::{self, SUITES, TlsStream};
 use push_tests::wire::{VERSIONS, Version};
-use rustls::CipherSuite;
-use rustls::version::{TLS12, TLS13};
 
 use crate::rig::{Rig, echo};
 
-/// OpenSSL's names: the flag of the version, the flag of the suite, and the suite.
-const OPENSSL: [[&str; 3]; 6] = [
-    ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"],
-    ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
-    ["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
-    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
-    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
-    ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
-];
-
-/// mbedTLS's names. Debian's speaks TLS 1.2 only.
-const MBEDTLS: [&str; 3] = [
-    "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
-    "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
-    "TLS-ECDHE-ECDSA-WITH-CHACHA20-POLY1305-SHA256",
-];
-
-const RUSTLS_13: [CipherSuite; 3] = [
-    CipherSuite::TLS13_AES_128_GCM_SHA256,
-    CipherSuite::TLS13_AES_256_GCM_SHA384,
-    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-];
-
-const RUSTLS_12: [CipherSuite; 3] = [
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-];
-
 pub(crate) fn openssl_speaks_every_suite(path: PingPath) -> TestResult {
     let rig = Rig::start(path)?;
-    for [version, flag, suite] in OPENSSL {
+    for [version, flag, suite] in OPENSSL_SUITES {
         let mut relay = openssl(&rig, &[version, flag, suite])?;
         relay.wait_log(suite);
         let mut client = relay.connect(&Connect::new(Version::V5, suite));
@@ -106,7 +75,7 @@ pub(crate) fn openssl_speaks_to_an_rsa_certificate() -> TestResult {
 
 pub(crate) fn mbedtls_speaks_every_suite(path: PingPath) -> TestResult {
     let rig = Rig::start(path)?;
-    for suite in MBEDTLS {
+    for suite in MBEDTLS_SUITES {
         let mut relay = Relay::mbedtls(&rig.server.tls(), &rig.certificates.folder, suite)?;
         relay.wait_log(suite);
         let mut client = relay.connect(&Connect::new(Version::V311, suite));
@@ -122,8 +91,7 @@ pub(crate) fn mbedtls_speaks_every_suite(path: PingPath) -> TestResult {
 
 pub(crate) fn rustls_speaks_every_suite(path: PingPath) -> TestResult {
     let rig = Rig::start(path)?;
-    let suites = RUSTLS_13.map(|suite| (&TLS13, suite)).into_iter();
-    for (version, suite) in suites.chain(RUSTLS_12.map(|suite| (&TLS12, suite))) {
+    for (version, suite) in SUITES {
         let config = rig.certificates.offer().version(version).suite(suite).config();
         let connect = Connect::new(Version::V5, &format!("{suite:?}"));
         let mut client = tls::connect(&rig.server.tls(), &config, &connect);

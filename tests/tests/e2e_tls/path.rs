@@ -1,5 +1,5 @@
-//! Who answers heartbeats inside TLS: the kernel, if it can foretell the client's next record, else user
-//! space. The client does not notice.
+//! The kernel answers heartbeats inside TLS if user space can foretell the client's next record; otherwise user
+//! space answers. The client does not notice.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const PINGS: u64 = 20;
 /// before the table is filled up again.
 const KERNEL_PINGS_MIN: u64 = 10;
 
-/// Whoever has answered pings of a client that the kernel can serve.
+/// On the kernel path the kernel has answered most pings of a client, and on the other path none.
 #[track_caller]
 fn assert_path(path: PingPath, kernel: u64, what: &str) {
     match path {

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl Sealed {
         let connack = [7; 33];
         socket.write_all(&connack).expect("CONNACK");
         let tx = connack.len() as u64;
-        shard.set_tx(&slot, tx);
+        shard.tx_word(&slot).store(tx, Ordering::Release);
         shard.arm(socket.as_fd(), &mut slot, now()).expect("armed");
         client.read_exact(&mut [0; 33]).expect("read CONNACK");
         Self { client, socket, shard, slot, table, shape, rx: 0, tx, sent: 0, got: 0 }

@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -192,7 +193,7 @@ pub(crate) fn register(
 pub(crate) fn said_connack(shard: &mut ShardPath, socket: &TcpStream, rx: u64) -> SlotRef {
     let slot = register(shard, socket, rx).expect("registered");
     (&*socket).write_all(&CONNACK).expect("CONNACK");
-    shard.set_tx(&slot, CONNACK.len() as u64);
+    shard.tx_word(&slot).store(CONNACK.len() as u64, Ordering::Release);
     slot
 }
 
@@ -267,14 +268,14 @@ impl StandIn {
         };
         self.unparsed.drain(..bytes);
         self.rx += bytes as u64;
-        self.shard.set_rx(&self.slot, self.rx);
+        self.shard.rx_word(&self.slot).store(self.rx, Ordering::Release);
         Some(saw)
     }
 
     fn send(&mut self, frame: &[u8]) {
         self.socket.write_all(frame).expect("stand-in writes");
         self.tx += frame.len() as u64;
-        self.shard.set_tx(&self.slot, self.tx);
+        self.shard.tx_word(&self.slot).store(self.tx, Ordering::Release);
     }
 
     fn finish(mut self) -> (ShardPath, u64) {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -25,7 +26,7 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
         let mut request = [0; 2];
         socket.read_exact(&mut request).expect("the ping reaches user space");
         rx += 2;
-        shard.set_rx(slot, rx);
+        shard.rx_word(slot).store(rx, Ordering::Release);
     };
 
     shard.stamp_heartbeat(Monotonic(now().0 - 6_000_000_000));
@@ -58,10 +59,10 @@ fn a_connection_that_moves_is_answered_on_the_word_of_its_new_shard_which_gives_
         let reaches_user_space = socket.read_exact(&mut bytes).is_ok();
         if reaches_user_space {
             rx += 2;
-            shard.set_rx(slot, rx);
+            shard.rx_word(slot).store(rx, Ordering::Release);
             socket.write_all(&PINGRESP).expect("PINGRESP");
             tx += 2;
-            shard.set_tx(slot, tx);
+            shard.tx_word(slot).store(tx, Ordering::Release);
         }
         client.read_exact(&mut bytes).expect("an answer");
         assert_eq!(bytes, PINGRESP);

@@ -29,6 +29,35 @@ fn contention_loses_nothing_and_shifts_every_segment_right(rig: &mut Rig, ipv6: 
     assert!(segments > pings / 20, "the CPUs have hardly worked at once");
 }
 
+/// Does `first` on one CPU, and `again` on another one until that has ended. Returns what `first` returns, and how often
+/// `again` was done.
+pub(crate) fn meanwhile<T: Send>(
+    first: impl FnOnce() -> T + Send,
+    mut again: impl FnMut() + Send,
+) -> (T, u64) {
+    let over = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            pin(0);
+            first()
+        });
+        let repeated = scope.spawn(move || {
+            pin(1);
+            let mut times = 0;
+            while !over.load(Ordering::SeqCst) {
+                again();
+                times += 1;
+            }
+            times
+        });
+        let done = first.join();
+        // Whatever has failed, the other thread ends.
+        over.store(true, Ordering::SeqCst);
+        let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (done, repeated.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
 /// A round, of a connection that has had `n` pings; how many segments of the server left meanwhile.
 fn contend(rig: &mut Rig, ipv6: bool, n: u32) -> u64 {
     let mut world = World::new(ipv6, n);
@@ -41,39 +70,25 @@ fn contend(rig: &mut Rig, ipv6: bool, n: u32) -> u64 {
     let rig = &*rig;
     // The pings that have been answered for sure, and those that may have been.
     let (answered, begun) = (&AtomicU32::new(n + 1), &AtomicU32::new(n + 1));
-    let over = &AtomicBool::new(false);
-    let segments = std::thread::scope(|scope| {
-        let pings = scope.spawn(move || {
-            pin(0);
-            while world.flow.n < last {
-                begun.store(world.flow.n + 1, Ordering::SeqCst);
-                // It acknowledges the answer before: one is pending all the time.
-                let (verdict, packet) = rig.run_as_it_is(Way::Ingress, &world.ping().build(), 0);
-                assert_eq!(verdict, Verdict::Redirect);
-                assert_eq!(read_right(&packet).seq, world.server_nxt());
-                world.flow.n += 1;
-                answered.store(world.flow.n, Ordering::SeqCst);
-            }
-        });
-        let segments = scope.spawn(move || {
-            pin(1);
-            let mut segments = 0;
-            while !over.load(Ordering::SeqCst) {
-                let answered_min = answered.load(Ordering::SeqCst);
-                let delta = leave(rig, &world);
-                let answered_max = begun.load(Ordering::SeqCst);
-                let range = 2 * answered_min..=2 * answered_max;
-                assert!(range.contains(&delta), "{delta} not in {range:?}");
-                segments += 1;
-            }
-            segments
-        });
-        let pinged = pings.join();
-        // Whatever has failed, the other thread ends.
-        over.store(true, Ordering::SeqCst);
-        pinged.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        segments.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
+    let pings = move || {
+        while world.flow.n < last {
+            begun.store(world.flow.n + 1, Ordering::SeqCst);
+            // It acknowledges the answer before: one is pending all the time.
+            let (verdict, packet) = rig.run_as_it_is(Way::Ingress, &world.ping().build(), 0);
+            assert_eq!(verdict, Verdict::Redirect);
+            assert_eq!(read_right(&packet).seq, world.server_nxt());
+            world.flow.n += 1;
+            answered.store(world.flow.n, Ordering::SeqCst);
+        }
+    };
+    let segment = || {
+        let answered_min = answered.load(Ordering::SeqCst);
+        let delta = leave(rig, &world);
+        let answered_max = begun.load(Ordering::SeqCst);
+        let range = 2 * answered_min..=2 * answered_max;
+        assert!(range.contains(&delta), "{delta} not in {range:?}");
+    };
+    let ((), segments) = meanwhile(pings, segment);
 
     let (flow, slot) = rig.state(key(ipv6));
     assert_eq!(flow.expect("the flow stays").n, last);

@@ -11,15 +11,14 @@ use push_tests::foreign::{NodeSuite, mqtt_js_by_suite};
 use push_tests::link::{Faults, Link};
 use push_tests::metrics::Metrics;
 use push_tests::netns::{SERVER_V4, SERVER_V6};
-use push_tests::relay::Relay;
+use push_tests::relay::{MBEDTLS_SUITES, OPENSSL_SUITES, Relay};
 use push_tests::server::{PingPath, Place, Server};
 use push_tests::skip::{Skip, TestResult};
-use push_tests::tls::{Offer, TlsStream, connect};
+use push_tests::tls::{Offer, SUITES, TlsStream, connect};
 use push_tests::wire::Version;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use rustls::CipherSuite;
-use rustls::version::{TLS12, TLS13};
+use rustls::version::TLS13;
 use tempfile::TempDir;
 
 use crate::load::seed;
@@ -33,32 +32,6 @@ const ROUNDS: u8 = 2;
 
 /// Sizes of a round's messages: from a part of a segment to many segments.
 const MESSAGE_BYTES: [usize; 4] = [1, 200, 1_400, 12_000];
-
-/// OpenSSL's names: the flags, and the suite.
-const OPENSSL: [[&str; 3]; 6] = [
-    ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"],
-    ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
-    ["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
-    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
-    ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
-    ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"],
-];
-
-/// mbedTLS's names. The mbedTLS of Debian speaks TLS 1.2 only.
-const MBEDTLS: [&str; 3] = [
-    "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
-    "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
-    "TLS-ECDHE-ECDSA-WITH-CHACHA20-POLY1305-SHA256",
-];
-
-const RUSTLS: [CipherSuite; 6] = [
-    CipherSuite::TLS13_AES_128_GCM_SHA256,
-    CipherSuite::TLS13_AES_256_GCM_SHA384,
-    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-];
 
 /// A server behind a link that loses.
 struct Rig {
@@ -137,6 +110,31 @@ impl Rig {
         done
     }
 
+    /// A client behind a program of others, which says `name` in its log when it speaks TLS.
+    fn connects(
+        &self,
+        begin: impl FnOnce() -> Result<Relay, Skip>,
+        name: &str,
+        version: Version,
+    ) -> Result<(Relay, Client), Skip> {
+        self.calmly(|| {
+            let relay = begin()?;
+            relay.wait_log(name);
+            let client = relay.connect(&Connect::new(version, name));
+            Ok((relay, client))
+        })
+    }
+
+    /// It leaves, and hears close_notify.
+    #[track_caller]
+    fn leaves(&self, client: Client, mut relay: Relay) {
+        let status = self.calmly(|| {
+            client.disconnect();
+            relay.wait_exit()
+        });
+        assert!(status.success(), "no close_notify: {}", relay.log());
+    }
+
     /// The end of a good test. An orderly stop has its time, which losses would use up.
     fn finish(self) {
         self.link.heal();
@@ -149,14 +147,10 @@ pub(crate) fn openssl_keeps_its_streams_over_a_link_that_loses(path: PingPath) -
     for link in LINKS {
         let rig = Rig::start(path, link)?;
         let captures = rig.captures("openssl");
-        for [version, flag, suite] in OPENSSL {
+        for [version, flag, suite] in OPENSSL_SUITES {
             let more = [version, flag, suite];
-            let (mut relay, mut client) = rig.calmly(|| {
-                let relay = Relay::openssl(&rig.server.tls(), &rig.folder.ca(), &more)?;
-                relay.wait_log(suite);
-                let client = relay.connect(&Connect::new(Version::V5, suite));
-                Ok::<_, Skip>((relay, client))
-            })?;
+            let begin = || Relay::openssl(&rig.server.tls(), &rig.folder.ca(), &more);
+            let (mut relay, mut client) = rig.connects(begin, suite, Version::V5)?;
             let mut changes = 0;
             rig.converse(suite, &mut client, |_, round| {
                 if version == "-tls1_3" {
@@ -168,11 +162,7 @@ pub(crate) fn openssl_keeps_its_streams_over_a_link_that_loses(path: PingPath) -
                     });
                 }
             });
-            let status = rig.calmly(|| {
-                client.disconnect();
-                relay.wait_exit()
-            });
-            assert!(status.success(), "no close_notify: {}", relay.log());
+            rig.leaves(client, relay);
         }
         drop(captures);
         rig.finish();
@@ -184,19 +174,11 @@ pub(crate) fn mbedtls_keeps_its_streams_over_a_link_that_loses(path: PingPath) -
     for link in LINKS {
         let rig = Rig::start(path, link)?;
         let captures = rig.captures("mbedtls");
-        for suite in MBEDTLS {
-            let (mut relay, mut client) = rig.calmly(|| {
-                let relay = Relay::mbedtls(&rig.server.tls(), &rig.folder, suite)?;
-                relay.wait_log(suite);
-                let client = relay.connect(&Connect::new(Version::V311, suite));
-                Ok::<_, Skip>((relay, client))
-            })?;
+        for suite in MBEDTLS_SUITES {
+            let begin = || Relay::mbedtls(&rig.server.tls(), &rig.folder, suite);
+            let (relay, mut client) = rig.connects(begin, suite, Version::V311)?;
             rig.converse(suite, &mut client, |_, _| {});
-            let status = rig.calmly(|| {
-                client.disconnect();
-                relay.wait_exit()
-            });
-            assert!(status.success(), "no close_notify: {}", relay.log());
+            rig.leaves(client, relay);
         }
         drop(captures);
         rig.finish();
@@ -208,16 +190,14 @@ pub(crate) fn rustls_keeps_its_streams_over_a_link_that_loses(path: PingPath) ->
     for link in LINKS {
         let rig = Rig::start(path, link)?;
         let captures = rig.captures("rustls");
-        for suite in RUSTLS {
+        for (version, suite) in SUITES {
             let name = format!("{suite:?}");
-            let is_tls_1_3 = name.starts_with("TLS13");
-            let version = if is_tls_1_3 { &TLS13 } else { &TLS12 };
             let config = Offer::new(&rig.folder).version(version).suite(suite).config();
             let connects = Connect::new(Version::V5, &name);
             let dial = || rig.calmly(|| connect(&rig.server.tls(), &config, &connects));
             let mut client = dial();
             rig.converse(&name, &mut client, |client, round| {
-                if is_tls_1_3 {
+                if version == &TLS13 {
                     let stream = client.layers::<TlsStream>();
                     // It also asks for new keys of the server.
                     stream.connection().refresh_traffic_keys().expect("TLS 1.3");
@@ -254,7 +234,7 @@ pub(crate) fn mqtt_js_keeps_its_streams_over_a_link_that_loses(path: PingPath) -
     for link in LINKS {
         let rig = Rig::start(path, link)?;
         let captures = rig.captures("mqtt-js");
-        for [version, _, suite] in OPENSSL {
+        for [version, _, suite] in OPENSSL_SUITES {
             let version = if version == "-tls1_3" { "TLSv1.3" } else { "TLSv1.2" };
             let before = rig.server.metrics();
             let node = NodeSuite { version, suite };
@@ -283,12 +263,8 @@ pub(crate) fn mqtt_js_keeps_its_streams_over_a_link_that_loses(path: PingPath) -
 pub(crate) fn renegotiation_is_refused_over_a_link_that_loses(path: PingPath) -> TestResult {
     for link in LINKS {
         let rig = Rig::start(path, link)?;
-        let (mut relay, mut client) = rig.calmly(|| {
-            let relay = Relay::openssl(&rig.server.tls(), &rig.folder.ca(), &["-tls1_2"])?;
-            relay.wait_log("TLSv1.2");
-            let client = relay.connect(&Connect::new(Version::V5, "again"));
-            Ok::<_, Skip>((relay, client))
-        })?;
+        let begin = || Relay::openssl(&rig.server.tls(), &rig.folder.ca(), &["-tls1_2"]);
+        let (mut relay, mut client) = rig.connects(begin, "TLSv1.2", Version::V5)?;
         rig.server.prove_path_by(&mut client);
         relay.command('R');
         // OpenSSL gives up when it is refused.

@@ -314,7 +314,7 @@ impl Tls {
         self.is_step_due = begins_with_whole_record(input);
     }
 
-    /// Has rustls use up `records`, and keeps what is left of them as input, which is empty.
+    /// Passes `records` to rustls, and keeps what is left of them as input, which is empty.
     fn open(&mut self, records: &mut [u8], inside: &mut Vec<u8>, waiting: &mut Waiting) {
         let Session::Live(live) = &mut self.session else { return };
         let Live { connection, numbers } = &mut **live;
@@ -340,7 +340,7 @@ impl Tls {
         }
     }
 
-    /// Has rustls write what `write` asks of it, behind what it has to write anyway. `input`: what it has not used up.
+    /// rustls writes what `write` asks of it, behind what it has to write anyway. `input`: what it has not used up.
     fn write(
         &mut self,
         input: &mut [u8],
@@ -424,7 +424,7 @@ fn begins_with_whole_record(bytes: &[u8]) -> bool {
     len > FRAGMENT_BYTES_MAX || bytes.len() >= HEADER_BYTES + len
 }
 
-/// Has rustls use up records, as far as it can. Appends what is inside, and what it has to send. Returns how many
+/// Passes records to rustls, as far as it takes them. Appends their contents, and what rustls sends. Returns how many
 /// bytes it has used, and whether the connection ends.
 fn use_up(
     connection: &mut UnbufferedServerConnection,
@@ -465,7 +465,7 @@ fn use_up(
     }
 }
 
-/// Has rustls write what it has to write anyway, and then what `write` asks of it.
+/// rustls writes what it has to write anyway, and then what `write` asks of it.
 fn write_behind(
     connection: &mut UnbufferedServerConnection,
     input: &mut [u8],

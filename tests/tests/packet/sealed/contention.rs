@@ -2,16 +2,16 @@
 //! the other, or while the server's segments leave by it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use push_common::answer_table::RecordShape;
 use push_common::counter::Counter;
-use push_tests::link::pin;
 use push_tests::records::{Kind, first, number, refill, sealed};
 
 use super::world;
 use crate::bytes::{Bytes, key, read_right};
 use crate::cases;
+use crate::contention::meanwhile;
 use crate::rig::{Rig, Verdict, Way};
 use crate::world::{RX, World};
 use push_tests::records::Table;
@@ -30,7 +30,7 @@ fn no_number_is_used_twice_while_user_space_seals(rig: &mut Rig, ipv6: bool) {
     }
 }
 
-/// Who has used a number.
+/// The side that has used a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Program,
@@ -45,29 +45,13 @@ fn seal_meanwhile(rig: &mut Rig, shape: RecordShape, ipv6: bool) {
 
     let rig = &*rig;
     let passed = &AtomicU64::new(0);
-    let over = &AtomicBool::new(false);
-    let (answered, sealed_by_user) = std::thread::scope(|scope| {
-        let pings = scope.spawn(move || {
-            pin(0);
-            let answered = bring_pings(rig, world, passed);
-            over.store(true, Ordering::SeqCst);
-            answered
-        });
-        let user = scope.spawn(move || {
-            pin(1);
-            let mut user = UserSpace { table: rig.table, shape, read: 0, turn: 0, used: vec![] };
-            while !over.load(Ordering::SeqCst) {
-                user.read_up_to(passed.load(Ordering::Acquire), &rig.slot_words[2]);
-                user.send(&rig.slot_words[3], world.slot.tx);
-            }
-            user.used
-        });
-        let answered = pings.join();
-        // Whatever has failed, the other thread ends.
-        over.store(true, Ordering::SeqCst);
-        let used = user.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (answered.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), used)
-    });
+    let mut user = UserSpace { table: rig.table, shape, read: 0, turn: 0, used: vec![] };
+    let seal = || {
+        user.read_up_to(passed.load(Ordering::Acquire), &rig.slot_words[2]);
+        user.send(&rig.slot_words[3], world.slot.tx);
+    };
+    let (answered, _) = meanwhile(|| bring_pings(rig, world, passed), seal);
+    let sealed_by_user = user.used;
 
     let mut used = BTreeMap::from([(first(Kind::Answer).number(), By::Program)]);
     let by = |numbers: &[u64], by| numbers.iter().map(|at| (*at, by)).collect::<Vec<_>>();
@@ -192,45 +176,32 @@ fn resend_meanwhile(rig: &mut Rig, shape: RecordShape, ipv6: bool) -> u64 {
     world.flow.n = 1;
     let rig = &*rig;
     let (answered, begun) = (&AtomicU32::new(1), &AtomicU32::new(1));
-    let over = &AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let pings = scope.spawn(move || {
-            pin(0);
-            for at in 1..PINGS {
-                let claim = rig.table.claim().expect("it is this thread's alone");
-                refill(rig.table, &claim, shape);
-                rig.table.release(claim).expect("nothing was sealed");
-                let request = first(Kind::Request).after(at.into()).expect("small numbers");
-                let payload = sealed(Kind::Request, shape, request);
-                begun.store(at + 1, Ordering::SeqCst);
-                let ping = Bytes { payload, ..world.ping() };
-                let (verdict, packet) = rig.run_as_it_is(Way::Ingress, &ping.build(), 0);
-                assert_eq!(verdict, Verdict::Redirect);
-                assert_eq!(read_right(&packet).seq, world.server_nxt());
-                world.flow.n += 1;
-                answered.store(world.flow.n, Ordering::SeqCst);
-            }
-        });
-        let segments = scope.spawn(move || {
-            pin(1);
-            let mut segments = 0;
-            while !over.load(Ordering::SeqCst) {
-                let answered_min = answered.load(Ordering::SeqCst);
-                let of_ping = leave_again(rig, &world, shape);
-                let answered_max = begun.load(Ordering::SeqCst);
-                assert!((answered_min..=answered_max).contains(&of_ping), "{of_ping}");
-                segments += 1;
-            }
-            segments
-        });
-        let pinged = pings.join();
-        // Whatever has failed, the other thread ends.
-        over.store(true, Ordering::SeqCst);
-        pinged.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let (flow, slot) = rig.state(key(ipv6));
-        assert_eq!((flow.expect("the flow stays").n, slot.pings), (PINGS, u64::from(PINGS)));
-        segments.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let pings = move || {
+        for at in 1..PINGS {
+            let claim = rig.table.claim().expect("it is this thread's alone");
+            refill(rig.table, &claim, shape);
+            rig.table.release(claim).expect("nothing was sealed");
+            let request = first(Kind::Request).after(at.into()).expect("small numbers");
+            let payload = sealed(Kind::Request, shape, request);
+            begun.store(at + 1, Ordering::SeqCst);
+            let ping = Bytes { payload, ..world.ping() };
+            let (verdict, packet) = rig.run_as_it_is(Way::Ingress, &ping.build(), 0);
+            assert_eq!(verdict, Verdict::Redirect);
+            assert_eq!(read_right(&packet).seq, world.server_nxt());
+            world.flow.n += 1;
+            answered.store(world.flow.n, Ordering::SeqCst);
+        }
+    };
+    let segment = || {
+        let answered_min = answered.load(Ordering::SeqCst);
+        let of_ping = leave_again(rig, &world, shape);
+        let answered_max = begun.load(Ordering::SeqCst);
+        assert!((answered_min..=answered_max).contains(&of_ping), "{of_ping}");
+    };
+    let ((), segments) = meanwhile(pings, segment);
+    let (flow, slot) = rig.state(key(ipv6));
+    assert_eq!((flow.expect("the flow stays").n, slot.pings), (PINGS, u64::from(PINGS)));
+    segments
 }
 
 /// A bare ACK of the server leaves as the pending answer; which ping's that is, counted from 1.
