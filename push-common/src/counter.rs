@@ -90,6 +90,9 @@ counters! {
     Claimed = "claimed", Declined;
     /// Rule 17: no answer is sealed ahead for the next record number of a TLS connection.
     NoAnswer = "no_answer", Declined;
+    /// Rule 17: a record of a TLS client is as long as a PINGREQ, and not the one that was sealed ahead, if one was:
+    /// something else of that length, or a PINGREQ that TCP repeats, or one more than the table had.
+    NotExpected = "not_expected", Declined;
 
     /// Segments with shifted sequence numbers, either way.
     Translated = "translated", Step;

@@ -4,13 +4,14 @@
 use core::ptr;
 
 use push_common::answer_table::{KernelTable, RecordShape};
+use push_common::counter::Counter;
 use push_common::heartbeat::Heartbeat;
 use push_common::refill;
 use push_common::shared_word::SharedWord;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::Sealed;
 
-use crate::maps::{FlowCell, REFILL_ROW, REFILLS, TABLES};
+use crate::maps::{FlowCell, REFILL_ROW, REFILLS, TABLES, count};
 use crate::parse::{Scratch, Tcp, forgotten};
 use crate::word::Word;
 
@@ -59,6 +60,9 @@ pub(crate) fn is_request(
         scratch.sealed = Sealed::look(table);
         read_tx_again(slot, view);
         is_request = scratch.sealed.compare(table, shape, &scratch.payload);
+        if !is_request {
+            count(Counter::NotExpected);
+        }
     }
     forgotten(is_request, &mut scratch.is_request)
 }

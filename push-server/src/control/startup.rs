@@ -19,7 +19,7 @@ use super::supervise::{Ending, Running, Supervisor};
 use super::tls::{Tls, TlsError};
 use super::{access, listening, privileges, status};
 use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
-use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
+use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins, TABLE_BYTES};
 use crate::shard::{ShardError, Shards, probe_bind};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
@@ -34,6 +34,10 @@ const TABLES_RESTING: u32 = 16_384;
 /// Answer tables that a small server has for those whose last answer is never acknowledged: they are kept for as long as
 /// flows.
 const TABLES_LEFT: u32 = 1_024;
+
+/// All answer tables take at most this part of the memory: the kernel allocates them at the start, and most servers have
+/// descriptors for more connections than they serve.
+const TABLES_MEMORY_PART: u64 = 8;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +120,9 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
 
     let mut pins = claim_pins(&config, &mut patience)?;
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
-    let choice = choose_path(config.kernel_path, || load(&config, connections_max, &mut pins))?;
+    let choice = choose_path(config.kernel_path, || {
+        load(&config, connections_max, found.memory_bytes, &mut pins)
+    })?;
     let (mut kernel, reason) = match choice {
         PathChoice::Kernel(loaded) => (Some(loaded), String::new()),
         PathChoice::User(reason) => (None, reason),
@@ -335,6 +341,7 @@ fn choose_path<T>(
 fn load(
     config: &Config,
     connections_max: u32,
+    memory_bytes: u64,
     pins: &mut Option<Pins>,
 ) -> Result<(KernelPath, Vec<String>), String> {
     if let Some(pins) = pins {
@@ -353,12 +360,14 @@ fn load(
         return Err("no interface owns a listen address; name them by --iface".into());
     }
     let slots = connections_max.saturating_add(connections_max / SLOT_SLACK + 64);
-    let resting = TABLES_RESTING.saturating_mul(config.shards.into());
-    let resting = resting.min(slots.saturating_add(TABLES_LEFT));
     let options = KernelPathOptions {
         interfaces: interfaces.clone(),
         connections_max: slots,
-        tables: if config.has_tls_listener() { slots.saturating_add(resting) } else { 1 },
+        tables: if config.has_tls_listener() {
+            tables(slots, config.shards, memory_bytes)
+        } else {
+            1
+        },
         shards: config.shards,
         ping_burst: config.limits.ping_rate.burst,
         place_seed: rand::random(),
@@ -372,6 +381,14 @@ fn load(
     }
     info!("heartbeats are answered by the kernel on {}", interfaces.join(", "));
     Ok((path, interfaces))
+}
+
+/// How many answer tables there are, where any are wanted.
+fn tables(slots: u32, shards: u16, memory_bytes: u64) -> u32 {
+    let resting = TABLES_RESTING.saturating_mul(shards.into());
+    let wanted = slots.saturating_add(resting.min(slots.saturating_add(TABLES_LEFT)));
+    let room = memory_bytes / TABLES_MEMORY_PART / TABLE_BYTES as u64;
+    wanted.min(u32::try_from(room).unwrap_or(u32::MAX))
 }
 
 /// An error with the errors that caused it, each once, in one line.

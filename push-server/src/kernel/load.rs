@@ -31,7 +31,7 @@ pub struct KernelPathOptions {
     pub interfaces: Vec<String>,
     /// Slots in all, divided evenly among the shards.
     pub connections_max: u32,
-    /// Answer tables in all, divided evenly among the shards; each has 576 bytes, which the kernel allocates now. 0
+    /// Answer tables in all, divided evenly among the shards; each has 1,088 bytes, which the kernel allocates now. 0
     /// or 1: none is wanted, since no client comes by TLS.
     pub tables: u32,
     /// How many shards there are.

@@ -48,7 +48,7 @@ pub use interfaces::{interfaces_for, missing_interfaces};
 pub use load::KernelPathOptions;
 pub use pins::{Pins, detach};
 pub use shard_path::{Registration, ShardPath, SlotRef};
-pub use slots::Table;
+pub use slots::{TABLE_BYTES, Table};
 pub use unarmed::Unarmed;
 pub use wall_clock::is_wall_clock_kept;
 

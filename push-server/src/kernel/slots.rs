@@ -25,7 +25,7 @@ unsafe impl Line for Slot {}
 unsafe impl Line for ShardLine {}
 // SAFETY: an integer of 8 bytes.
 unsafe impl Line for EarlyFragment {}
-// SAFETY: integers only, 576 bytes, aligned to 64.
+// SAFETY: integers only, 1,088 bytes, aligned to 64.
 unsafe impl Line for KernelTable<u64> {}
 // SAFETY: an integer of 8 bytes.
 unsafe impl Line for u64 {}
@@ -36,6 +36,9 @@ const _: () = assert!(align_of::<Table>() == align_of::<KernelTable<u64>>());
 
 /// The answer table of a TLS connection as user space reaches it, in memory shared with the programs.
 pub type Table = KernelTable<AtomicU64>;
+
+/// Bytes of a table.
+pub const TABLE_BYTES: usize = size_of::<Table>();
 
 /// An array map of `T`, mapped into this process for reading and writing.
 #[derive(Debug)]

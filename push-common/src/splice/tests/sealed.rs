@@ -3,7 +3,7 @@
 use core::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::answer_table::{AnswerTable, Record, RecordShape};
+use crate::answer_table::{AnswerTable, ENTRIES, Record, RecordShape};
 use crate::claim::RecordNumber;
 
 type Table = AnswerTable<AtomicU64, 4, 3>;
@@ -114,7 +114,7 @@ fn flows_without_a_table_are_decided_about_as_in_clear() {
 #[test]
 fn the_table_runs_low_with_each_half_that_is_used_up() {
     let low = |number| {
-        let table = AnswerTable::<AtomicU64, 8, 4>::new(|| AtomicU64::new(0));
+        let table = AnswerTable::<AtomicU64, ENTRIES, 4>::new(|| AtomicU64::new(0));
         let at = RecordNumber::new(1, number).expect("it fits");
         let claim = table.begin(first(), at);
         table.refill(&claim, |at| sealed(0x40, at), |at| sealed(0x80, at));
@@ -123,8 +123,8 @@ fn the_table_runs_low_with_each_half_that_is_used_up() {
         assert!(looked.compare(&table, SHAPE, &sealed(0x40, at)));
         looked.runs_low()
     };
-    let numbers: Vec<_> = (0..16).filter(|number| low(*number)).collect();
-    assert_eq!(numbers, [3, 7, 11, 15]);
+    let numbers: Vec<_> = (0..32).filter(|number| low(*number)).collect();
+    assert_eq!(numbers, [7, 15, 23, 31]);
 }
 
 #[test]

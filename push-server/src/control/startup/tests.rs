@@ -71,3 +71,12 @@ fn a_reason_names_its_causes_once_and_in_one_line() {
              choose another by --http"
     );
 }
+
+#[test]
+fn answer_tables_are_as_many_as_clients_may_need_and_memory_has_room_for() {
+    const GIB: u64 = 1 << 30;
+    assert_eq!(tables(1_000, 1, 64 * GIB), 1_000 + 1_000 + 1_024, "those that rest a small server");
+    assert_eq!(tables(1_000_000, 2, 64 * GIB), 1_000_000 + 2 * 16_384);
+    let few = tables(1_000_000, 2, GIB);
+    assert_eq!(u64::from(few), GIB / 8 / 1_088);
+}

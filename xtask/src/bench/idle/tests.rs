@@ -62,7 +62,7 @@ fn table_has_a_column_for_each_even_when_one_is_missing() {
 fn answer_tables_are_named_where_there_are_any() {
     let tls = LayerArguments { tls: true, ..LayerArguments::default() };
     let text = table_text(&tls);
-    assert!(text.contains(" 576 bytes for each connection"), "{text}");
+    assert!(text.contains(" 1088 bytes for each connection"), "{text}");
     assert_eq!(table_text(&LayerArguments { ws: true, ..tls }), "");
     assert_eq!(table_text(&LayerArguments::default()), "");
 }

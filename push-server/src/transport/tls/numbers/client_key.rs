@@ -1,6 +1,6 @@
 //! A client's key, and how a suite seals a PINGREQ by it, so that the record is known before the client sends it.
 
-use push_common::answer_table::{Record, RecordShape};
+use push_common::answer_table::{RECORD_WORDS_MAX, Record, RecordShape};
 use push_common::claim::RecordNumber;
 use push_common::heartbeat::PINGREQ;
 use rustls::crypto::cipher::{Iv, NONCE_LEN, Nonce, make_tls12_aad, make_tls13_aad};
@@ -208,8 +208,16 @@ impl Suite {
 
 /// A record of application data, with its header.
 fn record(explicit: &[u8], content: &[u8], tag: &[u8]) -> Option<Record> {
-    let len = u8::try_from(explicit.len() + content.len() + tag.len()).ok()?;
-    Record::new(&[&[23, 3, 3, 0, len], explicit, content, tag].concat())
+    let len = explicit.len() + content.len() + tag.len();
+    let header = [23, 3, 3, 0, u8::try_from(len).ok()?];
+    let mut bytes = [0; 8 * RECORD_WORDS_MAX];
+    let mut left = bytes.get_mut(..header.len() + len)?;
+    for part in [&header, explicit, content, tag] {
+        let (place, behind) = left.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        left = behind;
+    }
+    Record::new(&bytes[..header.len() + len])
 }
 
 #[cfg(test)]
