@@ -2,12 +2,14 @@
 //! honestly.
 //!
 //! A test that cannot run here appends `SKIPPED <name>: <why>` to the file that the environment
-//! names. libtest counts such a test as passed; xtask counts and lists it as skipped.
+//! names. libtest counts such a test as passed; xtask counts and lists it as skipped. The closing lines also
+//! repeat why tests have failed.
 //!
 //! `cargo xtask test vm` runs the tests that need the kernel under other kernels: [`vm`].
 
 mod arguments;
 mod environment;
+mod failures;
 mod tally;
 mod vm;
 

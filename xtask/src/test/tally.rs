@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::failures::Failures;
+
 /// What begins a figure that a test prints, in the middle of a line perhaps (`push_tests::figure`).
 const FIGURE: &str = "FIGURE ";
 
@@ -17,11 +19,15 @@ pub(super) struct Tally {
     pub(super) skipped: Vec<String>,
     /// Figures that tests have found.
     pub(super) figures: Vec<String>,
+    /// What failed tests have said first.
+    failures: Failures,
 }
 
 impl Tally {
-    /// Counts a line of libtest: the result of a binary, or an ignored test. Keeps a figure.
+    /// Counts a line of libtest: the result of a binary, or an ignored test. Keeps a figure, and why a
+    /// test has failed.
     pub(super) fn read_line(&mut self, line: &str) {
+        self.failures.read_line(line);
         if let Some((_, figure)) = line.split_once(FIGURE) {
             self.figures.push(figure.to_owned());
         } else if let Some((passed, failed)) = parse_result(line) {
@@ -47,6 +53,7 @@ impl Tally {
         self.failed += other.failed;
         self.skipped.extend(other.skipped.iter().map(|test| format!("{under}: {test}")));
         self.figures.extend(other.figures.iter().map(|figure| format!("{under}: {figure}")));
+        self.failures.add(under, &other.failures);
     }
 
     pub(super) fn print(&self) {
@@ -56,6 +63,7 @@ impl Tally {
         for figure in &self.figures {
             println!("{figure}");
         }
+        print!("{}", self.failures);
         println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len());
     }
 }
