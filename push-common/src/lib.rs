@@ -117,8 +117,9 @@
 //! A sender that lies about its own numbers can break its own stream and no other. One who only
 //! guesses addresses and ports can have a connection's pings left to user space: by a fragment that ends
 //! within the TCP header before the first answer (rule 11), or by a segment or fragment whose number
-//! happens to lie within a window ahead (rules 3 and 16). He changes no stream and answers no ping
-//! without the sequence numbers.
+//! happens to lie within a window ahead (rules 3 and 16). So can a segment whose number was damaged on its
+//! way: TCP drops it, and the programs count it as passed. He changes no stream and answers no ping without
+//! the sequence numbers.
 
 pub mod answer_table;
 pub mod claim;

@@ -11,6 +11,7 @@ mod faults;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -304,7 +305,7 @@ impl Carrier {
         }
         for _ in 0..copies {
             let mut frame = Arc::clone(&frame);
-            if let Some(range) = faults::corruptible(bytes)
+            if let Some(range) = self.corruptible(bytes, &faults)
                 && self.happens(faults.corrupted)
             {
                 self.note(Fault::Corrupted);
@@ -313,6 +314,14 @@ impl Carrier {
             let due = self.due(&faults);
             self.number += 1;
             self.on_the_way.push(Reverse(Held { due, number: self.number, frame }));
+        }
+    }
+
+    fn corruptible(&self, frame: &[u8], faults: &Faults) -> Option<Range<usize>> {
+        if faults.whole_headers_to_server && self.way == Way::ToServer {
+            faults::payload(frame)
+        } else {
+            faults::corruptible(frame)
         }
     }
 

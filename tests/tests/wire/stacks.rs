@@ -47,7 +47,8 @@ impl Rig {
         let directory = TempDir::new().expect("make a directory");
         let names = ["localhost", SERVER_V4, SERVER_V6];
         let folder = Folder::make(directory.path(), &names).expect("make certificates");
-        let link = Link::create(Faults::with_loss(percent), seed(), [0, 1])?;
+        let faults = Faults::with_loss(percent).with_whole_headers_to_server();
+        let link = Link::create(faults, seed(), [0, 1])?;
         // A connection alone would wait for a minute after some losses in a row.
         link.resend_within_a_second();
         let builder = loaded_server(path).within(link.namespaces(), place).tls(&folder);
