@@ -61,6 +61,8 @@ pub enum Part {
     KeptAnswer,
     /// Rule 22: numbers of another key have another epoch.
     Epoch,
+    /// Rule 23: the stack's segments echo the newest timestamp that was taken.
+    Echo,
 }
 
 impl Part {
@@ -94,6 +96,7 @@ impl Part {
         Self::UnchangedClaimFills,
         Self::KeptAnswer,
         Self::Epoch,
+        Self::Echo,
     ];
 }
 

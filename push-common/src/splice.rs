@@ -38,7 +38,7 @@ pub enum Verdict {
     /// Passes it unchanged.
     Pass,
     /// Shifts its numbers and passes it: the sequence number by `seq_delta`, the acknowledgement
-    /// and SACK blocks by `ack_delta`. Ingress subtracts, egress adds.
+    /// and SACK blocks by `ack_delta`. Ingress subtracts, egress adds, and echoes `ts_ecr`.
     Translate,
     /// Ingress: sends it back by the interface it came from, as a PINGRESP with `seq`, `ack`
     /// (C-space), `window` and `ts_val`. SACK blocks become NOPs, and the client's TSval is echoed.
@@ -46,7 +46,7 @@ pub enum Verdict {
     /// Ingress: swallows it, since the stack need not see it.
     Absorb,
     /// Egress: sends it as the pending PINGRESP, whatever its payload was: with `seq` (C-space),
-    /// without FIN, its acknowledgement and SACK blocks shifted by `ack_delta`.
+    /// without FIN, its acknowledgement and SACK blocks shifted by `ack_delta`, and with `ts_ecr`.
     Resend,
     /// Egress: passes it unchanged and deletes the flow; a new connection begins.
     Forget,
@@ -76,6 +76,8 @@ pub struct Decision {
     pub ack_delta: u32,
     /// The TSval to set if the segment has timestamps; 0 if the verdict needs none.
     pub ts_val: u32,
+    /// The TSecr to set at egress if the segment has timestamps; 0 if the verdict needs none.
+    pub ts_ecr: u32,
     /// The window field to set; 0 if the verdict needs none.
     pub window: u16,
     /// The neighbour to send to, if the verdict turns a segment around.
@@ -93,6 +95,7 @@ impl Decision {
             seq_delta: 0,
             ack_delta: 0,
             ts_val: 0,
+            ts_ecr: 0,
             window: 0,
             next_hop: Mac::NONE,
         }
@@ -232,6 +235,22 @@ fn ingress(
 /// needed until the flow is anchored.
 #[inline(always)]
 pub fn on_egress(
+    flow: &mut Flow,
+    segment: &Segment,
+    socket: Option<&SocketFacts>,
+    now: Monotonic,
+) -> Decision {
+    let decision = egress(flow, segment, socket, now);
+    match decision.verdict {
+        Verdict::Translate | Verdict::Resend => {
+            Decision { ts_ecr: timestamps::echo(flow, segment, now), ..decision }
+        }
+        _ => decision,
+    }
+}
+
+#[inline(always)]
+fn egress(
     flow: &mut Flow,
     segment: &Segment,
     socket: Option<&SocketFacts>,

@@ -52,7 +52,8 @@ pub(crate) fn translate(
     let seq = tcp.segment.seq.wrapping_add(direction.shift(decision.seq_delta));
     let ack_shift = direction.shift(decision.ack_delta);
     let ack = shifted_ack(tcp, ack_shift);
-    if tcp.sack == 0 {
+    let echoes = matches!(direction, Direction::Egress) && has_another_echo(tcp, decision);
+    if tcp.sack == 0 && !echoes {
         let old = [tcp.segment.seq.to_be(), tcp.segment.ack.to_be()];
         let new = [seq.to_be(), ack.to_be()];
         packet.store(headers.l4 + SEQ as u32, &new)?;
@@ -62,6 +63,9 @@ pub(crate) fn translate(
     put_u32(&mut scratch.changed, SEQ, seq);
     put_u32(&mut scratch.changed, ACK, ack);
     shift_sack(scratch, tcp, ack_shift);
+    if echoes {
+        put_echo(scratch, tcp, decision.ts_ecr);
+    }
     store_tcp_header(packet, headers, tcp, scratch, 0)
 }
 
@@ -111,6 +115,9 @@ pub(crate) fn resend(
     put_u32(&mut scratch.changed, ACK, shifted_ack(tcp, decision.ack_delta));
     scratch.changed[13] = (scratch.changed[13] & !flags::FIN) | flags::PSH;
     shift_sack(scratch, tcp, decision.ack_delta);
+    if has_another_echo(tcp, decision) {
+        put_echo(scratch, tcp, decision.ts_ecr);
+    }
 
     packet.set_len(headers.l4 + tcp.header_bytes + heartbeat.response_bytes())?;
     let grown = heartbeat.response_bytes().wrapping_sub(tcp.segment.payload_bytes);
@@ -292,6 +299,17 @@ fn answer_timestamps(scratch: &mut Scratch, tcp: &Tcp, ts_val: u32) {
     let at = tcp.timestamps as usize;
     put_u32(&mut scratch.changed, at + 2, ts_val);
     put_u32(&mut scratch.changed, at + 6, header_word(&scratch.header, at + 2));
+}
+
+/// Rule 23.
+#[inline(always)]
+fn has_another_echo(tcp: &Tcp, decision: &Decision) -> bool {
+    tcp.timestamps != 0 && decision.ts_ecr != tcp.segment.ts_ecr
+}
+
+#[inline(always)]
+fn put_echo(scratch: &mut Scratch, tcp: &Tcp, ts_ecr: u32) {
+    put_u32(&mut scratch.changed, tcp.timestamps as usize + 6, ts_ecr);
 }
 
 #[inline(always)]

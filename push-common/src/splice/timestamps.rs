@@ -1,5 +1,5 @@
-//! TCP timestamps (RFC 7323): which one an answer carries, and whether a segment of the client is
-//! older than others that were taken before it (PAWS), so that TCP would drop it.
+//! TCP timestamps (RFC 7323): which ones an answer and a segment of the stack carry, and whether a segment of the
+//! client is older than others that were taken before it (PAWS), so that TCP would drop it.
 //!
 //! The stack itself says which timestamp it has taken last: every segment that it sends echoes that
 //! (TSecr). The programs know what the stack was never shown, pings answered and ACKs absorbed. So
@@ -71,6 +71,17 @@ pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     if !is_comparable(flow, now) || is_before(flow.client_ts, segment.ts_ecr) {
         set_client_ts(flow, segment.ts_ecr, now);
     }
+}
+
+/// Rule 23: the client's timestamp that a segment of the stack echoes, once pings were answered in its place. Linux
+/// takes the time since an echo for a round trip when what is acknowledged had to be sent again.
+#[inline(always)]
+pub(super) fn echo(flow: &Flow, segment: &Segment, now: Monotonic) -> u32 {
+    let is_newer = segment.ts_ecr != 0
+        && is_comparable(flow, now)
+        && is_before(segment.ts_ecr, flow.client_ts)
+        && !is_left_out(Part::Echo);
+    if is_newer { flow.client_ts } else { segment.ts_ecr }
 }
 
 /// How long the stack has been silent; the clock may be behind the stamp here, too.

@@ -176,9 +176,14 @@ impl Hooks {
         self.count(&decision);
         match decision.verdict {
             Verdict::Pass => Some(segment),
-            Verdict::Translate => Some(segment.shifted(decision.seq_delta, decision.ack_delta)),
+            Verdict::Translate => {
+                let mut shifted = segment.shifted(decision.seq_delta, decision.ack_delta);
+                shifted.ts_ecr = decision.ts_ecr;
+                Some(shifted)
+            }
             Verdict::Resend => {
                 let mut resent = segment.shifted(0, decision.ack_delta);
+                resent.ts_ecr = decision.ts_ecr;
                 resent.seq = decision.seq;
                 resent.payload = self.pings.response();
                 resent.flags &= !push_common::segment::flags::FIN;

@@ -184,6 +184,7 @@ noticed! {
     rule_12_left_out_silence_is_noticed: StackSilent by 0,
     rule_15_left_out_is_noticed: QuotedNumber by 0,
     rule_16_left_out_is_noticed: FragmentLength by 0,
+    rule_23_left_out_is_noticed: Echo by 0,
 }
 
 /// The same scenarios each time, so that this is no matter of luck.

@@ -16,6 +16,8 @@ use crate::segment::{Block, Seg, WINDOW_SHIFT};
 pub(crate) const MSS: usize = 1_460;
 const FLIGHT_BYTES_MAX: u64 = 16 * MSS as u64;
 const DELAYED_ACK_US: u64 = 40_000;
+/// How much older an echo may be than what it acknowledges: delayed acknowledgements and slow links are faster.
+const ECHO_LATE_MS_MAX: u32 = 1_000;
 const RTO_MIN_US: u64 = 200_000;
 /// Small, so that an honest network brings an end soon after the adversary has left.
 const RTO_MAX_US: u64 = 3_000_000;
@@ -64,6 +66,10 @@ pub(crate) struct Tcp {
     /// Segments have timestamps, the peer's too (RFC 7323).
     timestamps: bool,
     ts_recent: u32,
+    /// The timestamps by which bytes left first, by where such a segment ends; those not all acknowledged.
+    first_sent: BTreeMap<u64, u32>,
+    /// An acknowledgement echoed a timestamp from before what it acknowledges had left: a round trip that never was.
+    pub(crate) false_echo: Option<String>,
     unacknowledged: u32,
     ack_at: Option<u64>,
     pub(crate) reset: Option<Reset>,
@@ -99,6 +105,8 @@ impl Tcp {
             last_ack_sent: 0,
             timestamps,
             ts_recent: if timestamps { TS_FIRST } else { 0 },
+            first_sent: BTreeMap::new(),
+            false_echo: None,
             unacknowledged: 0,
             ack_at: None,
             reset: None,
@@ -277,6 +285,7 @@ impl Tcp {
             }
         }
         if ack > self.una as i64 {
+            self.check_echo(ack as u64, segment);
             self.una = ack as u64;
             self.nxt = self.nxt.max(self.una);
             self.sacked.retain(|_, end| *end > ack as u64);
@@ -303,6 +312,23 @@ impl Tcp {
         }
         if ack >= self.una as i64 {
             self.peer_window = window;
+        }
+    }
+
+    /// An echo tells how long ago the earliest segment left that is acknowledged now (RFC 7323, section 4.1), or one
+    /// that a delayed acknowledgement waited for.
+    fn check_echo(&mut self, ack: u64, segment: &Seg) {
+        let earliest = self.first_sent.first_key_value().map(|(_, ts_val)| *ts_val);
+        self.first_sent = self.first_sent.split_off(&(ack + 1));
+        if let Some(ts_val) = earliest
+            && segment.timestamped
+            && before(segment.ts_ecr.wrapping_add(ECHO_LATE_MS_MAX), ts_val)
+        {
+            let Self { una, .. } = self;
+            let echo = segment.ts_ecr;
+            self.false_echo = Some(format!(
+                "an acknowledgement of {una} to {ack} echoes {echo}, and the earliest byte left at {ts_val}"
+            ));
         }
     }
 
@@ -408,6 +434,9 @@ impl Tcp {
         if self.fin && end == self.sent.len() as u64 {
             segment.flags |= flags::FIN;
             behind += 1;
+        }
+        if behind > self.max {
+            self.first_sent.insert(behind, segment.ts_val);
         }
         self.max = self.max.max(behind);
         self.outgoing.push(segment);

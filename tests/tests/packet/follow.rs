@@ -15,6 +15,7 @@ cases! {
     super_packets_are_shifted_like_others,
     segments_with_every_flag_are_shifted_or_dropped,
     bare_ack_of_the_server_leaves_as_the_pending_pingresp,
+    server_echoes_the_newest_timestamp_of_the_client,
     stale_bytes_leave_as_the_pending_pingresp,
     client_that_misses_the_pingresp_gets_it_again,
     acknowledgement_of_the_pingresp_ends_pending_and_is_absorbed,
@@ -99,6 +100,31 @@ fn bare_ack_of_the_server_leaves_as_the_pending_pingresp(rig: &mut Rig, ipv6: bo
         if options.len() > 12 {
             assert!(answer.options.ends_with(&sack(&[(15, 25)])));
         }
+    }
+}
+
+/// Rule 23.
+fn server_echoes_the_newest_timestamp_of_the_client(rig: &mut Rig, ipv6: bool) {
+    for (mut world, counter) in
+        [(World::pending(ipv6, 3), Counter::Resent), (World::new(ipv6, 3), Counter::Translated)]
+    {
+        world.flow.set(bits::CLIENT_TS_KNOWN);
+        (world.flow.client_ts, world.flow.client_ts_secs) = (60_009, world.flow.stack_secs);
+        for (echo, expected) in [(9, 60_009), (60_009, 60_009), (60_010, 60_010), (0, 0)] {
+            for behind in [vec![], sack(&[(9, 19)]), sack(&[(9, 19), (29, 39), (49, 59)])] {
+                let options = [timestamps(70, echo), behind].concat();
+                let segment = Bytes { options: options.clone(), ..world.server() };
+                let outcome = world.run(rig, &segment);
+                outcome.assert_counted(&[counter]);
+                let read = read_right(&outcome.packet);
+                assert_eq!(read.options[..12], timestamps(70, expected), "{echo}, {counter:?}");
+                assert_eq!(read.options.len(), options.len());
+            }
+        }
+        // The client's own echo is about the server's clock, and stays.
+        let segment = Bytes { options: timestamps(60_010, 9), payload: vec![7], ..world.client() };
+        let read = read_right(&world.run(rig, &segment).packet);
+        assert_eq!(read.options, timestamps(60_010, 9));
     }
 }
 

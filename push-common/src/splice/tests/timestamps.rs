@@ -57,6 +57,39 @@ fn what_was_answered_or_absorbed_makes_everything_before_it_old() {
 }
 
 #[test]
+fn rule_23_the_stack_echoes_the_newest_timestamp_that_was_taken() {
+    let mut world = World::new();
+    echo(&mut world, CLIENT_TS);
+    let ping = stamped(world.ping(), CLIENT_TS.wrapping_add(60_000));
+    assert_eq!(world.ingress(ping).counter, Some(Counter::Answered));
+    let echoes = |world: &mut World, ts_ecr| {
+        let ack = Segment { timestamped: true, ts_val: 1, ts_ecr, ..world.server_ack() };
+        let decision = world.egress(ack);
+        (decision.verdict, decision.ts_ecr)
+    };
+    let newest = CLIENT_TS.wrapping_add(60_000);
+    assert_eq!(echoes(&mut world, CLIENT_TS), (Verdict::Resend, newest), "of a minute ago");
+    let ack = stamped(world.ack_of_pingresp(), newest.wrapping_add(40));
+    assert_eq!(world.ingress(ack).counter, Some(Counter::Absorbed));
+    let newest = newest.wrapping_add(40);
+    assert_eq!(echoes(&mut world, CLIENT_TS), (Verdict::Translate, newest));
+    assert_eq!(echoes(&mut world, newest), (Verdict::Translate, newest));
+    let later = newest.wrapping_add(1);
+    assert_eq!(echoes(&mut world, later), (Verdict::Translate, later), "the stack knows better");
+    assert_eq!(echoes(&mut world, 0), (Verdict::Translate, 0), "it has none");
+}
+
+#[test]
+fn rule_23_a_newest_timestamp_of_long_ago_is_not_comparable() {
+    let mut world = World::new();
+    let ping = stamped(world.ping(), CLIENT_TS);
+    assert_eq!(world.ingress(ping).counter, Some(Counter::Answered));
+    world.now.0 += 2_148 * 1_000_000_000;
+    let ack = Segment { timestamped: true, ts_val: 1, ts_ecr: 9, ..world.server_ack() };
+    assert_eq!(world.egress(ack).ts_ecr, 9);
+}
+
+#[test]
 fn rule_11_what_is_old_is_dropped_after_an_answer() {
     let mut world = World::new();
     echo(&mut world, CLIENT_TS);
