@@ -65,11 +65,6 @@
 //!     segment ends. A connection of which a first fragment came before it had a flow is not armed
 //!     ([`early_fragment`]).
 //!
-//! 23. Once a ping was answered, the stack's segments echo (TSecr) the newest timestamp of the client that was
-//!     taken, which the stack may not have seen. A client that had to send a ping again measures its round trip
-//!     by that echo (RFC 6298, section 3; RFC 7323, section 4). By an echo of the stack's, which may be minutes
-//!     or hours old, its timer would grow to as much, and the next lost segment be missed for as long.
-//!
 //! Two CPUs may work for one connection at once. Each decision is made under the flow's lock, which is
 //! always taken: `bpf_spin_lock` waits, and does not fail. So no segment is lost to contention, and no
 //! counter tells of it.
@@ -83,7 +78,7 @@
 //! A PINGREQ inside TLS is one record of known content, and sealing is deterministic: key, record number and
 //! content decide every byte. So user space seals ahead, and the program compares and copies: no key is in a
 //! map ([`claim`], [`answer_table`], [`splice::Sealed`]); a bit tells user space when to seal more ([`refill`]).
-//! The rules above hold as they are; rules 17 to 22 come on top:
+//! The rules above hold as they are; rules 17 to 22 come on top (and rule 23, which is not about TLS):
 //!
 //! 17. A PINGREQ is a payload that equals, in every bit, the record that the table expects for the number
 //!     in the receive word. It is answered by the record that the table has for the number in the claim word.
@@ -106,6 +101,10 @@
 //! 22. A KeyUpdate begins an epoch: the claim word goes on with number 0 of the next one, all answers are
 //!     erased. The last epoch is not released. Nor is a claim under which close_notify or another alert was
 //!     sealed, and that of a process that died; programs never wait for a claim.
+//! 23. Once a ping was answered, the stack's segments echo (TSecr) the newest timestamp of the client that was
+//!     taken, which the stack may not have seen. A client that had to send a ping again measures its round trip
+//!     by that echo (RFC 6298, section 3; RFC 7323, section 4). By an echo of the stack's, which may be minutes
+//!     or hours old, its timer would grow to as much, and the next lost segment be missed for as long.
 //!
 //! Why two writers never use one number: all changes of one word are in one order. User space's claim and a
 //! program's exchange are both in it, so each takes a number that the other has not, and a word that has left
