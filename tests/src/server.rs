@@ -108,6 +108,14 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Waits until it has logged this, which a thread of its own writes a little later. Returns the log.
+    #[track_caller]
+    pub fn wait_log(&self, text: &str) -> String {
+        wait_for(&format!("{text:?} in the server's log"), || {
+            Some(self.log()).filter(|log| log.contains(text))
+        })
+    }
+
     /// Where it listens for a protocol, as its log calls it.
     #[track_caller]
     pub fn listener(&self, protocol: &str) -> SocketAddr {
