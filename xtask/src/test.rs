@@ -62,18 +62,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     build::embed(&mut cargo, workspace, &object);
     cargo.arg("test");
     let (file, filters) = arguments.file_and_filters(workspace);
-    if let Some(file) = file {
-        cargo.args(["--package", TESTS_PACKAGE, "--test", file]);
-    } else if arguments.package.is_empty() {
-        // push-ebpf has no tests of its own: its decisions are tested in push-common.
-        cargo.args(["--workspace", "--exclude", "push-ebpf"]);
-    }
-    for package in &arguments.package {
-        cargo.args(["--package", package]);
-    }
-    for test in &arguments.test {
-        cargo.args(["--test", test]);
-    }
+    cargo.args(arguments.selection(file));
     let command = |binary: &TestBinary| {
         let mut command = Command::new(&binary.path);
         command
@@ -96,11 +85,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     };
     let mut tally = match &binaries::built_by(&mut cargo)?[..] {
         [binary] => alone(&mut command(binary))?,
-        binaries => side_by_side::run(
-            binaries.iter().map(|binary| Run::new(&binary.name, command(binary))).collect(),
-            &workspace.target().join("test-output"),
-            io::stdout(),
-        )?,
+        binaries => {
+            let run = |binary: &TestBinary| Run::new(&binary.name, command(binary));
+            let mut runs: Vec<Run> = binaries.iter().map(run).collect();
+            if file.is_none() && arguments.is_of_workspace() {
+                let mut examples = workspace.cargo();
+                build::embed(&mut examples, workspace, &object);
+                examples.args(["test", "--doc"]).args(arguments.selection(None));
+                examples.arg("--").args(filters).args(&arguments.binaries);
+                runs.push(Run::new("doc-tests", examples));
+            }
+            side_by_side::run(runs, &workspace.target().join("test-output"), io::stdout())?
+        }
     };
     tally.count_skipped(&read_skipped(&skipped_file)?);
     tally.print();
