@@ -5,6 +5,7 @@
 //! The only user of tokio, in the main thread, which does nothing else.
 
 pub(crate) mod access;
+mod authenticator;
 pub(crate) mod http;
 pub(crate) mod http_counters;
 pub(crate) mod http_limits;
@@ -24,6 +25,7 @@ pub mod status;
 mod status_text;
 pub(crate) mod supervise;
 pub(crate) mod tls;
+pub mod users_file;
 mod wall_clock;
 
 pub use tls::crypto_provider;
