@@ -34,7 +34,8 @@ pub use listeners::Listener;
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
+    TlsVersionMode,
 };
 pub use settings::{CONNECTIONS_MAX, Settings};
 pub use tls::TlsSettings;

@@ -60,16 +60,6 @@ pub enum Judgement {
     Check(PasswordCheck),
 }
 
-impl Judgement {
-    /// The verdict, by hashing at once where that is needed.
-    pub fn settle(self, hasher: &mut Hasher) -> Verdict {
-        match self {
-            Self::Now(verdict) => verdict,
-            Self::Check(check) => check.run(hasher),
-        }
-    }
-}
-
 impl Access {
     /// Judges a client's credentials. The first source that knows the client's name decides: a wrong password falls
     /// through to nothing. Of a client that gives a name, nobody is the user only if there are no users at all.
@@ -87,6 +77,14 @@ impl Access {
             (None, _) if self.anonymous => Verdict::Allowed(Identity::default(), None),
             _ => Verdict::Refused(Denial::NoProof),
         })
+    }
+
+    /// The verdict on a client's credentials, if whoever asks can wait until a password is hashed.
+    pub fn verdict(&self, credentials: &Credentials) -> Verdict {
+        match self.judge(credentials) {
+            Judgement::Now(verdict) => verdict,
+            Judgement::Check(check) => check.run(&mut Hasher::default()),
+        }
     }
 
     fn judge_exchange(&self, proof: &Proof) -> Verdict {

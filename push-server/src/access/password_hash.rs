@@ -32,9 +32,12 @@ const OUTPUT_BYTES_MIN: usize = 16;
 const MOSQUITTO_SALT_BYTES_MAX: usize = 64;
 
 /// Why a hash is refused.
-const UNKNOWN: &str = "expected NAME:HASH, where HASH begins with $argon2id$, SCRAM-SHA-256$, $7$ or $6$";
-const BAD_ARGON2: &str = "expected $argon2id$v=19$m=KIB,t=PASSES,p=LANES$SALT$HASH, with 16 bytes or more of hash";
-const COSTLY_ARGON2: &str = "Argon2 with more than 256 MiB of memory (m=262144) or 16 passes (t=16)";
+const UNKNOWN: &str =
+    "expected NAME:HASH, where HASH begins with $argon2id$, SCRAM-SHA-256$, $7$ or $6$";
+const BAD_ARGON2: &str =
+    "expected $argon2id$v=19$m=KIB,t=PASSES,p=LANES$SALT$HASH, with 16 bytes or more of hash";
+const COSTLY_ARGON2: &str =
+    "Argon2 with more than 256 MiB of memory (m=262144) or 16 passes (t=16)";
 const BAD_SCRAM: &str = "expected SCRAM-SHA-256$ITERATIONS:SALT$STORED_KEY:SERVER_KEY, with 4096 to 10000000 iterations";
 const BAD_PBKDF2: &str = "expected $7$ITERATIONS$SALT$HASH, with 1 to 10000000 iterations";
 const BAD_SHA512: &str = "expected $6$SALT$HASH";
@@ -248,11 +251,8 @@ pub(super) fn argon2id_hash(
     password: &[u8],
     salt: &[u8; ARGON2_SALT_BYTES],
 ) -> Result<String, OutOfMemory> {
-    let cost = Argon2Cost {
-        memory_kib: ARGON2_MEMORY_KIB,
-        passes: ARGON2_PASSES,
-        lanes: ARGON2_LANES,
-    };
+    let cost =
+        Argon2Cost { memory_kib: ARGON2_MEMORY_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES };
     let mut output = [0; ARGON2_OUTPUT_BYTES];
     Hasher::default().argon2id(cost, password, salt, &mut output)?;
     let [salt, output] = [&salt[..], &output].map(|bytes| STANDARD_NO_PAD.encode(bytes));

@@ -25,12 +25,8 @@ fn proof(method: &str, message: Option<&[u8]>) -> Proof {
     Proof { method: method.into(), exchange: Default::default(), nonce: [0; 18], message }
 }
 
-fn judged(access: &Access, credentials: &Credentials) -> Verdict {
-    access.judge(credentials).settle(&mut Hasher::default())
-}
-
 fn denial(access: &Access, credentials: &Credentials) -> Option<Denial> {
-    match judged(access, credentials) {
+    match access.verdict(credentials) {
         Verdict::Refused(denial) => Some(denial),
         Verdict::Allowed(..) | Verdict::Continue(..) => None,
     }
@@ -43,7 +39,7 @@ fn by_password(
     password: Option<&[u8]>,
 ) -> Result<Option<String>, Denial> {
     let (user_name, password) = (name.map(Into::into), password.map(Password::new));
-    match judged(access, &Credentials { user_name, password, ..offering(None) }) {
+    match access.verdict(&Credentials { user_name, password, ..offering(None) }) {
         Verdict::Allowed(identity, None) => Ok(identity.user().map(str::to_owned)),
         Verdict::Refused(denial) => Err(denial),
         verdict => panic!("{verdict:?}"),
@@ -89,14 +85,12 @@ fn where_scram_is_required_no_password_will_do() {
 
 #[test]
 fn scram_is_not_there_while_no_user_has_a_line_for_it() {
-    let line = "ada:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let line =
+        "ada:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
     let users = Users::parse(line, [7; 32]).expect("a valid line");
     let access = Access { users: Some(users), ..Access::default() };
     let first = Some(&b"n,,n=ada,r=abc"[..]);
-    assert_eq!(
-        denial(&access, &offering(Some(proof(METHOD, first)))),
-        Some(Denial::UnknownMethod)
-    );
+    assert_eq!(denial(&access, &offering(Some(proof(METHOD, first)))), Some(Denial::UnknownMethod));
     assert_eq!(by_password(&access, Some("ada"), Some(b"password")), Ok(Some("ada".to_owned())));
 }
 
@@ -116,7 +110,7 @@ fn what_is_wrong_with_an_exchange_is_told_apart() {
     assert_eq!(judge(METHOD, None), None, "it may name the method alone");
     for (name, expected) in [("ada", Denial::WrongPassword), ("bob", Denial::UnknownUser)] {
         let first = format!("n,,n={name},r=abc");
-        let begun = judged(&access, &offering(Some(proof(METHOD, Some(first.as_bytes())))));
+        let begun = access.verdict(&offering(Some(proof(METHOD, Some(first.as_bytes())))));
         let Verdict::Continue(exchange, Some(challenge)) = begun else { panic!("{begun:?}") };
         let challenge = String::from_utf8(challenge.to_vec()).expect("text");
         let nonce = challenge.split(',').next().expect("a nonce");

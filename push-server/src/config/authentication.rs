@@ -22,12 +22,7 @@ pub struct AuthenticationSettings {
 
 impl Default for AuthenticationSettings {
     fn default() -> Self {
-        Self {
-            anonymous: AnonymousMode::Auto,
-            users_file: None,
-            scram_required: false,
-            threads: 1,
-        }
+        Self { anonymous: AnonymousMode::Auto, users_file: None, scram_required: false, threads: 1 }
     }
 }
 

@@ -9,7 +9,8 @@ use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
+    TlsVersionMode,
 };
 use super::table::settings;
 use super::values::{

@@ -12,7 +12,8 @@ use toml::Value;
 use super::bounded::{Bounded, Unit};
 use super::log_filter::LogFilter;
 use super::modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
+    TlsVersionMode,
 };
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,

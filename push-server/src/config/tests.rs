@@ -221,10 +221,7 @@ fn a_wrong_flag_names_flag_value_and_what_is_allowed() {
         (["--listen", "1883"], ["'1883' for '--listen <ADDR:PORT>'", "expected ADDR:PORT, as"]),
         (["--iface", "a b"], ["'a b' for '--iface <NAME>'", "expected the name of a network"]),
         (["--data-dir", ""], ["'' for '--data-dir <DIR>'", "expected the path of a directory"]),
-        (
-            ["--users", "d/"],
-            ["'d/' for '--users <FILE>'", "expected the path of a file"],
-        ),
+        (["--users", "d/"], ["'d/' for '--users <FILE>'", "expected the path of a file"]),
         (["--log", "a=b=c"], ["'a=b=c' for '--log <FILTER>'", "expected a level (error, warn"]),
         (["--kernel-path", "on"], ["'on' for '--kernel-path <WHEN>'", "auto, require, off"]),
         (["--retain", "no"], ["'no' for '--retain <SWITCH>'", "on, off"]),
@@ -398,8 +395,12 @@ fn open_by_accident(file: &str) -> Vec<String> {
     refusals
         .map(|error| {
             let message = error.to_string();
-            let (address, why) = message.split_once(": expected an address that only").expect("why");
-            assert!(why.contains("--users FILE") && why.contains("--anonymous always"), "{message}");
+            let (address, why) =
+                message.split_once(": expected an address that only").expect("why");
+            assert!(
+                why.contains("--users FILE") && why.contains("--anonymous always"),
+                "{message}"
+            );
             address.split_once(" = ").expect("a value").1.to_owned()
         })
         .collect()
@@ -422,7 +423,8 @@ fn address_that_other_machines_reach_is_not_open_by_accident() {
             let file = format!("{key} = ['{listen}']\nhttp = 'off'");
             let expected: Vec<_> = [open].into_iter().filter(|open| !open.is_empty()).collect();
             assert_eq!(open_by_accident(&file), expected, "{file}");
-            for more in ["anonymous = 'always'", "users = '/u'", "users = '/u'\nanonymous = 'never'"]
+            for more in
+                ["anonymous = 'always'", "users = '/u'", "users = '/u'\nanonymous = 'never'"]
             {
                 load(&[], &format!("{file}\n{more}")).expect("somebody decided who may connect");
             }

@@ -200,7 +200,9 @@ impl AuthenticationCounts {
     /// Counts a verdict that needed no password.
     fn of(&self, verdict: &Verdict) {
         match verdict {
-            Verdict::Allowed(identity, _) if identity.user().is_some() => count(&self.accepted_scram),
+            Verdict::Allowed(identity, _) if identity.user().is_some() => {
+                count(&self.accepted_scram)
+            }
             Verdict::Allowed(..) => count(&self.accepted_anonymous),
             Verdict::Continue(..) | Verdict::Refused(_) => {}
         }

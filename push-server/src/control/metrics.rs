@@ -20,6 +20,7 @@ use super::authenticator::AuthenticationCounts;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
 use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
+use crate::access::VERIFIED_MAX;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
@@ -310,8 +311,7 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_start = [("generations", observed.facts.generations.limit_hit())];
     let doors = &observed.facts.door_counts;
     let of_doors = [("door", doors.full()), ("door_followed", doors.unfollowed())];
-    let of_passwords =
-        [("passwords_remembered", observed.facts.authentication.forgotten_early())];
+    let of_passwords = [("passwords_remembered", observed.facts.authentication.forgotten_early())];
     of_shards.chain(of_http).chain(of_start).chain(of_doors).chain(of_passwords).collect()
 }
 
@@ -515,6 +515,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     vec![
         ("max_connections", connections_max.into()),
         ("auth_queue", QUESTIONS_MAX.into()),
+        ("passwords_remembered", VERIFIED_MAX as u64),
         ("start_wait_secs", config.start_wait_secs.into()),
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),

@@ -19,7 +19,7 @@ use super::observed::Observed;
 use super::signals::{Request, Signals};
 use super::status;
 use super::tls::{self, Tls};
-use crate::shard::{ShardError, SharedAccess, Shards};
+use crate::shard::{ShardError, Shards, SharedAccess};
 
 /// Longest time from the first signal until the shards are given up. `Shards::join` takes about 4 s
 /// at most, and the process promises to end within 5.

@@ -13,7 +13,7 @@ use super::codec::{
 use super::connect::{Authenticated, Authentication, Connect};
 use super::{Limits, Version};
 use crate::access::scram::{Exchange, Nonce};
-use crate::access::{Access, Credentials, Denial, Hasher, Identity, Proof, Subject, Verdict};
+use crate::access::{Access, Credentials, Denial, Identity, Proof, Subject, Verdict};
 
 /// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no
 /// more memory than the largest CONNECT needs (five fields of at most 64 KiB each).
@@ -165,8 +165,7 @@ impl Handshake {
         let mut progress = self.handle_bytes(limits, bytes);
         while let HandshakeProgress::Asks = progress {
             let Some(credentials) = self.question() else { break };
-            let verdict = access.judge(&credentials).settle(&mut Hasher::default());
-            progress = self.answer(limits, verdict);
+            progress = self.answer(limits, access.verdict(&credentials));
         }
         progress
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::journal::{Completions, Done};
 use super::ports::Token;
 use super::shared_access::SharedAccess;
-use crate::access::{Credentials, Denial, Hasher, Judgement, Verdict};
+use crate::access::{Credentials, Denial, Judgement, Verdict};
 use crate::store::Outcome;
 
 /// How many questions of all shards may wait for an answer. A further one is answered at once: the server is busy.
@@ -46,7 +46,7 @@ impl Answerer for SharedAccess {
     }
 
     fn ask(&self, credentials: Credentials, asker: Asker) {
-        asker.answer(self.current().judge(&credentials).settle(&mut Hasher::default()));
+        asker.answer(self.current().verdict(&credentials));
     }
 }
 

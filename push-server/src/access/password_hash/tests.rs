@@ -65,7 +65,8 @@ fn what_costs_too_much_is_refused_and_what_is_at_the_limit_is_not() {
     ] {
         assert_eq!(parse(&ARGON2[0].replace(part, instead)), expected, "{instead}");
     }
-    for (iterations, is_refused) in [("1", false), ("10000000", false), ("10000001", true), ("0", true)]
+    for (iterations, is_refused) in
+        [("1", false), ("10000000", false), ("10000001", true), ("0", true)]
     {
         let hash = PBKDF2[0].replace("101", iterations);
         assert_eq!(parse(&hash).is_some(), is_refused, "{iterations}");
@@ -83,7 +84,10 @@ fn what_is_no_hash_is_refused() {
         ("", UNKNOWN),
         ("pencil", UNKNOWN),
         ("$1$salt$hash", UNKNOWN),
-        ("$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", UNKNOWN),
+        (
+            "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            UNKNOWN,
+        ),
         ("SCRAM-SHA-1$4096:AA==$AA==:AA==", UNKNOWN),
         ("SCRAM-SHA-256$4096:AA==$AA==:AA==", BAD_SCRAM),
         ("$7$101$c2FsdA==", BAD_PBKDF2),
@@ -95,10 +99,22 @@ fn what_is_no_hash_is_refused() {
         ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ", BAD_ARGON2),
         // Ten bytes of hash.
         ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAA", BAD_ARGON2),
-        ("$argon2id$v=16$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", BAD_ARGON2),
-        ("$argon2id$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", BAD_ARGON2),
-        ("$argon2id$v=19$t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", BAD_ARGON2),
-        ("$argon2id$v=19$m=256,t=2,p=1,keyid=AAAA$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", BAD_ARGON2),
+        (
+            "$argon2id$v=16$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            BAD_ARGON2,
+        ),
+        (
+            "$argon2id$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            BAD_ARGON2,
+        ),
+        (
+            "$argon2id$v=19$t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            BAD_ARGON2,
+        ),
+        (
+            "$argon2id$v=19$m=256,t=2,p=1,keyid=AAAA$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            BAD_ARGON2,
+        ),
     ] {
         assert_eq!(PasswordHash::parse(hash).err(), Some(why), "{hash}");
     }

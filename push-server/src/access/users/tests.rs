@@ -185,7 +185,11 @@ fn lines_that_are_made_are_read_and_names_that_no_line_can_have_are_refused() {
     }
     assert_eq!(password_line("a", b"", &[7; 16]), Err(LineError::Password));
     let refused = |name, password| scram_line(name, password, &[7; 16], 4_096).err();
-    assert_eq!(refused("\u{aa}", "x"), Some(LineError::Scram(VerifierError::Name)), "it would be a");
+    assert_eq!(
+        refused("\u{aa}", "x"),
+        Some(LineError::Scram(VerifierError::Name)),
+        "it would be a"
+    );
     assert_eq!(refused("a", "\u{7}"), Some(LineError::Scram(VerifierError::Password)));
 }
 

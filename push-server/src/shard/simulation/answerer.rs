@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::access::{Access, Credentials, Hasher, Verdict};
+use crate::access::{Access, Credentials, Verdict};
 use crate::shard::answers::{Answerer, Asker};
 
 /// Clients that come with a user name wait for the test to answer; others are judged at once, as by a server without
@@ -31,7 +31,7 @@ impl LateAnswerer {
 impl Answerer for LateAnswerer {
     fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
         let is_asked = credentials.user_name.is_some() || credentials.proof.is_some();
-        (!is_asked).then(|| Access::default().judge(credentials).settle(&mut Hasher::default()))
+        (!is_asked).then(|| Access::default().verdict(credentials))
     }
 
     fn ask(&self, credentials: Credentials, asker: Asker) {
