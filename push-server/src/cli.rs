@@ -8,16 +8,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
-use push_server::access::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
+use push_server::access::scram::{ITERATIONS_DEFAULT, ITERATIONS_MAX, ITERATIONS_MIN};
 use push_server::config::{Config, START_WAIT_SECS, Settings};
 
 pub(crate) use user::UserAction;
 
 /// Most columns of help text.
 const HELP_COLUMNS_MAX: usize = 100;
-
-/// Iterations of SCRAM's lines, if none are asked for.
-const SCRAM_ITERATIONS: u32 = 16_384;
 
 /// The range of --iterations.
 const ITERATIONS: RangeInclusive<i64> = ITERATIONS_MIN as i64..=ITERATIONS_MAX as i64;
@@ -69,7 +66,7 @@ pub(crate) enum Subcommand {
         #[arg(
             long,
             value_name = "N",
-            default_value_t = SCRAM_ITERATIONS,
+            default_value_t = ITERATIONS_DEFAULT,
             value_parser = clap::value_parser!(u32).range(ITERATIONS)
         )]
         iterations: u32,

@@ -1,6 +1,6 @@
 //! `push-server user` and `scram-user`, with the real binary: what they write, what they say, and what a terminal shows.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -8,10 +8,13 @@ use std::process::{Child, Command, Output, Stdio};
 
 use push_tests::claims;
 use push_tests::clients::{Client, Connect};
+use push_tests::expectations::wait_for;
 use push_tests::server::{PingPath, Server, server_binary};
 use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
 use push_tests::wire::{Packet, Properties, Value, Version, property};
+use rustix::pty::{self, OpenptFlags};
+use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::TempDir;
 
 claims! {
@@ -107,41 +110,54 @@ fn user_is_set_listed_verified_and_removed() -> TestResult {
 /// A command on a terminal of its own.
 struct Terminal {
     child: Child,
+    ours: File,
     shown: Vec<u8>,
 }
 
 impl Terminal {
     fn run(words: &str) -> Result<Self, Skip> {
         stand_in::not_for("has no such command")?;
-        let command = format!("{} {words}", server_binary()?.display());
-        let child = Command::new("script")
-            .args(["-qefc", &command, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+        let ours = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        pty::grantpt(&ours).and_then(|()| pty::unlockpt(&ours)).expect("a terminal to use");
+        let name = pty::ptsname(&ours, Vec::new()).expect("the terminal's name");
+        let theirs = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(name.to_str().expect("a plain name"))
+            .expect("the other end");
+        let share = || Stdio::from(theirs.try_clone().expect("share the terminal"));
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait"])
+            .arg(server_binary()?)
+            .args(words.split(' '))
+            .stdin(share())
+            .stdout(share())
+            .stderr(share())
             .spawn()
-            .map_err(|error| Skip::missing(format!("cannot run script: {error}")))?;
-        Ok(Self { child, shown: Vec::new() })
+            .map_err(|error| Skip::missing(format!("cannot run setsid: {error}")))?;
+        Ok(Self { child, ours: ours.into(), shown: Vec::new() })
     }
 
-    /// Types a line once the terminal has shown this.
+    /// Types a line once the terminal has shown this, and shows what is typed no more.
     #[track_caller]
     fn answer(&mut self, prompt: &str, line: &str) {
-        let output = self.child.stdout.as_mut().expect("its output is piped");
         let seen_before = self.shown.len();
         while !String::from_utf8_lossy(&self.shown[seen_before..]).contains(prompt) {
             let mut byte = [0];
-            let read = output.read(&mut byte).expect("read from the terminal");
-            assert_eq!(read, 1, "no {prompt:?}: {}", String::from_utf8_lossy(&self.shown));
+            self.ours.read_exact(&mut byte).expect("read from the terminal");
             self.shown.extend(byte);
         }
-        let input = self.child.stdin.as_mut().expect("its input is piped");
-        input.write_all(format!("{line}\n").as_bytes()).expect("type");
+        wait_for("the terminal to hide what is typed", || {
+            let modes = tcgetattr(&self.ours).expect("the terminal's modes").local_modes;
+            (!modes.contains(LocalModes::ECHO)).then_some(())
+        });
+        self.ours.write_all(format!("{line}\n").as_bytes()).expect("type");
     }
 
     /// The exit code, and all that was shown.
     fn end(mut self) -> (Option<i32>, String) {
-        let mut output = self.child.stdout.take().expect("its output is piped");
-        output.read_to_end(&mut self.shown).expect("read from the terminal");
+        // The last end that is closed is an error to read (EIO).
+        let _ = self.ours.read_to_end(&mut self.shown);
         let status = self.child.wait().expect("its end");
         (status.code(), String::from_utf8_lossy(&self.shown).into_owned())
     }

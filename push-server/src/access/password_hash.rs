@@ -50,10 +50,13 @@ pub(super) enum PasswordHash {
     /// A verifier of SCRAM.
     Scram(Verifier),
     /// mosquitto's: PBKDF2 with HMAC-SHA-512.
-    Pbkdf2Sha512 { iterations: u32, salt: Box<[u8]>, output: Box<[u8; 64]> },
+    Pbkdf2Sha512 { iterations: u32, salt: Box<[u8]>, output: Output512 },
     /// mosquitto's before 2.0: SHA-512 of password and salt, once. Guessed fast by whoever has the file.
-    Sha512 { salt: Box<[u8]>, output: Box<[u8; 64]> },
+    Sha512 { salt: Box<[u8]>, output: Output512 },
 }
+
+/// What SHA-512 yields.
+type Output512 = Box<[u8; 64]>;
 
 /// What Argon2 takes for a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -295,7 +298,7 @@ fn sha512(text: &str) -> Option<PasswordHash> {
     Some(PasswordHash::Sha512 { salt, output })
 }
 
-fn salt_and_output(text: &str) -> Option<(Box<[u8]>, Box<[u8; 64]>)> {
+fn salt_and_output(text: &str) -> Option<(Box<[u8]>, Output512)> {
     let (salt, output) = text.split_once('$')?;
     let (salt, output) = (STANDARD.decode(salt).ok()?, STANDARD.decode(output).ok()?);
     let is_salt = (1..=MOSQUITTO_SALT_BYTES_MAX).contains(&salt.len());

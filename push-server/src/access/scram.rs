@@ -30,6 +30,9 @@ pub const ITERATIONS_MIN: u32 = 4_096;
 /// Most iterations of a verifier that is accepted: a client computes ten million for seconds.
 pub const ITERATIONS_MAX: u32 = 10_000_000;
 
+/// Iterations of a verifier made here, if none are asked for.
+pub const ITERATIONS_DEFAULT: u32 = 16_384;
+
 /// The salt of a verifier made here, in bytes.
 pub const SALT_BYTES: usize = 16;
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
+use push_server::access::scram::ITERATIONS_DEFAULT;
 use push_server::access::users::{password_line, scram_line};
 use push_server::control::users_file;
 
-use super::SCRAM_ITERATIONS;
 use super::password::{known_password, new_password};
 
 /// What to do with a file of users.
@@ -93,7 +93,7 @@ fn set(file: &Path, name: &str, password_file: Option<&Path>, scram: bool) -> an
     let password = new_password(password_file)?;
     let mut lines = vec![password_line(name, password.as_bytes(), &rand::random())?];
     if scram {
-        lines.push(scram_line(name, &password, &rand::random(), SCRAM_ITERATIONS)?);
+        lines.push(scram_line(name, &password, &rand::random(), ITERATIONS_DEFAULT)?);
     }
     Ok(users_file::set(file, name, &lines)?)
 }

@@ -393,8 +393,7 @@ fn settings_that_contradict_each_other_name_both() {
 fn open_by_accident(file: &str) -> Vec<String> {
     let refusals = load(&[], file).err().unwrap_or_default().into_iter();
     refusals
-        .map(|error| {
-            let message = error.to_string();
+        .map(|message| {
             let (address, why) =
                 message.split_once(": expected an address that only").expect("why");
             assert!(

@@ -201,7 +201,7 @@ impl AuthenticationCounts {
     fn of(&self, verdict: &Verdict) {
         match verdict {
             Verdict::Allowed(identity, _) if identity.user().is_some() => {
-                count(&self.accepted_scram)
+                count(&self.accepted_scram);
             }
             Verdict::Allowed(..) => count(&self.accepted_anonymous),
             Verdict::Continue(..) | Verdict::Refused(_) => {}

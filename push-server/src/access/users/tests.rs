@@ -115,7 +115,7 @@ fn unknown_names_take_the_work_of_known_ones_as_often() {
         0..5 => ARGON2.replace("m=256,t=2", "m=8,t=1"),
         5..8 => PBKDF2.replace("101", "11"),
         8 => SHA512.to_owned(),
-        _ => PBKDF2.replace("101", "101"),
+        _ => PBKDF2.to_owned(),
     };
     let names: Vec<_> = (0..200).map(|number| format!("user-{number}")).collect();
     let lines = (0..).zip(&names).map(|(number, name)| format!("{name}:{}\n", hash(number)));
