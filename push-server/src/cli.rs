@@ -1,12 +1,17 @@
 //! The command line. The settings themselves are in `push_server::config`; this file adds their
 //! defaults to the help text, from the values that the server uses.
 
+pub(crate) mod password;
+mod user;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
-use push_server::access::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
+use push_server::access::scram::{ITERATIONS_DEFAULT, ITERATIONS_MAX, ITERATIONS_MIN};
 use push_server::config::{Config, START_WAIT_SECS, Settings};
+
+pub(crate) use user::UserAction;
 
 /// Most columns of help text.
 const HELP_COLUMNS_MAX: usize = 100;
@@ -43,10 +48,16 @@ pub(crate) enum Subcommand {
         /// The file to check.
         file: PathBuf,
     },
-    /// Print the line of a user for the file of --scram-users.
+    /// Change a file of users, or look at it.
+    User {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: UserAction,
+    },
+    /// Print the line of a user for SCRAM-SHA-256, for the file of --users.
     ///
-    /// Reads the password from standard input, up to the end of its first line. The line recognises
-    /// the password (RFC 5803) without containing it.
+    /// Asks for the password on the terminal, twice and without showing it; else takes the first line of
+    /// standard input. The line recognises the password (RFC 5803) without containing it.
     ScramUser {
         /// The user's name.
         name: String,
@@ -55,7 +66,7 @@ pub(crate) enum Subcommand {
         #[arg(
             long,
             value_name = "N",
-            default_value_t = 16_384,
+            default_value_t = ITERATIONS_DEFAULT,
             value_parser = clap::value_parser!(u32).range(ITERATIONS)
         )]
         iterations: u32,

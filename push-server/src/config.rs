@@ -6,6 +6,7 @@
 //! module has the values in force and their defaults, and checks rules that concern several
 //! settings.
 
+mod authentication;
 mod bounded;
 mod error;
 mod file;
@@ -26,13 +27,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::mqtt::Limits;
+pub use authentication::AuthenticationSettings;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
 pub use listeners::Listener;
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
-    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
+    TlsVersionMode,
 };
 pub use settings::{CONNECTIONS_MAX, Settings};
 pub use tls::TlsSettings;
@@ -84,10 +87,8 @@ pub struct Config {
     pub redirect_to: Option<String>,
     /// What clients over TLS are shown, and asked for.
     pub tls: TlsSettings,
-    /// `--scram-users`: the file of users.
-    pub scram_users: Option<PathBuf>,
-    /// `--scram-required`: whether to refuse clients that do not authenticate.
-    pub scram_required: bool,
+    /// Who may connect.
+    pub authentication: AuthenticationSettings,
     /// `--data-dir`.
     pub data_dir: PathBuf,
     /// `--durability`: what acknowledgements promise.
@@ -152,8 +153,7 @@ impl Default for Config {
             http_connections_max: 64,
             redirect_to: None,
             tls: TlsSettings::default(),
-            scram_users: None,
-            scram_required: false,
+            authentication: AuthenticationSettings::default(),
             data_dir: "/var/lib/push-server".into(),
             durability: DurabilityMode::Fsync,
             outbox_age_max_secs: 7 * 24 * 3600,
@@ -274,10 +274,7 @@ impl Config {
         }
         let tls_listener = self.listeners().find(|(listener, _)| listener.has_tls());
         self.tls.contradictions(tls_listener, &mut refuse);
-        if self.scram_required && self.scram_users.is_none() {
-            let allowed = "a file of users, by scram-users".into();
-            refuse("scram-required", "scram-users", &true, allowed);
-        }
+        self.authentication.contradictions(self.listeners(), &self.tls, &mut refuse);
         let (outbox, packet) = (self.limits.outbox_bytes_max, self.limits.packet_bytes_max);
         if outbox < u64::from(packet) {
             let allowed = format!("at least max-packet-bytes, which is {packet}");

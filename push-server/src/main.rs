@@ -2,7 +2,7 @@
 
 mod cli;
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,8 +15,6 @@ use tracing_subscriber::EnvFilter;
 
 /// Exit code: the server could not start, or failed.
 const EXIT_FAILED: u8 = 1;
-/// Bytes of the longest line that is read as a password.
-const PASSWORD_BYTES_MAX: u64 = 4 << 10;
 /// Exit code: the settings are not valid.
 const EXIT_INVALID: u8 = 2;
 
@@ -27,6 +25,7 @@ fn main() -> ExitCode {
     match cli::Cli::from_process().subcommand {
         cli::Subcommand::Run(run) => serve(&run.settings, run.config.as_deref()),
         cli::Subcommand::CheckConfig { file } => check(&file),
+        cli::Subcommand::User { action } => done(action.run()),
         cli::Subcommand::ScramUser { name, iterations } => scram_user(&name, iterations),
         cli::Subcommand::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
     }
@@ -76,29 +75,18 @@ fn check(file: &Path) -> ExitCode {
 }
 
 fn scram_user(name: &str, iterations: u32) -> ExitCode {
-    let line = read_password().and_then(|password| {
+    let line = cli::password::new_password(None).and_then(|password| {
         Ok(scram::verifier_line(name, &password, &rand::random(), iterations)?)
     });
-    match line.and_then(|line| Ok(writeln!(io::stdout(), "{line}")?)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error.to_string());
-            ExitCode::from(EXIT_FAILED)
-        }
-    }
+    done(line.and_then(|line| Ok(writeln!(io::stdout(), "{line}")?)).map(|()| ExitCode::SUCCESS))
 }
 
-/// Reads the first line of standard input.
-fn read_password() -> anyhow::Result<String> {
-    if io::stdin().is_terminal() {
-        writeln!(io::stderr(), "password (shown as you type):")?;
-    }
-    let mut password = String::new();
-    let stdin = io::stdin().lock();
-    stdin.take(PASSWORD_BYTES_MAX).read_line(&mut password).context("cannot read a password")?;
-    let end = password.trim_end_matches(['\r', '\n']).len();
-    password.truncate(end);
-    Ok(password)
+/// The exit code of a command, which tells why it failed.
+fn done(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        complain(&startup::with_sources(error.as_ref()));
+        ExitCode::from(EXIT_FAILED)
+    })
 }
 
 fn detach(dir: &Path, wait_secs: u16) -> ExitCode {

@@ -12,7 +12,9 @@ use socket2::{Domain, Socket, Type};
 use crate::expectations::PATIENCE;
 use crate::server::Target;
 use crate::stream::{Stream, alert_of};
-use crate::wire::{self, PINGREQ, Packet, Properties, Publish, Value, Version, Will, property};
+use crate::wire::{
+    self, Login, PINGREQ, Packet, Properties, Publish, Value, Version, Will, property,
+};
 
 /// Bytes read at a time, unless a test reads slowly.
 const READ_BYTES: usize = 64 << 10;
@@ -32,6 +34,8 @@ pub struct Connect {
     pub will: Option<Will>,
     /// CONNECT's properties, for MQTT 5.
     pub properties: Properties,
+    /// User name and password.
+    pub login: Login,
     /// `SO_RCVBUF`, set before connecting.
     pub receive_buffer_bytes: Option<usize>,
 }
@@ -46,8 +50,16 @@ impl Connect {
             clean: true,
             will: None,
             properties: Properties::default(),
+            login: Login::default(),
             receive_buffer_bytes: None,
         }
+    }
+
+    /// As this user.
+    pub fn login(mut self, user_name: &str, password: &[u8]) -> Self {
+        let (user_name, password) = (Some(user_name.to_owned()), Some(password.to_vec()));
+        self.login = Login { user_name, password };
+        self
     }
 
     /// Another keep alive.
@@ -166,7 +178,8 @@ impl Client {
     #[track_caller]
     pub fn say_connect(&mut self, connect: &Connect) {
         let will = connect.will.as_ref();
-        self.send(&wire::connect(
+        self.send(&wire::connect_as(
+            &connect.login,
             connect.version,
             &connect.client_id,
             connect.keep_alive_secs,

@@ -181,6 +181,21 @@ pub fn mosquitto_pub(target: &Target, version: Version, arguments: &[&str]) {
     assert_success("mosquitto_pub", &output);
 }
 
+/// Whether `mosquitto_pub` is let in with these arguments; it says why it was not.
+#[track_caller]
+pub fn mosquitto_pub_is_let_in(target: &Target, version: Version, arguments: &[&str]) -> bool {
+    let mut command = target.command("mosquitto_pub");
+    let output = command
+        .args(common_arguments(target, version))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run mosquitto_pub");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains("Connection error: "), "{said}");
+    output.status.success()
+}
+
 /// Runs the `case` of `tests/clients/paho_roundtrip.py` over TCP.
 ///
 /// # Panics
@@ -196,6 +211,21 @@ pub fn paho(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
 /// It fails.
 #[track_caller]
 pub fn paho_by(by: By<'_>, target: &Target, version: Version, case: &str) -> Result<(), Skip> {
+    paho_with(by, target, version, case, &[])
+}
+
+/// Runs it over layers, with further arguments.
+///
+/// # Panics
+/// It fails.
+#[track_caller]
+pub fn paho_with(
+    by: By<'_>,
+    target: &Target,
+    version: Version,
+    case: &str,
+    arguments: &[&str],
+) -> Result<(), Skip> {
     let python = python()?;
     let protocol = match version {
         Version::V31 => "3",
@@ -215,6 +245,7 @@ pub fn paho_by(by: By<'_>, target: &Target, version: Version, case: &str) -> Res
     if let Some(ca) = by.ca() {
         command.arg("--ca").arg(ca);
     }
+    command.args(arguments);
     let output = command.stdin(Stdio::null()).output().expect("run python");
     assert_success(&format!("paho, case {case}, protocol {protocol}, {by:?}"), &output);
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use push_server::access::Access;
 use push_server::config::{Config, DurabilityMode};
-use push_server::shard::Shards;
+use push_server::shard::{Shards, SharedAccess};
 use push_server::store::embedded;
 use tempfile::TempDir;
 
@@ -28,8 +28,9 @@ pub fn start(shards: u16) -> (Shards, Target, TempDir) {
     };
     let lock = embedded::lock_directory(directory.path()).expect("nobody else has it");
     let (config, tls) = (Arc::new(config), Arc::default());
-    let shards = Shards::start(&config, Access::default(), tls, 100, None, Some(lock))
-        .expect("shards start");
+    let answerer = Arc::new(SharedAccess::new(Access::default()));
+    let shards =
+        Shards::start(&config, answerer, tls, 100, None, Some(lock)).expect("shards start");
     let target = Target::at(shards.listening()[0].address);
     (shards, target, directory)
 }

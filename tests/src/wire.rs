@@ -169,6 +169,28 @@ pub fn connect(
     will: Option<&Will>,
     properties: &Properties,
 ) -> Vec<u8> {
+    let nobody = Login::default();
+    connect_as(&nobody, version, client_id, keep_alive_secs, clean, will, properties)
+}
+
+/// User name and password of CONNECT.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "fields as the specification names them")]
+pub struct Login {
+    pub user_name: Option<String>,
+    pub password: Option<Vec<u8>>,
+}
+
+/// A CONNECT, whole, with user name and password.
+pub fn connect_as(
+    login: &Login,
+    version: Version,
+    client_id: &str,
+    keep_alive_secs: u16,
+    clean: bool,
+    will: Option<&Will>,
+    properties: &Properties,
+) -> Vec<u8> {
     let mut body = Vec::new();
     let (name, level) = match version {
         Version::V31 => ("MQIsdp", 3),
@@ -178,7 +200,9 @@ pub fn connect(
     put_text(&mut body, name);
     body.push(level);
     let will_flags = will.map_or(0, |w| 0x04 | (w.qos << 3) | (u8::from(w.retain) << 5));
-    body.push((u8::from(clean) << 1) | will_flags);
+    let Login { user_name, password } = login;
+    let login_flags = (u8::from(user_name.is_some()) << 7) | (u8::from(password.is_some()) << 6);
+    body.push((u8::from(clean) << 1) | will_flags | login_flags);
     body.extend(keep_alive_secs.to_be_bytes());
     put_properties(&mut body, version, properties);
     put_text(&mut body, client_id);
@@ -186,6 +210,12 @@ pub fn connect(
         put_properties(&mut body, version, &will.properties);
         put_text(&mut body, &will.topic);
         put_bytes(&mut body, &will.payload);
+    }
+    if let Some(name) = user_name {
+        put_text(&mut body, name);
+    }
+    if let Some(password) = password {
+        put_bytes(&mut body, password);
     }
     frame(0x10, &body)
 }

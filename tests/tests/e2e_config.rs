@@ -117,7 +117,7 @@ fn the_check_finds_what_the_machine_lacks() -> TestResult {
     )?;
     assert_eq!(code, Some(EXIT_SETTINGS), "{said}");
     for part in [
-        "push.toml:1: scram-users = /nowhere/users: cannot read",
+        "push.toml:1: users = /nowhere/users: cannot read",
         "push.toml:2: iface = nosuch0: ",
         "push.toml:3: data-dir = /proc/nowhere/data: ",
         "push.toml:4: listen = 192.0.2.1:1883: ",

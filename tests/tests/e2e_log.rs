@@ -90,7 +90,7 @@ fn refusing() -> Result<(Server, tempfile::NamedTempFile), Skip> {
     stand_in::not_for("logs otherwise")?;
     let users = tempfile::NamedTempFile::new().expect("a file of users");
     let path = users.path().to_str().expect("a path of ours").to_owned();
-    let server = Server::with(PingPath::User).flag("--scram-users", &*path).switch("--status");
+    let server = Server::with(PingPath::User).flag("--users", &*path).switch("--status");
     Ok((server.switch("--scram-required").start()?, users))
 }
 

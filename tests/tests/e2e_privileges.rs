@@ -104,7 +104,7 @@ fn capabilities_of_the_file_that_are_only_permitted_are_used() -> TestResult {
         .arg(&binary)
         .args(["run", "--listen", "127.0.0.1:1883", "--http", "127.0.0.1:9880"])
         .args(["--kernel-path", "require", "--bpf-dir", "/nonexistent/push"])
-        .args(["--durability", "off", "--scram-users", "/nonexistent/users"])
+        .args(["--durability", "off", "--users", "/nonexistent/users"])
         .output()
         .expect("run unshare");
     let said = String::from_utf8_lossy(&stderr);

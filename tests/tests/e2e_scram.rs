@@ -78,7 +78,8 @@ impl Users {
     }
 
     fn start(&self, path: PingPath) -> ServerBuilder {
-        Server::with(path).flag("--scram-users", Shown(&self.path()))
+        // Those who do not authenticate may connect as well, unless a test says otherwise.
+        Server::with(path).flag("--scram-users", Shown(&self.path())).flag("--anonymous", "always")
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) struct RunArguments {
     /// of --demo connect there
     #[arg(long)]
     tls: bool,
-    /// Flags of `push-server run`, for example `-- --listen 0.0.0.0:1883`
+    /// Flags of `push-server run`, for example `-- --listen 127.0.0.1:2883`
     #[arg(last = true, value_name = "SERVER FLAGS")]
     flags: Vec<String>,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use super::scram::{Exchange, Nonce};
 
@@ -37,14 +38,14 @@ pub struct Proof {
     pub message: Option<Bytes>,
 }
 
-/// A password as a client sent it. `Debug` does not show it.
+/// A password as a client sent it. `Debug` does not show it, and it is wiped when it is dropped.
 #[derive(Clone)]
-pub struct Password(Bytes);
+pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
-    /// Takes the bytes as a password.
-    pub fn new(bytes: Bytes) -> Self {
-        Self(bytes)
+    /// Takes a copy of the bytes as a password.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
     }
 
     /// The bytes, for the code that hashes them.

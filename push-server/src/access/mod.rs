@@ -4,48 +4,96 @@
 //! answerer.
 //!
 //! A handshake yields [`Credentials`]. The answer is a [`Verdict`]: the client's [`Identity`],
-//! another step of the exchange, or a [`Denial`]. [`Access`] answers at once from memory; a slower
-//! answer may come later (`shard/answers.rs`). The [`Policy`] says what an identity may do. It is
+//! another step of the exchange, or a [`Denial`]. [`Access`] answers from memory, at once but for
+//! passwords: whoever asks has them hashed elsewhere, and the answer comes later (`shard/answers.rs`). The [`Policy`] says what an identity may do. It is
 //! asked at four points: when a client publishes, when it subscribes, when it leaves a will, and
 //! when the server is about to send it a message.
 
 mod credentials;
 mod denial;
+mod distribution;
 mod identity;
+mod mac;
+mod password_hash;
 mod policy;
 pub mod scram;
+pub mod users;
 mod verdict;
+mod verified;
 
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
 pub use identity::{Identity, Subject};
+pub use mac::Key;
+pub use password_hash::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Cost, Hasher};
 pub use policy::{Action, Denied, Policy, Rule, Whom};
+pub use users::{PasswordCheck, Users, UsersError};
 pub use verdict::Verdict;
+pub use verified::{VERIFIED_FOR, VERIFIED_MAX, VerifiedPasswords};
 
-use scram::{METHOD, Step, Users};
+use scram::{METHOD, Step};
 
-/// The rules for connecting that are in memory, so they judge a client at once.
-#[derive(Debug, Default)]
+/// The rules for connecting that are in memory.
+#[derive(Debug)]
 pub struct Access {
-    /// Users that may authenticate by SCRAM-SHA-256; `None`: SCRAM is off.
+    /// The users of a file; `None`: there is none.
     pub users: Option<Users>,
     /// Whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
+    /// Whether a client that no source of users knows by a name may connect, as nobody.
+    pub anonymous: bool,
+}
+
+/// Everybody may connect, as nobody.
+impl Default for Access {
+    fn default() -> Self {
+        Self { users: None, scram_required: false, anonymous: true }
+    }
+}
+
+/// What [`Access`] says to credentials.
+#[derive(Debug)]
+pub enum Judgement {
+    /// The verdict.
+    Now(Verdict),
+    /// A password is to be hashed for it, which takes too long for a shard.
+    Check(PasswordCheck),
 }
 
 impl Access {
-    /// Judges a client's credentials.
-    pub fn judge(&self, credentials: &Credentials) -> Verdict {
-        let Some(Proof { method, exchange, nonce, message }) = &credentials.proof else {
-            return match self.scram_required {
-                true => Verdict::Refused(Denial::NoProof),
-                false => Verdict::Allowed(Identity::default(), None),
-            };
-        };
-        let Some(users) = self.users.as_ref().filter(|_| **method == *METHOD) else {
+    /// Judges a client's credentials. The first source that knows the client's name decides: a wrong password falls
+    /// through to nothing. Of a client that gives a name, nobody is the user only if there are no users at all.
+    pub fn judge(&self, credentials: &Credentials) -> Judgement {
+        let Credentials { user_name, password, proof, .. } = credentials;
+        if let Some(proof) = proof {
+            return Judgement::Now(self.judge_exchange(proof));
+        }
+        let named = user_name.as_deref().zip(self.users.as_ref());
+        Judgement::Now(match (named, password) {
+            _ if self.scram_required => Verdict::Refused(Denial::NoProof),
+            (Some((name, users)), Some(password)) => {
+                return Judgement::Check(users.check(name, password.clone()));
+            }
+            (None, _) if self.anonymous => Verdict::Allowed(Identity::default(), None),
+            _ => Verdict::Refused(Denial::NoProof),
+        })
+    }
+
+    /// The verdict on a client's credentials, if whoever asks can wait until a password is hashed.
+    pub fn verdict(&self, credentials: &Credentials) -> Verdict {
+        match self.judge(credentials) {
+            Judgement::Now(verdict) => verdict,
+            Judgement::Check(check) => check.run(&mut Hasher::default()),
+        }
+    }
+
+    fn judge_exchange(&self, proof: &Proof) -> Verdict {
+        let Proof { method, exchange, nonce, message } = proof;
+        let verifiers = self.users.as_ref().and_then(Users::verifiers);
+        let Some(verifiers) = verifiers.filter(|_| **method == *METHOD) else {
             return Verdict::Refused(Denial::UnknownMethod);
         };
-        match exchange.step(users, nonce, message.as_deref()) {
+        match exchange.step(verifiers, nonce, message.as_deref()) {
             Ok(Step::Continue(exchange, data)) => Verdict::Continue(exchange, data),
             Ok(Step::Done(user, data)) => Verdict::Allowed(Identity::of_user(user), Some(data)),
             Err(denial) => Verdict::Refused(denial),

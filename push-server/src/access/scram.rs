@@ -1,21 +1,23 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677), the server's side: verifiers in, messages in and out. Nonces
-//! are arguments. A password is here only while a verifier is made from it.
+//! are arguments. A password is here only while a verifier is made from it, or compared with it.
 //!
 //! Crates compute the primitives. This file parses the messages itself, since the libraries (rsasl
 //! 2.3, scram 0.6) slice a client's bytes without checking their length, so that any client can
 //! make them panic. They also draw their nonces themselves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::denial::Denial;
+use super::distribution::Distribution;
+use super::mac::{Key, mac};
 
 /// The name of the Authentication Method in MQTT 5.
 pub const METHOD: &str = "SCRAM-SHA-256";
@@ -28,54 +30,39 @@ pub const ITERATIONS_MIN: u32 = 4_096;
 /// Most iterations of a verifier that is accepted: a client computes ten million for seconds.
 pub const ITERATIONS_MAX: u32 = 10_000_000;
 
+/// Iterations of a verifier made here, if none are asked for.
+pub const ITERATIONS_DEFAULT: u32 = 16_384;
+
 /// The salt of a verifier made here, in bytes.
 pub const SALT_BYTES: usize = 16;
 
 /// The longest salt read, in bytes.
 const SALT_BYTES_MAX: usize = 64;
 
-/// Most users in one file; each takes some 200 bytes.
-pub const USERS_MAX: usize = 1_000_000;
-
-type Key = [u8; 32];
-
 /// Random bytes for one exchange. Never use them for a second one.
 pub type Nonce = [u8; 18];
 
 /// Recognises a password, without telling it.
 #[derive(Clone)]
-struct Verifier {
+pub(super) struct Verifier {
     salt: Box<[u8]>,
     iterations: u32,
     stored_key: Key,
     server_key: Key,
 }
 
-/// The users by name. `Debug` shows only their number.
-pub struct Users {
+/// Verifiers by the users' names. `Debug` shows only their number.
+pub struct Verifiers {
     by_name: HashMap<Box<str>, Verifier>,
     /// Key for the salts of unknown names, so that those look like any other, and the same each
     /// time (RFC 5802, section 9).
     secret: Key,
-    shapes: Shapes,
+    /// An unknown name gets a shape as often as users have it, so the shape does not tell whether a user exists.
+    shapes: Distribution<Shape>,
 }
 
 /// What a challenge shows of a verifier: iterations, and length of the salt in bytes.
 type Shape = (u32, usize);
-
-/// Each shape among the users' verifiers, with the number of users up to it. An unknown name gets a
-/// shape as often as users have it, so the shape does not tell whether a user exists.
-struct Shapes(Vec<(Shape, u64)>);
-
-/// Why a file of users is refused.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {problem}")]
-pub struct UsersError {
-    /// Which line, counted from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub problem: &'static str,
-}
 
 /// Why no verifier can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,52 +75,37 @@ pub enum VerifierError {
     Password,
 }
 
-impl Users {
-    /// Parses lines as `verifier_line` writes them; skips empty lines and those that begin with #.
-    /// `secret` is random; keep it when reading a file again, so that unknown names look the same
-    /// as before.
-    pub fn parse(text: &str, secret: Key) -> Result<Self, UsersError> {
-        let mut by_name = HashMap::new();
-        for (line, said) in (1..).zip(text.lines()) {
-            let said = said.trim();
-            if said.is_empty() || said.starts_with('#') {
-                continue;
-            }
-            let wrong = |problem| UsersError { line, problem };
-            let (name, verifier) = parse_line(said).ok_or(wrong(
-                "expected NAME SCRAM-SHA-256$ITERATIONS:SALT$STORED_KEY:SERVER_KEY",
-            ))?;
-            if by_name.len() == USERS_MAX {
-                return Err(wrong("more users than a server takes"));
-            }
-            if by_name.insert(name, verifier).is_some() {
-                return Err(wrong("the same name as on a line before"));
-            }
-        }
-        let shapes = Shapes::of(by_name.values());
-        Ok(Self { by_name, secret, shapes })
+impl Verifiers {
+    /// `secret` is random; keep it when reading a file again, so that unknown names look the same as before.
+    pub(super) fn new(by_name: HashMap<Box<str>, Verifier>, secret: Key) -> Self {
+        let shape = |verifier: &Verifier| (verifier.iterations, verifier.salt.len());
+        let shapes = Distribution::of(by_name.values().map(shape));
+        Self { by_name, secret, shapes }
     }
 
-    /// Parses another file, with this one's secret.
-    pub fn parse_again(&self, text: &str) -> Result<Self, UsersError> {
-        Self::parse(text, self.secret)
+    /// The verifier of a name as a client sent it, and the name that it belongs to.
+    pub(super) fn find(&self, name: &str) -> Option<(Box<str>, &Verifier)> {
+        let name = prepared_name(name)?;
+        let verifier = self.by_name.get(&name)?;
+        Some((name, verifier))
     }
 
-    /// How many users there are.
-    pub fn len(&self) -> usize {
-        self.by_name.len()
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Verifier)> {
+        self.by_name.iter().map(|(name, verifier)| (&**name, verifier))
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// The verifier of a name, and whether the user exists. If not, the verifier is one that no
+    /// The verifier of a prepared name, and whether the user exists. If not, the verifier is one that no
     /// password satisfies. Both cases take the same steps.
     fn verifier(&self, name: &str) -> (Verifier, bool) {
         let made = |what: &[u8]| mac(&self.secret, &[what, name.as_bytes()]);
-        let (iterations, salt_len) = self.shapes.choose(&made(b"shape"));
+        let shape = self.shapes.choose(&made(b"shape"));
+        let (iterations, salt_len) = shape.unwrap_or((ITERATIONS_MIN, SALT_BYTES));
         // If a new file changes the name's shape, the salt changes as well, as with a new password.
         let shape = [iterations.to_be_bytes(), (salt_len as u32).to_be_bytes()].concat();
         let salted = |what: &[u8]| mac(&self.secret, &[what, &shape, name.as_bytes()]);
@@ -152,35 +124,63 @@ impl Users {
     }
 }
 
-impl Shapes {
-    fn of<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Self {
-        let mut shapes = BTreeMap::<Shape, u64>::new();
-        for verifier in verifiers {
-            *shapes.entry((verifier.iterations, verifier.salt.len())).or_default() += 1;
-        }
-        let mut users = 0;
-        let up_to = |(shape, these)| {
-            users += these;
-            (shape, users)
-        };
-        Self(shapes.into_iter().map(up_to).collect())
-    }
-
-    /// Picks a shape by a random key.
-    fn choose(&self, key: &Key) -> Shape {
-        let users = self.0.last().map_or(0, |&(_, users)| users);
-        let random = u64::from_be_bytes(std::array::from_fn(|index| key[index]));
-        // Less than `users`, since it is a fraction of it.
-        let user = ((u128::from(random) * u128::from(users)) >> 64) as u64;
-        let at = self.0.partition_point(|&(_, up_to)| up_to <= user);
-        self.0.get(at).map_or((ITERATIONS_MIN, SALT_BYTES), |&(shape, _)| shape)
+impl fmt::Debug for Verifiers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} verifiers", self.by_name.len())
     }
 }
 
-impl fmt::Debug for Users {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} users", self.len())
+impl Verifier {
+    /// Parses what follows the method's name and its `$`: `ITERATIONS:SALT$STORED_KEY:SERVER_KEY` (RFC 5803).
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('$');
+        let (salting, keys) = (parts.next()?, parts.next()?);
+        let (iterations, salt) = salting.split_once(':')?;
+        let (stored_key, server_key) = keys.split_once(':')?;
+        let iterations: u32 = iterations.parse().ok()?;
+        let salt = STANDARD.decode(salt).ok()?;
+        let is_valid = parts.next().is_none()
+            && (ITERATIONS_MIN..=ITERATIONS_MAX).contains(&iterations)
+            && (1..=SALT_BYTES_MAX).contains(&salt.len());
+        let key = |text: &str| Key::try_from(STANDARD.decode(text).ok()?).ok();
+        let (stored_key, server_key) = (key(stored_key)?, key(server_key)?);
+        is_valid.then(|| Self { salt: salt.into(), iterations, stored_key, server_key })
     }
+
+    /// A verifier that no password satisfies, with 32 random bytes.
+    pub(super) fn unsatisfiable(iterations: u32, random: Key) -> Self {
+        let salt = random[..SALT_BYTES].into();
+        Self { salt, iterations, stored_key: random, server_key: random }
+    }
+
+    /// How often a password is hashed to be compared.
+    pub(super) fn iterations(&self) -> u32 {
+        self.iterations
+    }
+
+    /// What tells it from every other verifier.
+    pub(super) fn parts(&self) -> [&[u8]; 3] {
+        [&self.salt, &self.stored_key, &self.server_key]
+    }
+
+    /// Whether it is the verifier of a password. Takes the same steps for every password of a length.
+    pub(super) fn is_of(&self, password: &[u8]) -> bool {
+        let text = std::str::from_utf8(password).ok();
+        let prepared = text.and_then(|text| stringprep::saslprep(text).ok());
+        let prepared = prepared.map(|prepared| Zeroizing::new(prepared.into_owned()));
+        let bytes = prepared.as_ref().map_or(password, |prepared| prepared.as_bytes());
+        let keys = keys_of(bytes, &self.salt, self.iterations);
+        let is_of = bool::from(keys.0.ct_eq(&self.stored_key));
+        is_of & prepared.is_some()
+    }
+}
+
+/// StoredKey and ServerKey of a password (RFC 5802, section 3).
+fn keys_of(password: &[u8], salt: &[u8], iterations: u32) -> (Key, Key) {
+    let mut salted = Zeroizing::new(Key::default());
+    pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut *salted);
+    let client_key = Zeroizing::new(mac(&salted, &[b"Client Key"]));
+    (Sha256::digest(*client_key).into(), mac(&salted, &[b"Server Key"]))
 }
 
 /// The line for `name` in a file of users: a verifier of `password`, without the password.
@@ -191,43 +191,32 @@ pub fn verifier_line(
     iterations: u32,
 ) -> Result<String, VerifierError> {
     let name = prepared_name(name).ok_or(VerifierError::Name)?;
+    Ok(format!("{name} {}", verifier(password, salt, iterations)?))
+}
+
+/// A verifier of `password` as lines have it.
+pub(super) fn verifier(
+    password: &str,
+    salt: &[u8; SALT_BYTES],
+    iterations: u32,
+) -> Result<String, VerifierError> {
     let password = stringprep::saslprep(password).map_err(|_| VerifierError::Password)?;
+    let password = Zeroizing::new(password.into_owned());
     if password.is_empty() {
         return Err(VerifierError::Password);
     }
-    let mut salted = Key::default();
-    pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, iterations, &mut salted);
-    let stored_key: Key = Sha256::digest(mac(&salted, &[b"Client Key"])).into();
-    let server_key = mac(&salted, &[b"Server Key"]);
+    let (stored_key, server_key) = keys_of(password.as_bytes(), salt, iterations);
     let [salt, stored_key, server_key] =
         [&salt[..], &stored_key, &server_key].map(|bytes| STANDARD.encode(bytes));
-    Ok(format!("{name} {METHOD}${iterations}:{salt}${stored_key}:{server_key}"))
+    Ok(format!("{METHOD}${iterations}:{salt}${stored_key}:{server_key}"))
 }
 
 /// The prepared form of a name, by which users are stored (RFC 5802, section 5.1). `None`: not a
 /// valid name.
-fn prepared_name(name: &str) -> Option<Box<str>> {
+pub(super) fn prepared_name(name: &str) -> Option<Box<str>> {
     let name = stringprep::saslprep(name).ok()?;
     let is_name = (1..=255).contains(&name.len()) && !name.starts_with('#') && name.trim() == name;
     is_name.then(|| name.into())
-}
-
-fn parse_line(line: &str) -> Option<(Box<str>, Verifier)> {
-    let (name, verifier) = line.rsplit_once(' ')?;
-    let name = prepared_name(name)?;
-    let mut parts = verifier.split('$');
-    let (method, salting, keys) = (parts.next()?, parts.next()?, parts.next()?);
-    let (iterations, salt) = salting.split_once(':')?;
-    let (stored_key, server_key) = keys.split_once(':')?;
-    let iterations: u32 = iterations.parse().ok()?;
-    let salt = STANDARD.decode(salt).ok()?;
-    let is_valid = method == METHOD
-        && parts.next().is_none()
-        && (ITERATIONS_MIN..=ITERATIONS_MAX).contains(&iterations)
-        && (1..=SALT_BYTES_MAX).contains(&salt.len());
-    let key = |text: &str| Key::try_from(STANDARD.decode(text).ok()?).ok();
-    let (stored_key, server_key) = (key(stored_key)?, key(server_key)?);
-    is_valid.then(|| (name, Verifier { salt: salt.into(), iterations, stored_key, server_key }))
 }
 
 /// How far an exchange with a client has come. `Debug` shows no key.
@@ -274,7 +263,7 @@ impl Exchange {
     /// the client.
     pub(super) fn step(
         &self,
-        users: &Users,
+        users: &Verifiers,
         nonce: &Nonce,
         message: Option<&[u8]>,
     ) -> Result<Step, Denial> {
@@ -310,7 +299,7 @@ fn text(message: &[u8]) -> Result<&str, Denial> {
 }
 
 /// Answers a client's first message: `n,[a=NAME],n=NAME,r=NONCE[,...]` (RFC 5802, section 7).
-fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, String), Denial> {
+fn challenge(users: &Verifiers, nonce: &Nonce, first: &str) -> Result<(Challenge, String), Denial> {
     let mut header = first.splitn(3, ',');
     let (flag, authorized, bare) = match (header.next(), header.next(), header.next()) {
         (Some(flag), Some(authorized), Some(bare)) => (flag, authorized, bare),
@@ -387,16 +376,6 @@ impl Challenge {
         let answer = format!("v={}", STANDARD.encode(mac(&self.server_key, &said)));
         Ok(Step::Done(self.name.clone(), answer.into()))
     }
-}
-
-/// HMAC-SHA-256 of the concatenated parts.
-fn mac(key: &Key, parts: &[&[u8]]) -> Key {
-    // A key is padded with zeros to one block (RFC 2104, section 2).
-    let mut block = [0; 64];
-    block[..key.len()].copy_from_slice(key);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ fn offering(proof: Option<Proof>) -> Credentials {
     Credentials {
         client_id: "c".into(),
         user_name: Some("ada".into()),
-        password: Some(Password::new(b"pencil".to_vec().into())),
+        password: Some(Password::new(b"pencil")),
         proof,
         peer: None,
         listener: None,
@@ -26,23 +26,72 @@ fn proof(method: &str, message: Option<&[u8]>) -> Proof {
 }
 
 fn denial(access: &Access, credentials: &Credentials) -> Option<Denial> {
-    match access.judge(credentials) {
+    match access.verdict(credentials) {
         Verdict::Refused(denial) => Some(denial),
         Verdict::Allowed(..) | Verdict::Continue(..) => None,
     }
 }
 
-#[test]
-fn a_client_that_does_not_authenticate_is_nobody_unless_that_is_required() {
-    for users in [None, Some(users())] {
-        let mut access = Access { users, scram_required: false };
-        let Verdict::Allowed(identity, None) = access.judge(&offering(None)) else {
-            panic!("it may connect")
-        };
-        assert_eq!(identity.user(), None, "a user name alone shows nothing");
-        access.scram_required = true;
-        assert_eq!(denial(&access, &offering(None)), Some(Denial::NoProof));
+/// What comes of user name and password: the user, or the denial.
+fn by_password(
+    access: &Access,
+    name: Option<&str>,
+    password: Option<&[u8]>,
+) -> Result<Option<String>, Denial> {
+    let (user_name, password) = (name.map(Into::into), password.map(Password::new));
+    match access.verdict(&Credentials { user_name, password, ..offering(None) }) {
+        Verdict::Allowed(identity, None) => Ok(identity.user().map(str::to_owned)),
+        Verdict::Refused(denial) => Err(denial),
+        verdict => panic!("{verdict:?}"),
     }
+}
+
+#[test]
+fn without_users_whoever_may_be_anonymous_is_nobody_whatever_it_says() {
+    let mut access = Access::default();
+    for name in [None, Some("ada")] {
+        access.anonymous = true;
+        assert_eq!(by_password(&access, name, Some(b"pencil")), Ok(None), "a name shows nothing");
+        access.anonymous = false;
+        assert_eq!(by_password(&access, name, Some(b"pencil")), Err(Denial::NoProof));
+    }
+}
+
+#[test]
+fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous() {
+    for anonymous in [true, false] {
+        let access = Access { users: Some(users()), scram_required: false, anonymous };
+        let judge = |name, password| by_password(&access, name, password);
+        assert_eq!(judge(Some("ada"), Some(b"pencil")), Ok(Some("ada".to_owned())));
+        assert_eq!(judge(Some("ada"), Some(b"crayon")), Err(Denial::WrongPassword));
+        assert_eq!(judge(Some("ada"), Some(b"")), Err(Denial::WrongPassword));
+        assert_eq!(judge(Some("eve"), Some(b"pencil")), Err(Denial::UnknownUser));
+        assert_eq!(judge(Some(""), Some(b"pencil")), Err(Denial::UnknownUser));
+        assert_eq!(judge(Some("ada"), None), Err(Denial::NoProof));
+        assert_eq!(judge(Some("eve"), None), Err(Denial::NoProof));
+        let nobody = if anonymous { Ok(None) } else { Err(Denial::NoProof) };
+        assert_eq!(judge(None, None), nobody);
+        assert_eq!(judge(None, Some(b"pencil")), nobody, "MQTT 5 allows a password alone");
+    }
+}
+
+#[test]
+fn where_scram_is_required_no_password_will_do() {
+    let access = Access { users: Some(users()), scram_required: true, anonymous: true };
+    for (name, password) in [(Some("ada"), Some(&b"pencil"[..])), (None, None)] {
+        assert_eq!(by_password(&access, name, password), Err(Denial::NoProof));
+    }
+}
+
+#[test]
+fn scram_is_not_there_while_no_user_has_a_line_for_it() {
+    let line =
+        "ada:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let users = Users::parse(line, [7; 32]).expect("a valid line");
+    let access = Access { users: Some(users), ..Access::default() };
+    let first = Some(&b"n,,n=ada,r=abc"[..]);
+    assert_eq!(denial(&access, &offering(Some(proof(METHOD, first)))), Some(Denial::UnknownMethod));
+    assert_eq!(by_password(&access, Some("ada"), Some(b"password")), Ok(Some("ada".to_owned())));
 }
 
 #[test]
@@ -53,15 +102,15 @@ fn what_is_wrong_with_an_exchange_is_told_apart() {
         denial(&without, &offering(Some(proof(METHOD, first)))),
         Some(Denial::UnknownMethod)
     );
-    let access = Access { users: Some(users()), scram_required: false };
-    let judged = |method, message| denial(&access, &offering(Some(proof(method, message))));
-    assert_eq!(judged("PLAIN", first), Some(Denial::UnknownMethod));
-    assert_eq!(judged(METHOD, Some(b"n=ada")), Some(Denial::InvalidProof));
-    assert_eq!(judged(METHOD, first), None);
-    assert_eq!(judged(METHOD, None), None, "it may name the method alone");
+    let access = Access { users: Some(users()), ..Access::default() };
+    let judge = |method, message| denial(&access, &offering(Some(proof(method, message))));
+    assert_eq!(judge("PLAIN", first), Some(Denial::UnknownMethod));
+    assert_eq!(judge(METHOD, Some(b"n=ada")), Some(Denial::InvalidProof));
+    assert_eq!(judge(METHOD, first), None);
+    assert_eq!(judge(METHOD, None), None, "it may name the method alone");
     for (name, expected) in [("ada", Denial::WrongPassword), ("bob", Denial::UnknownUser)] {
         let first = format!("n,,n={name},r=abc");
-        let begun = access.judge(&offering(Some(proof(METHOD, Some(first.as_bytes())))));
+        let begun = access.verdict(&offering(Some(proof(METHOD, Some(first.as_bytes())))));
         let Verdict::Continue(exchange, Some(challenge)) = begun else { panic!("{begun:?}") };
         let challenge = String::from_utf8(challenge.to_vec()).expect("text");
         let nonce = challenge.split(',').next().expect("a nonce");

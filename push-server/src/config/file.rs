@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, FILE_BYTES_MAX, SetBy};
-use super::settings::Settings;
+use super::settings::{FORMER_KEYS, Settings};
 
 /// How similar a known key must be to be proposed, from 0 to 1; clap proposes flags from 0.7.
 const LIKENESS_MIN: f64 = 0.8;
@@ -53,7 +53,16 @@ impl File {
         let mut errors = Vec::new();
         for (key, value) in table.into_inner() {
             let name = key.get_ref().to_string();
-            file.lines.insert(name.clone(), line_of(key.span().start));
+            let current = FORMER_KEYS.iter().find(|(former, _)| *former == name);
+            let name = current.map_or(name, |(_, current)| (*current).to_owned());
+            let key_line = line_of(key.span().start);
+            if let Some(line) = file.lines.insert(name.clone(), key_line) {
+                let set_by = SetBy::File { path: path.to_owned(), line: key_line };
+                let allowed = format!("the setting once; line {line} has it by another name");
+                let value = text[value.span()].to_owned();
+                errors.push(ConfigError::Invalid { key: name, value, set_by, allowed });
+                continue;
+            }
             match settings_of(&key, &value) {
                 Ok(settings) => file.settings = settings.over(std::mem::take(&mut file.settings)),
                 Err(error) => {

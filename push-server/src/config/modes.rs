@@ -39,6 +39,7 @@ macro_rules! one_of_words {
 }
 
 one_of_words!(
+    AnonymousMode,
     ClientAuthMode,
     DurabilityMode,
     KernelPathMode,
@@ -106,6 +107,17 @@ impl From<OutboxFull> for OutboxFullMode {
             OutboxFull::Refuse => Self::Refuse,
         }
     }
+}
+
+/// Whether clients may connect that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AnonymousMode {
+    /// While nothing says who clients are, and only where no other machine reaches the server.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
 }
 
 /// Whether clients over TLS show a certificate.

@@ -9,7 +9,8 @@ use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::modes::{
-    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
+    TlsVersionMode,
 };
 use super::table::settings;
 use super::values::{
@@ -39,6 +40,8 @@ pub(super) const START_WAIT_SECS_MAX: u64 = 600;
 pub(super) const GENERATIONS_MAX: u64 = 62;
 /// Highest `connect-timeout-secs`: ten minutes.
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
+/// Highest `auth-threads`: more than any machine has cores to spare; each may keep 256 MiB.
+pub(super) const AUTH_THREADS_MAX: u64 = 64;
 /// Highest `tls-handshakes-max`: each takes some 20 KB while it is under way.
 pub(super) const TLS_HANDSHAKES_MAX: u64 = 65_536;
 /// Highest `reload-secs`: a day.
@@ -57,6 +60,9 @@ pub(super) const PINGS_MAX: u64 = 1_000_000;
 pub(super) const ALIASES_SENT_MAX: u64 = 256;
 /// Highest `answers-bytes-max`: 64 MiB for one client.
 pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
+
+/// Keys that settings had before, and that still work.
+pub(super) const FORMER_KEYS: [(&str, &str); 1] = [("scram-users", "users")];
 
 const U16_MAX: u64 = u16::MAX as u64;
 const U32_MAX: u64 = u32::MAX as u64;
@@ -125,13 +131,25 @@ settings! {
         reload_secs: Secs<u32, 0, RELOAD_SECS_MAX>, "TIME" => tls.reload_secs;
     }
     "Authentication" {
-        /// File of users that MQTT 5 clients can authenticate as by SCRAM-SHA-256; push-server
-        /// scram-user prints its lines. Read again on SIGHUP. Left out: no client can.
-        scram_users: FilePath, "FILE" => scram_users;
+        /// Whether clients may connect that nobody knows, as no user. auto: while there are no users,
+        /// and then only at addresses that no other machine reaches; the server does not start with
+        /// another address. always: at every address; a client that gives a name is still held to its
+        /// password while there are users. never.
+        anonymous: AnonymousMode, "WHEN" => authentication.anonymous;
+        /// File of users and hashes of their passwords; push-server user writes it, and one of
+        /// mosquitto will do. Clients give name and password in CONNECT, or authenticate by
+        /// SCRAM-SHA-256 if the user has a line for it. Read again on SIGHUP. It was called
+        /// scram-users before.
+        #[arg(alias = "scram-users")]
+        #[serde(alias = "scram-users")]
+        users: FilePath, "FILE" => authentication.users_file;
         /// Refuse clients that do not authenticate by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
         /// 3.1.1, which cannot: 5).
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        scram_required: bool, "BOOL" => scram_required;
+        scram_required: bool, "BOOL" => authentication.scram_required;
+        /// Threads that hash passwords. A hash takes some 20 ms of one; a password that was right is
+        /// remembered for 10 minutes.
+        auth_threads: Bounded<u16, 1, AUTH_THREADS_MAX>, "N" => authentication.threads;
     }
     "Process" {
         /// Directory for retained messages, and for sessions that outlive their connection with all

@@ -12,7 +12,8 @@ use toml::Value;
 use super::bounded::{Bounded, Unit};
 use super::log_filter::LogFilter;
 use super::modes::{
-    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
+    TlsVersionMode,
 };
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
@@ -185,6 +186,7 @@ field!(PathBuf, Directory, |Directory(path)| path, |path| text(&path.display()))
 field!(String, LogFilter, |LogFilter(filter)| filter, |filter| text(filter));
 field!(bool, bool, |said| said, |is_on| Some(Value::Boolean(*is_on)));
 field!(bool, Switch, |said| said == Switch::On, |is_on| text(&Switch::from(*is_on)));
+field!(AnonymousMode, AnonymousMode, |said| said, |mode| text(mode));
 field!(ClientAuthMode, ClientAuthMode, |said| said, |mode| text(mode));
 field!(TlsVersionMode, TlsVersionMode, |said| said, |version| text(version));
 field!(DurabilityMode, DurabilityMode, |said| said, |mode| text(mode));

@@ -1,4 +1,4 @@
-//! Loads the rules for connecting from the file of `--scram-users`, at the start and on SIGHUP.
+//! Loads the rules for connecting from the file of `--users`, at the start and on SIGHUP.
 
 use std::fs;
 use std::io;
@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, info, warn};
 
-use crate::access::Access;
-use crate::access::scram::{Users, UsersError};
+use crate::access::{Access, Users, UsersError};
 use crate::config::Config;
 use crate::shard::SharedAccess;
 
@@ -19,8 +18,8 @@ pub(crate) const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}; it is named by --scram-users, and read without \
-         capabilities, as it is again on SIGHUP", path.display())]
+    #[error("cannot read {}: {source}; it is named by --users, and read without capabilities, as it is again on \
+         SIGHUP", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -36,7 +35,7 @@ pub enum AccessError {
         bytes: u64,
     },
     /// A line of it is not valid.
-    #[error("{}:{}: {}; `push-server scram-user NAME` prints such a line", path.display(), error.line, error.problem)]
+    #[error("{}:{}: {}; `push-server user set NAME --file FILE` writes such lines", path.display(), error.line, error.problem)]
     Line {
         /// The file.
         path: PathBuf,
@@ -45,25 +44,27 @@ pub enum AccessError {
     },
 }
 
-/// The rules at the start. Salts of unknown names are random for each process.
+/// The rules at the start. What unknown names look like is random for each process.
 pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
-    let users = match &config.scram_users {
+    let settings = &config.authentication;
+    let users = match &settings.users_file {
         Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
         None => None,
     };
-    Ok(Access { users, scram_required: config.scram_required })
+    let (scram_required, anonymous) = (settings.scram_required, settings.allows_anonymous());
+    Ok(Access { users, scram_required, anonymous })
 }
 
 /// Reads the file again. Connected clients stay, even if their user is gone.
 pub(crate) fn reload(config: &Config, access: &SharedAccess) {
-    let Some(path) = &config.scram_users else { return };
-    let scram_required = config.scram_required;
+    let Some(path) = &config.authentication.users_file else { return };
     let read_again = access.change(|current| {
         let again = |text: &str| match &current.users {
             Some(users) => users.parse_again(text),
             None => Users::parse(text, rand::random()),
         };
-        read(path, again).map(|users| Access { users: Some(users), scram_required })
+        let Access { scram_required, anonymous, .. } = *current;
+        read(path, again).map(|users| Access { users: Some(users), scram_required, anonymous })
     });
     if let Err(error) = read_again {
         error!("SIGHUP: the users stay as they were: {error}");
@@ -85,6 +86,14 @@ fn read(
     }
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let users = parse(&text).map_err(|error| AccessError::Line { path: path.to_owned(), error })?;
+    let weak = users.weak();
+    if weak > 0 {
+        warn!(
+            "{} of the users have hashes of SHA-512 alone ($6$), whose passwords are guessed fast by whoever gets the \
+             file: set them again",
+            weak
+        );
+    }
     info!("{} users from {}", users.len(), path.display());
     Ok(users)
 }

@@ -16,9 +16,11 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
+use super::authenticator::AuthenticationCounts;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
 use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
+use crate::access::VERIFIED_MAX;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
@@ -309,7 +311,8 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_start = [("generations", observed.facts.generations.limit_hit())];
     let doors = &observed.facts.door_counts;
     let of_doors = [("door", doors.full()), ("door_followed", doors.unfollowed())];
-    of_shards.chain(of_http).chain(of_start).chain(of_doors).collect()
+    let of_passwords = [("passwords_remembered", observed.facts.authentication.forgotten_early())];
+    of_shards.chain(of_http).chain(of_start).chain(of_doors).chain(of_passwords).collect()
 }
 
 /// Messages not delivered to a subscriber, for any reason.
@@ -353,6 +356,7 @@ impl Collector for Scrape {
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
+        authentication(&mut out, &observed.facts.authentication)?;
         kernel_path(&mut out, observed, &kernel)?;
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
@@ -373,6 +377,17 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help =
         "How long the session has waited whose work waits longest, in ms; counted once a second";
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
+}
+
+/// Who clients are, and what it took to find out.
+fn authentication(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Result {
+    let help = "Clients let in, by what knew them; authentications on a live connection included";
+    out.counters("push_authentications_accepted", help, Some("source"), counts.accepted())?;
+    let help = "Passwords of users checked, by a hash or by the memory of an earlier one";
+    out.counters("push_passwords_checked", help, Some("by"), counts.checked())?;
+    let help = "Passwords that were right not long ago, and are remembered";
+    out.gauge("push_passwords_remembered", help, counts.in_memory())?;
+    out.gauge("push_passwords_waiting", "Passwords that wait to be hashed", counts.waiting())
 }
 
 /// The files of TLS.
@@ -500,6 +515,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     vec![
         ("max_connections", connections_max.into()),
         ("auth_queue", QUESTIONS_MAX.into()),
+        ("passwords_remembered", VERIFIED_MAX as u64),
         ("start_wait_secs", config.start_wait_secs.into()),
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),

@@ -1,10 +1,12 @@
 //! Everything about the server that is not serving: the order of starting, the rules for
-//! connecting, certificates, limits and privileges of the process, signals, HTTP (health, metrics), the status
+//! connecting, files of users and threads that hash passwords, certificates, limits and privileges of the process,
+//! signals, HTTP (health, metrics), the status
 //! line, and the threads that write lines.
 //!
 //! The only user of tokio, in the main thread, which does nothing else.
 
 pub(crate) mod access;
+mod authenticator;
 pub(crate) mod http;
 pub(crate) mod http_counters;
 pub(crate) mod http_limits;
@@ -24,6 +26,7 @@ pub mod status;
 mod status_text;
 pub(crate) mod supervise;
 pub(crate) mod tls;
+pub mod users_file;
 mod wall_clock;
 
 pub use tls::crypto_provider;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::authenticator::AuthenticationCounts;
 use super::http_counters::HttpCounters;
 use super::line_queue::LinesLost;
 use super::patience::Waited;
@@ -83,6 +84,8 @@ pub struct Facts {
     pub door_counts: Arc<DoorCounts>,
     /// Reloads of the files of TLS, and when certificates end; `None`: nobody listens for TLS.
     pub tls: Option<Arc<TlsStatus>>,
+    /// What was done to tell who clients are.
+    pub(crate) authentication: Arc<AuthenticationCounts>,
     /// Lines of log and status that could not be written.
     pub lines_lost: LinesLost,
     /// The memory of sessions.

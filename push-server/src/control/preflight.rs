@@ -81,8 +81,8 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
         ),
         Err(error) => found.push(("iface", config.interfaces.join(", "), error.to_string())),
     }
-    if let (Some(path), Err(error)) = (&config.scram_users, access::load(config)) {
-        found.push(("scram-users", path.display().to_string(), error.to_string()));
+    if let (Some(path), Err(error)) = (&config.authentication.users_file, access::load(config)) {
+        found.push(("users", path.display().to_string(), error.to_string()));
     }
     found.extend(tls::problems(config));
     if config.durability != DurabilityMode::Off

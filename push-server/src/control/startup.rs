@@ -11,6 +11,7 @@ use rustix::fs::Mode;
 use tracing::{debug, info, warn};
 
 use super::access::AccessError;
+use super::authenticator::Authenticator;
 use super::limits::{ProcessLimits, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
 use super::observed::{Facts, Observed, PingPath};
@@ -20,7 +21,7 @@ use super::tls::{Tls, TlsError};
 use super::{access, listening, privileges, status};
 use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins, TABLE_BYTES};
-use crate::shard::{ShardError, Shards, probe_bind};
+use crate::shard::{Answerer, ShardError, Shards, SharedAccess, probe_bind};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
 /// One extra slot for each so many, and one extra answer table: both are divided evenly among shards,
@@ -129,15 +130,17 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     };
     privileges::drop_after_load();
     // With the rights that the server has when it reads them again.
-    let access = access::load(&config)?;
-    let path = kernel.as_mut().map(|(path, _)| path);
-    if config.has_tls_listener() {
-        // Before the first key is in memory.
+    if config.has_tls_listener() || config.authentication.has_source() {
+        // Before the first key or hash is in memory.
         privileges::forbid_core_dumps();
     }
+    let access = Arc::new(SharedAccess::new(access::load(&config)?));
+    let authenticator = Arc::new(Authenticator::start(&config, &access)?);
+    let answerer: Arc<dyn Answerer> = Arc::<Authenticator>::clone(&authenticator);
+    let path = kernel.as_mut().map(|(path, _)| path);
     let tls = Tls::load(&config)?.map(Arc::new);
     let shared_tls = tls.as_ref().map(|tls| Arc::clone(tls.shared())).unwrap_or_default();
-    let started = Shards::start(&config, access, shared_tls, connections_max, path, data)?;
+    let started = Shards::start(&config, answerer, shared_tls, connections_max, path, data)?;
     privileges::drop_after_start();
     let kernel = kernel.map(|(path, interfaces)| (Arc::new(path), interfaces));
     if let Some((path, _)) = &kernel {
@@ -160,6 +163,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         store: started.store(),
         door_counts: Arc::clone(started.doors().counts()),
         tls: tls.as_ref().map(|tls| Arc::clone(tls.status())),
+        authentication: Arc::clone(authenticator.counts()),
         lines_lost: log.lost().clone(),
         memory: Arc::clone(started.memory()),
         started: SystemTime::now(),
@@ -169,7 +173,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     // A supervisor that sees /readyz answer may read the log of the start at once.
     log.flush(FLUSH_MAX);
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
-    let running = Running { shards: started, tls };
+    let running = Running { shards: started, access, authenticator, tls };
     let ending = supervisor.run(running, &observed, http)?;
     end_programs(&ending, kernel.map(|(path, _)| path));
     Ok(ending)

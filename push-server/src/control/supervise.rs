@@ -12,13 +12,14 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::access;
+use super::authenticator::Authenticator;
 use super::http;
 use super::http_limits::HttpLimits;
 use super::observed::Observed;
 use super::signals::{Request, Signals};
 use super::status;
 use super::tls::{self, Tls};
-use crate::shard::{ShardError, Shards};
+use crate::shard::{ShardError, Shards, SharedAccess};
 
 /// Longest time from the first signal until the shards are given up. `Shards::join` takes about 4 s
 /// at most, and the process promises to end within 5.
@@ -45,6 +46,10 @@ pub(crate) trait Service: Send + 'static {
 pub(crate) struct Running {
     /// The shards.
     pub shards: Shards,
+    /// Who may connect.
+    pub access: Arc<SharedAccess>,
+    /// Says who clients are.
+    pub authenticator: Arc<Authenticator>,
     /// What clients over TLS are served with; `None`: nobody listens for them.
     pub tls: Option<Arc<Tls>>,
 }
@@ -55,10 +60,10 @@ impl Service for Running {
     }
 
     fn reload(&self) -> impl FnOnce() + Send + 'static {
-        let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(self.shards.access()));
+        let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(&self.access));
         let tls = self.tls.clone();
         move || {
-            if config.scram_users.is_none() && tls.is_none() {
+            if config.authentication.users_file.is_none() && tls.is_none() {
                 warn!("SIGHUP: there is nothing to reload; restart to change settings");
             }
             access::reload(&config, &access);
@@ -73,7 +78,7 @@ impl Service for Running {
     }
 
     fn is_whole(&self) -> bool {
-        self.shards.is_whole()
+        self.shards.is_whole() && self.authenticator.is_whole()
     }
 
     fn join(self) -> Result<(), ShardError> {
@@ -182,7 +187,7 @@ async fn supervise(
         }
         () = part_ended(&service) => {
             // Its clients hang: better all of them connect to a new process.
-            error!("a shard has ended by itself: stopping the server");
+            error!("a shard, or a thread that hashes passwords, has ended by itself: stopping the server");
         }
     }
     observed.set_stopping();

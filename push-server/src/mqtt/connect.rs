@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::keep_alive::KeepAlive;
 use super::will::Will;
 use super::{Limits, Version};
-use crate::access::Identity;
+use crate::access::{Identity, Password};
 
 /// What a client's CONNECT asks for, already bounded by the limits.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Connect {
     pub request_problem_information: bool,
     pub request_response_information: bool,
     pub user_name: Option<String>,
-    pub password: Option<Bytes>,
+    pub password: Option<Password>,
     pub will: Option<Box<Will>>,
     /// The authentication that the client asked for; taken out when the exchange begins.
     pub authentication: Option<Authentication>,

@@ -13,7 +13,7 @@ use super::codec::{
 use super::connect::{Authenticated, Authentication, Connect};
 use super::{Limits, Version};
 use crate::access::scram::{Exchange, Nonce};
-use crate::access::{Access, Credentials, Denial, Identity, Password, Proof, Subject, Verdict};
+use crate::access::{Access, Credentials, Denial, Identity, Proof, Subject, Verdict};
 
 /// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no
 /// more memory than the largest CONNECT needs (five fields of at most 64 KiB each).
@@ -155,7 +155,7 @@ impl Handshake {
         self.advance(limits)
     }
 
-    /// Like `handle_bytes`, if `access` answers every question at once.
+    /// Like `handle_bytes`, and lets `access` answer every question at once. Passwords are hashed here.
     pub fn handle_bytes_judged(
         &mut self,
         limits: &Limits,
@@ -165,7 +165,7 @@ impl Handshake {
         let mut progress = self.handle_bytes(limits, bytes);
         while let HandshakeProgress::Asks = progress {
             let Some(credentials) = self.question() else { break };
-            progress = self.answer(limits, access.judge(&credentials));
+            progress = self.answer(limits, access.verdict(&credentials));
         }
         progress
     }
@@ -182,7 +182,7 @@ impl Handshake {
         Some(Credentials {
             client_id: connect.client_id.as_str().into(),
             user_name: connect.user_name.take().map(String::into_boxed_str),
-            password: connect.password.take().map(Password::new),
+            password: connect.password.take(),
             proof,
             peer: None,
             listener: None,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::journal::{Completions, Done};
 use super::ports::Token;
 use super::shared_access::SharedAccess;
-use crate::access::{Access, Credentials, Denial, Verdict};
+use crate::access::{Credentials, Denial, Judgement, Verdict};
 use crate::store::Outcome;
 
 /// How many questions of all shards may wait for an answer. A further one is answered at once: the server is busy.
@@ -31,24 +31,28 @@ pub trait Answerer: fmt::Debug + Send + Sync {
     fn ask(&self, credentials: Credentials, asker: Asker);
 }
 
-/// All its users are in memory.
+/// Hashes passwords on the shard, so it is for tests whose users have none. A server's answerer is `control`'s, and
+/// hashes on threads of its own.
 impl Answerer for SharedAccess {
     fn asks_for_addresses(&self) -> bool {
         false
     }
 
     fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
-        Some(self.current().judge(credentials))
+        match self.current().judge(credentials) {
+            Judgement::Now(verdict) => Some(verdict),
+            Judgement::Check(_) => None,
+        }
     }
 
-    /// Not called: all credentials are judged at once. A dropped asker answers by itself.
-    fn ask(&self, _: Credentials, _: Asker) {}
+    fn ask(&self, credentials: Credentials, asker: Asker) {
+        asker.answer(self.current().verdict(&credentials));
+    }
 }
 
 /// The questions of all shards, and the way that answers come back.
 #[derive(Debug)]
 pub(super) struct Questions {
-    access: Arc<SharedAccess>,
     answerer: Arc<dyn Answerer>,
     waiting: Arc<OpenQuestions>,
 }
@@ -76,21 +80,9 @@ pub struct Asker {
 }
 
 impl Questions {
-    /// `answerer`: a test's, in the place of `access`.
-    pub(super) fn new(
-        access: Access,
-        answerer: Option<Arc<dyn Answerer>>,
-        shards: Arc<Vec<Completions>>,
-    ) -> Self {
-        let access = Arc::new(SharedAccess::new(access));
-        let answerer = answerer.unwrap_or_else(|| Arc::<SharedAccess>::clone(&access));
+    pub(super) fn new(answerer: Arc<dyn Answerer>, shards: Arc<Vec<Completions>>) -> Self {
         let waiting = OpenQuestions { count: AtomicU32::new(0), shards };
-        Self { access, answerer, waiting: Arc::new(waiting) }
-    }
-
-    /// The rules for connecting that are in memory.
-    pub(super) fn access(&self) -> &Arc<SharedAccess> {
-        &self.access
+        Self { answerer, waiting: Arc::new(waiting) }
     }
 
     /// Whether credentials have to name the addresses of the client and of the listener.

@@ -56,7 +56,6 @@ pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind};
 
 use std::sync::Arc;
 
-use crate::access::Access;
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
 use crate::store::{Recovered, RecoveredSession, Store};
@@ -95,10 +94,9 @@ pub(crate) type ShardStore = dyn Store<Waiters>;
 #[derive(Debug)]
 struct SharedSetup {
     config: Arc<Config>,
-    access: Access,
+    /// Says who clients are.
+    answerer: Arc<dyn Answerer>,
     tls: Arc<SharedTls>,
-    /// A test's, which says who clients are in the place of `access`.
-    answerer: Option<Arc<dyn Answerer>>,
     connections_max: u32,
     retained: Arc<Retained>,
     memory: Arc<SessionMemory>,
@@ -117,9 +115,8 @@ impl Shared {
     fn new(setup: SharedSetup, mut recovered: Recovered) -> (Arc<Self>, Vec<RecoveredPart>) {
         let SharedSetup {
             config,
-            access,
-            tls,
             answerer,
+            tls,
             connections_max,
             retained,
             memory,
@@ -133,7 +130,7 @@ impl Shared {
         let (next_number, clocks) = (recovered.next_number, recovered.clocks);
         let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
-            questions: Questions::new(access, answerer, Arc::clone(&completions)),
+            questions: Questions::new(answerer, Arc::clone(&completions)),
             entrance: Entrance::new(connections_max, config.shards, hash_seed, tls),
             routing: Routing::default(),
             shares: Shares::default(),

@@ -19,7 +19,7 @@ impl SharedAccess {
         Self { current: RwLock::new(Arc::new(access)), change: Mutex::new(()) }
     }
 
-    /// The users now.
+    /// The rules now.
     pub fn current(&self) -> Arc<Access> {
         // The lock holds one pointer, whole whatever panicked.
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))

@@ -25,8 +25,7 @@ use super::ports::Waker;
 use super::post::{Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
-use super::{ShardStore, Shared, SharedAccess, SharedSetup, SharedTls};
-use crate::access::Access;
+use super::{Answerer, ShardStore, Shared, SharedSetup, SharedTls};
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
@@ -117,15 +116,15 @@ impl StoreView {
 }
 
 impl Shards {
-    /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them serve. `lock`:
-    /// of the data directory; none with `--durability off`.
+    /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them serve. `answerer`
+    /// says who clients are. `lock`: of the data directory; none with `--durability off`.
     ///
     /// # Errors
     /// An address that cannot be bound; a data directory that cannot be used; a ring that cannot be set
     /// up (the message names the knob).
     pub fn start(
         config: &Arc<Config>,
-        access: Access,
+        answerer: Arc<dyn Answerer>,
         tls: Arc<SharedTls>,
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
@@ -165,9 +164,8 @@ impl Shards {
         };
         let setup = SharedSetup {
             config: Arc::clone(config),
-            access,
+            answerer,
             tls,
-            answerer: None,
             connections_max,
             retained,
             memory,
@@ -265,11 +263,6 @@ impl Shards {
     /// The settings they were started with.
     pub fn config(&self) -> &Arc<Config> {
         &self.shared.config
-    }
-
-    /// Who may connect.
-    pub fn access(&self) -> &Arc<SharedAccess> {
-        self.shared.questions.access()
     }
 
     /// The ways in from outside the shards.

@@ -24,6 +24,9 @@ use crate::target::{Target, in_namespace};
 /// Tries for a start that loses the race for its port.
 const START_TRIES: usize = 5;
 
+/// Flags with which a server may listen where other machines reach it.
+const DECIDES_WHO_CONNECTS: [&str; 2] = ["--anonymous", "--users"];
+
 /// A server to start. Made by [`Server::with`].
 #[derive(Clone, Debug)]
 pub struct ServerBuilder {
@@ -301,6 +304,11 @@ impl ServerBuilder {
         }
         let data = self.data_dir.clone().unwrap_or_else(|| directory.join("data"));
         arguments.extend(["--data-dir".into(), data.into()]);
+        // Other machines, the client's namespace among them, reach a server on veth: it does not start open there
+        // unless it is told to.
+        if on_veth && !self.flags.iter().any(|flag| DECIDES_WHO_CONNECTS.contains(&flag.as_str())) {
+            arguments.extend(["--anonymous".into(), "always".into()]);
+        }
         // On lo the server finds the interface, on veth a flag names it: this tests both.
         if on_veth {
             arguments.extend(["--iface".into(), SERVER_INTERFACE.into()]);

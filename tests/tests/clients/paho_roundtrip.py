@@ -38,6 +38,8 @@ class Client:
         )
         if options.ca:
             self.paho.tls_set(options.ca)
+        if options.user is not None or options.password is not None:
+            self.paho.username_pw_set(options.user, options.password)
         if options.transport == "websockets":
             self.paho.ws_set_options(path="/mqtt")
         self.messages, self.connects, self.disconnects = queue.Queue(), queue.Queue(), queue.Queue()
@@ -86,6 +88,13 @@ class Client:
         self.paho.disconnect()
         self.disconnects.get(timeout=PATIENCE)
         self.paho.loop_stop()
+
+
+def refused(options):
+    """No user of the server's: the reason is the same whatever is wrong."""
+    client = Client(options, "refused")
+    assert client.reason.is_failure, client.reason
+    assert client.reason == "Not authorized", client.reason
 
 
 def qos(options):
@@ -418,6 +427,7 @@ def shared(options):
 
 
 CASES = {
+    "refused": refused,
     "retained": retained,
     "will": will,
     "subscribe-options": subscribe_options,
@@ -446,6 +456,8 @@ def main():
     parser.add_argument("--case", choices=sorted(CASES), required=True)
     parser.add_argument("--transport", choices=("tcp", "websockets"), default="tcp")
     parser.add_argument("--ca", help="speak TLS, and trust the certificates in this file")
+    parser.add_argument("--user", help="the user name of CONNECT")
+    parser.add_argument("--password", help="the password of CONNECT")
     options = parser.parse_args()
     CASES[options.case](options)
     print("ok")

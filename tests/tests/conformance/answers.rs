@@ -85,7 +85,7 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
         let client = Client::user();
         server.connect(&scram::connect(&client.first()).bytes());
         let asked = server.asked.take().expect("a question");
-        let verdict = access().judge(&asked);
+        let verdict = access().verdict(&asked);
         server.answer(verdict);
         let (last, _) = client.last(&challenge(&server.received()));
         // The client is to go on, not the answerer.
@@ -93,7 +93,7 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
         assert_eq!((server.received(), server.events()), (vec![], vec![]));
         server.send(&auth(CONTINUE, METHOD, &last));
         let asked = server.asked.take().expect("a question");
-        server.answer(access().judge(&asked));
+        server.answer(access().verdict(&asked));
         assert_eq!(server.received()[3], 0, "accepted");
         server.answer(Verdict::Refused(Denial::WrongPassword));
         server.send(PINGREQ);
@@ -108,7 +108,7 @@ fn an_exchange_with_late_answers_goes_as_one_with_early_ones() {
         let client = Client::user();
         let answer = |server: &mut Server| {
             let asked = server.asked.take().expect("a question");
-            server.answer(access().judge(&asked));
+            server.answer(access().verdict(&asked));
         };
         server.connect(&scram::connect(b"").bytes());
         answer(server);

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use push_server::access::Access;
-use push_server::access::scram::{METHOD, Users, verifier_line};
+use push_server::access::scram::{METHOD, verifier_line};
+use push_server::access::{Access, Users};
 use sha2::{Digest, Sha256};
 
 use crate::wire::{Connect, packet, properties, text, text_property};
@@ -36,7 +36,7 @@ fn salted(password: &[u8]) -> [u8; 32] {
 /// Those two may be authenticated, and others may connect without.
 pub(crate) fn access() -> Access {
     let users = Users::parse(&LINES, [7; 32]).expect("valid lines");
-    Access { users: Some(users), scram_required: false }
+    Access { users: Some(users), ..Access::default() }
 }
 
 /// A client's side of one exchange.

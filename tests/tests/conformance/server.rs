@@ -280,7 +280,7 @@ impl Server {
                 self.asked = Some(credentials);
                 return;
             }
-            progress = handshake.answer(&self.limits, self.access.judge(&credentials));
+            progress = handshake.answer(&self.limits, self.access.verdict(&credentials));
         }
         match progress {
             HandshakeProgress::More | HandshakeProgress::Asks => {}
@@ -387,7 +387,7 @@ impl Server {
                 match connection.authenticate(auth, nonce, session) {
                     Ok(None) => {}
                     Ok(Some(credentials)) if self.answers_late => self.asked = Some(credentials),
-                    Ok(Some(credentials)) => self.judged(self.access.judge(&credentials)),
+                    Ok(Some(credentials)) => self.judged(self.access.verdict(&credentials)),
                     Err(event) => self.handle(event),
                 }
                 return;

@@ -24,7 +24,7 @@ const NO_SETTINGS: [&str; 2] = ["config", "help"];
 const OF_THE_MACHINE: &str = "shards";
 
 fn each_flag_is_documented_and_each_documented_one_exists() -> TestResult {
-    let flags = flags_of("run")?.into_keys();
+    let flags = flags_of(&["run"])?.into_keys();
     let flags = flags.filter(|flag| !NO_SETTINGS.contains(&flag.as_str())).collect();
     assert_same(&documented().into_keys().collect(), &flags, "flags of push-server run");
     Ok(())
@@ -42,7 +42,7 @@ fn each_key_of_the_file_is_documented_and_each_documented_one_exists() -> TestRe
 
 /// A default may be documented with a unit: the server itself tells what that means.
 fn documented_defaults_are_those_in_force() -> TestResult {
-    let in_force = flags_of("run")?;
+    let in_force = flags_of(&["run"])?;
     let mut file = String::new();
     for (key, documented) in documented() {
         let default = in_force.get(&key).cloned().flatten();
@@ -77,8 +77,8 @@ pub(crate) fn documented() -> BTreeMap<String, Option<String>> {
 }
 
 /// The flags of a subcommand, by its help, and their defaults where they have one.
-pub(crate) fn flags_of(subcommand: &str) -> Result<BTreeMap<String, Option<String>>, Skip> {
-    let help = said(&[subcommand, "--help"])?;
+pub(crate) fn flags_of(subcommand: &[&str]) -> Result<BTreeMap<String, Option<String>>, Skip> {
+    let help = said(&[subcommand, &["--help"]].concat())?;
     let mut flags = Vec::<(String, String)>::new();
     for line in help.lines().map(str::trim) {
         let line = line.strip_prefix("-h, ").unwrap_or(line);
@@ -107,9 +107,20 @@ pub(crate) fn flags_of(subcommand: &str) -> Result<BTreeMap<String, Option<Strin
 /// The flags of every subcommand.
 pub(crate) fn all_flags() -> Result<BTreeSet<String>, Skip> {
     let mut flags = BTreeSet::from(["version".to_owned()]);
-    for subcommand in ["run", "check-config", "scram-user", "detach"] {
+    for subcommand in [
+        &["run"][..],
+        &["check-config"],
+        &["user", "set"],
+        &["user", "remove"],
+        &["user", "list"],
+        &["user", "verify"],
+        &["scram-user"],
+        &["detach"],
+    ] {
         flags.extend(flags_of(subcommand)?.into_keys());
     }
+    // Names of settings that they had before, which the help does not show.
+    flags.insert("scram-users".to_owned());
     Ok(flags)
 }
 

@@ -243,6 +243,7 @@ fn start(links: &Veth, flags: &[&str]) -> Result<String, Skip> {
     command.args(["-s", "INT", &PATIENCE.as_secs().to_string(), "ip", "netns", "exec"]);
     command.arg(&links.server).arg(server_binary()?);
     command.args(["run", "--http", "10.90.0.1:0", "--kernel-path", "require"]);
+    command.args(["--anonymous", "always"]);
     command.args(["--bpf-dir", "/nonexistent/push", "--durability", "off"]).args(flags);
     let mut child = command.stderr(Stdio::piped()).spawn().expect("run the server");
     let lines = BufReader::new(child.stderr.take().expect("its log is piped")).lines();

@@ -1,11 +1,17 @@
 use super::*;
 use crate::access::scram::verifier_line;
+use crate::config::AnonymousMode;
 
 fn loaded(text: &str) -> Result<Access, String> {
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), text).expect("written");
-    let scram_users = Some(file.path().to_owned());
-    load(&Config { scram_users, ..Config::default() }).map_err(|error| error.to_string())
+    load(&config(file.path())).map_err(|error| error.to_string())
+}
+
+fn config(users_file: &Path) -> Config {
+    let mut config = Config::default();
+    config.authentication.users_file = Some(users_file.to_owned());
+    config
 }
 
 #[test]
@@ -14,14 +20,30 @@ fn users_are_read_and_a_wrong_line_is_named() {
     let access = loaded(&format!("# one\n{line}\n")).expect("valid");
     assert_eq!(access.users.map(|users| users.len()), Some(1));
     let error = loaded(&format!("{line}\nother pencil\n")).expect_err("no verifier");
-    assert!(error.contains(":2: expected NAME SCRAM-SHA-256$"), "{error}");
-    assert!(error.contains("push-server scram-user") && !error.contains("pencil"), "{error}");
+    assert!(error.contains(":2: expected NAME:HASH"), "{error}");
+    assert!(error.contains("push-server user set") && !error.contains("pencil"), "{error}");
 }
 
 #[test]
 fn missing_file_names_the_flag_and_none_is_no_users() {
-    let config = Config { scram_users: Some("/nonexistent".into()), ..Config::default() };
-    let error = load(&config).expect_err("missing").to_string();
-    assert!(error.contains("/nonexistent") && error.contains("--scram-users"), "{error}");
+    let error = load(&config(Path::new("/nonexistent"))).expect_err("missing").to_string();
+    assert!(error.contains("/nonexistent") && error.contains("--users"), "{error}");
     assert!(load(&Config::default()).expect("none").users.is_none());
+}
+
+#[test]
+fn with_users_nobody_is_anonymous_unless_that_is_allowed() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let mut config = config(file.path());
+    for (mode, with, without) in [
+        (AnonymousMode::Auto, false, true),
+        (AnonymousMode::Always, true, true),
+        (AnonymousMode::Never, false, false),
+    ] {
+        config.authentication.anonymous = mode;
+        assert_eq!(load(&config).expect("valid").anonymous, with, "{mode}");
+        let mut config = Config::default();
+        config.authentication.anonymous = mode;
+        assert_eq!(load(&config).expect("valid").anonymous, without, "{mode}");
+    }
 }

@@ -22,7 +22,7 @@ fn what_the_machine_lacks_is_found_by_line_all_at_once() {
     let begins = [
         "push.toml:1: listen = 192.0.2.1:1883: this machine does not have it (",
         "push.toml:2: iface = nosuch0: there is no such interface",
-        "push.toml:3: scram-users = /nonexistent/users: cannot read /nonexistent/users: No such",
+        "push.toml:3: users = /nonexistent/users: cannot read /nonexistent/users: No such",
         "push.toml:4: data-dir = /proc/push/data: cannot write in /proc: ",
     ];
     assert_eq!(found.len(), begins.len(), "{found:?}");
@@ -40,7 +40,7 @@ fn mistakes_and_what_the_machine_lacks_are_found_together_by_line() {
     let begins = [
         "push.toml:1: iface = nosuch0: there is no such interface",
         "push.toml:2: shards = 0: expected a whole number",
-        "push.toml:3: scram-users = /nonexistent/users: cannot read",
+        "push.toml:3: users = /nonexistent/users: cannot read",
         "push.toml:4: retain = true: expected \"on\" or \"off\"",
         "push.toml:5: data-dir = '': expected the path",
     ];

@@ -289,8 +289,9 @@ proptest! {
         prop_assert_eq!(read.receive_max, receive_max.unwrap_or(u16::MAX));
         prop_assert_eq!(read.packet_bytes_max, packet_bytes_max);
         prop_assert!(!read.request_problem_information);
-        prop_assert_eq!(read.user_name.zip(read.password),
-                        login.map(|(name, password)| (name, password.into_bytes().into())));
+        let password = read.password.map(|password| password.bytes().to_vec());
+        prop_assert_eq!(read.user_name.zip(password),
+                        login.map(|(name, password)| (name, password.into_bytes())));
         prop_assert_eq!(read.will.is_some(), will.is_some());
         if let (Some(read), Some(will)) = (read.will, will) {
             prop_assert_eq!(&read.message.topic, &will.topic);

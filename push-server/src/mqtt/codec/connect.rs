@@ -7,7 +7,7 @@ use super::properties::{self, Allowed, Passing, Value, flag, id};
 use super::publish::qos;
 use super::read::Reader;
 use super::{Audience, Reason};
-use crate::access::Identity;
+use crate::access::{Identity, Password};
 use crate::broker::{Held, Message, TopicName};
 use crate::mqtt::{Authentication, Connect, Limits, Version, Will};
 
@@ -292,7 +292,7 @@ fn credentials(
     reader: &mut Reader<'_>,
     flags: u8,
     version: Version,
-) -> Result<(Option<String>, Option<Bytes>), Reason> {
+) -> Result<(Option<String>, Option<Password>), Reason> {
     let is_there = |reader: &Reader<'_>, flag| {
         flags & flag != 0 && (version != Version::V31 || !reader.is_empty())
     };
@@ -301,7 +301,7 @@ fn credentials(
         credentials.0 = Some(reader.text()?.to_owned());
     }
     if is_there(reader, flags::PASSWORD) {
-        credentials.1 = Some(Bytes::copy_from_slice(reader.binary()?));
+        credentials.1 = Some(Password::new(reader.binary()?));
     }
     Ok(credentials)
 }

@@ -5,8 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::access::Access;
-use crate::access::scram::Users;
+use crate::access::{Access, Users};
 use crate::broker::MessageProperties;
 use crate::mqtt::{Connection, Event, Features, Handshake, HandshakeProgress, Limits, Session};
 
@@ -103,7 +102,7 @@ fn access() -> Access {
     let line = "user SCRAM-SHA-256$4096:AAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\
                 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let users = Users::parse(line, [7; 32]).expect("a valid line");
-    Access { users: Some(users), scram_required: false }
+    Access { users: Some(users), ..Access::default() }
 }
 
 fn limits() -> Limits {

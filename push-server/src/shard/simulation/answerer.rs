@@ -31,7 +31,7 @@ impl LateAnswerer {
 impl Answerer for LateAnswerer {
     fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
         let is_asked = credentials.user_name.is_some() || credentials.proof.is_some();
-        (!is_asked).then(|| Access::default().judge(credentials))
+        (!is_asked).then(|| Access::default().verdict(credentials))
     }
 
     fn ask(&self, credentials: Credentials, asker: Asker) {

@@ -28,7 +28,6 @@ use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedSetup, TlsConfigs};
-use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::store::{Recovered, SessionNumber, Store as _};
@@ -429,9 +428,8 @@ fn start(
     };
     let shared_setup = SharedSetup {
         config: Arc::clone(config),
-        access: Access::default(),
         tls: Arc::default(),
-        answerer: Some(Arc::new(answerer.clone())),
+        answerer: Arc::new(answerer.clone()),
         connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
         memory,

@@ -1,0 +1,74 @@
+//! The settings of who may connect, and which of them contradict each other.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::listeners::Listener;
+use super::modes::{AnonymousMode, ClientAuthMode};
+use super::tls::{Refuse, TlsSettings};
+
+/// Who may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthenticationSettings {
+    /// `--anonymous`: whether clients may connect that nobody knows.
+    pub anonymous: AnonymousMode,
+    /// `--users`: the file of users.
+    pub users_file: Option<PathBuf>,
+    /// `--scram-required`: whether to refuse clients that do not authenticate by SCRAM.
+    pub scram_required: bool,
+    /// `--auth-threads`: threads that hash passwords.
+    pub threads: u16,
+}
+
+impl Default for AuthenticationSettings {
+    fn default() -> Self {
+        Self { anonymous: AnonymousMode::Auto, users_file: None, scram_required: false, threads: 1 }
+    }
+}
+
+impl AuthenticationSettings {
+    /// Whether anything says who clients are.
+    pub fn has_source(&self) -> bool {
+        self.users_file.is_some()
+    }
+
+    /// Whether a client may connect that no source knows, as nobody.
+    pub fn allows_anonymous(&self) -> bool {
+        match self.anonymous {
+            AnonymousMode::Always => true,
+            AnonymousMode::Never => false,
+            AnonymousMode::Auto => !self.has_source(),
+        }
+    }
+
+    /// Contradictions between these settings, and with the addresses that clients connect to: what other machines
+    /// reach must not be open by accident.
+    pub(super) fn contradictions(
+        &self,
+        listeners: impl Iterator<Item = (Listener, SocketAddr)>,
+        tls: &TlsSettings,
+        refuse: &mut Refuse<'_>,
+    ) {
+        if self.scram_required && self.users_file.is_none() {
+            let allowed = "a file of users, by users".into();
+            refuse("scram-required", "users", &true, allowed);
+        }
+        if self.anonymous == AnonymousMode::Never && !self.has_source() {
+            let allowed = "a file of users with it, by users: nobody else could connect".into();
+            refuse("anonymous", "users", &self.anonymous, allowed);
+        }
+        if self.anonymous != AnonymousMode::Auto || self.has_source() {
+            return;
+        }
+        for (listener, address) in listeners {
+            // A certificate says that a client may connect, though not who it is.
+            let asks_for_certificate =
+                listener.has_tls() && tls.client_auth == ClientAuthMode::Required;
+            if !address.ip().to_canonical().is_loopback() && !asks_for_certificate {
+                let allowed = "an address that only this machine reaches, while nobody says who clients are: add \
+                               --users FILE, or let everybody in by --anonymous always";
+                refuse(listener.key(), "anonymous", &address, allowed.into());
+            }
+        }
+    }
+}
