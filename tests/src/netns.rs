@@ -1,6 +1,7 @@
 //! Network namespaces for a test, and the veth pair between two of them. They end when dropped,
 //! even by a panic.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -57,17 +58,22 @@ impl Namespace {
 
     /// Runs `work` inside. Sockets made there stay there, wherever they are used.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let path = PathBuf::from("/var/run/netns").join(&self.name);
         // In a thread of its own, because a thread cannot move back.
         std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
-                let file = File::open(&path).expect("open the namespace");
-                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("move into the namespace");
+                self.enter();
                 work()
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Moves the calling thread in, for good.
+    fn enter(&self) {
+        let path = PathBuf::from("/var/run/netns").join(&self.name);
+        let file = File::open(&path).expect("open the namespace");
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("move into the namespace");
     }
 }
 
@@ -75,6 +81,20 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = ip(&["netns", "delete", &self.name]);
     }
+}
+
+/// Moves the calling thread into a namespace with nothing but a loopback, unless it is in one already.
+/// What the thread begins from then on, servers and clients, is there too. The namespace has no name and
+/// ends with the last of them.
+pub(crate) fn enter_own_loopback() -> Result<(), Skip> {
+    thread_local! {
+        static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
+    }
+    if !IS_INSIDE.get() {
+        Namespace::create("lo")?.enter();
+        IS_INSIDE.set(true);
+    }
+    Ok(())
 }
 
 /// Two namespaces with a veth pair between them, IPv4 and IPv6. (Or with another pair of Ethernet

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -132,6 +133,8 @@ fn log_path(directory: &TempDir) -> PathBuf {
 
 /// The relay by mbedTLS, compiled if its source has changed.
 fn mbedtls_program() -> Result<PathBuf, Skip> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let source = workspace_path("tests/tests/clients/mbedtls_relay.c");
     let folder = workspace_path("target/tools/mbedtls");
     let program = folder.join("relay");
@@ -140,7 +143,7 @@ fn mbedtls_program() -> Result<PathBuf, Skip> {
         return Ok(program);
     }
     std::fs::create_dir_all(&folder).expect("make a directory below target");
-    // Under a name of its own, and then renamed: tests run beside each other.
+    // Under a name of this process's own, and then renamed: test binaries run beside each other.
     let own = folder.join(format!("relay-{}", std::process::id()));
     let compiled = Command::new("cc")
         .args(["-O1", "-Wall", "-o"])

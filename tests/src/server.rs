@@ -3,7 +3,6 @@
 
 mod builder;
 
-use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -56,9 +55,9 @@ pub enum PingPath {
 /// The server's address, and the place of its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// 127.0.0.1 in the namespace of the tests.
+    /// 127.0.0.1 in the namespace of the tests; with the kernel path in one of the test's own.
     LoopbackV4,
-    /// ::1 in the namespace of the tests.
+    /// ::1 there.
     LoopbackV6,
     /// IPv4 over a veth pair between two namespaces.
     VethV4,
@@ -75,7 +74,6 @@ pub struct Server {
     http: SocketAddr,
     directory: TempDir,
     pins: Arc<PinDir>,
-    _loopback: Option<File>,
 }
 
 impl Server {
@@ -108,6 +106,14 @@ impl Server {
     pub fn log(&self) -> String {
         let bytes = std::fs::read(log_path(self.directory.path())).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until it has logged this, which a thread of its own writes a little later. Returns the log.
+    #[track_caller]
+    pub fn wait_log(&self, text: &str) -> String {
+        wait_for(&format!("{text:?} in the server's log"), || {
+            Some(self.log()).filter(|log| log.contains(text))
+        })
     }
 
     /// Where it listens for a protocol, as its log calls it.

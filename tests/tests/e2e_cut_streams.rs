@@ -149,7 +149,7 @@ fn killed_where_its_pins_die_with_it_it_leaves_no_stream_that_goes_on() -> TestR
         // The clients of a gap of the link, and those that do not read.
         for gap in [true, false] {
             let (link, mut server) = start_with(PingPath::Kernel, |server| server.bpf_dir(&dir))?;
-            assert!(server.log().contains("WARN"), "{}", server.log());
+            server.wait_log("WARN");
             let metrics = server.metrics();
             assert!(metrics.text().contains("push_kernel_path_durable{reason=\""));
             let connecting = Connect::new(Version::V5, "client").receive_buffer(4 << 10);

@@ -88,8 +88,8 @@ fn with_few_descriptors_fewer_connections_are_promised(path: PingPath) -> TestRe
         .flag("--shards", 1)
         .flag("--max-connections", 1_000)
         .start()?;
-    let log = server.log();
-    assert!(log.contains("RLIMIT_NOFILE") && log.contains("ulimit -Hn"), "{log}");
+    server.wait_log("RLIMIT_NOFILE");
+    server.wait_log("ulimit -Hn");
     let mut clients = fill(&server, DESCRIPTORS as usize);
     assert_accept_pauses_and_resumes(&server, &mut clients);
     server.wait_metric("push_limits_hit_total{limit=\"max_connections\"}", |hits| hits > 0);

@@ -18,8 +18,7 @@ fn an_older_kernel_is_served_on_the_user_path_with_the_reason() -> TestResult {
     let reason = refusal()?;
     for place in [Place::LoopbackV6, Place::VethV4] {
         let server = Server::with(PingPath::User).kernel_path("auto").place(place).start()?;
-        let log = server.log();
-        assert!(log.contains(&format!("heartbeats are answered in user space: {reason}")), "{log}");
+        server.wait_log(&format!("heartbeats are answered in user space: {reason}"));
         assert!(server.pins().links().is_empty(), "{:?}", server.pins().links());
         for version in VERSIONS {
             let mut client = Client::connect(server.target(), &Connect::new(version, "client"));

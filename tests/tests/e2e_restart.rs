@@ -78,7 +78,7 @@ fn killed_it_is_followed_by_a_server_that_serves_at_once() -> TestResult {
     assert_eq!(left.len(), 2, "a crash leaves the programs attached");
 
     let second = Server::with(PingPath::Kernel).place(Place::VethV4).pinned_as(&first).start()?;
-    assert!(second.log().contains("did not stop in order"), "{}", second.log());
+    second.wait_log("did not stop in order");
     assert_eq!(second.pins().links().len(), 4, "the old ones still translate");
     drop(clients);
     pinged_clients(&second);
@@ -245,7 +245,7 @@ fn generations_that_sockets_need_leave_no_room_for_one_more_until_they_go() -> T
     let refused = with("require").pinned_as(&server).start().expect_err("there is no room");
     assert!(format!("{refused:?}").contains("9 servers that died before"), "{refused:?}");
     let auto = with("auto").pinned_as(&server).start()?;
-    assert!(auto.log().contains("9 servers that died before"), "{}", auto.log());
+    auto.wait_log("9 servers that died before");
     assert_eq!(auto.metrics().value(GENERATIONS), CRASHES as u64);
     assert_eq!(auto.pins().links(), left, "no stream loses its programs");
 
@@ -323,7 +323,7 @@ fn a_start_during_the_stop_of_the_server_before_gets_what_that_had(path: PingPat
     first.terminate();
     let second = with().pinned_as(&first).start()?;
     assert!(first.wait_exit().0.success(), "{}", first.log());
-    assert!(second.log().contains("is in use: waiting"), "{}", second.log());
+    second.wait_log("is in use: waiting");
     read_to_the_end(&mut stuck);
     second.finish();
     Ok(())

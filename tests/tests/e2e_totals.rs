@@ -377,11 +377,7 @@ fn a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it() -> TestR
         // Room for one of them, and the smallest behind it.
         let small = starting(5_000)?;
         assert_eq!(small.metrics().value("push_store_sessions_left_out"), 2);
-        assert!(
-            small.log().contains("exceed --max-sessions or the totals of memory"),
-            "{}",
-            small.log()
-        );
+        small.wait_log("exceed --max-sessions or the totals of memory");
         let mut first = Client::connect(small.target(), &persistent(names[0]));
         assert!(first.connack.session_present);
         assert_eq!(first.message().payload, b"news");
@@ -425,7 +421,7 @@ fn a_start_takes_up_no_more_sessions_than_there_may_be() -> TestResult {
     let mut small = starting(3)?;
     assert_eq!(small.metrics().value("push_store_sessions_left_out"), 1);
     assert_eq!(small.metrics().value("push_sessions"), 3);
-    assert!(small.log().contains("exceed --max-sessions"), "{}", small.log());
+    small.wait_log("exceed --max-sessions");
     assert_eq!(connack_code(small.target(), &persistent(3)), 0x97);
     small.wait_metric(&hits("sessions_left_out"), |hits| hits == 1);
     // It has no room for the client by which `finish` would look whether it serves.
@@ -453,7 +449,7 @@ fn totals_come_from_the_memory_there_is() -> TestResult {
     let limit = |name: &str| server.metrics().value(&format!("push_limit{{limit=\"{name}\"}}"));
     let [sessions, wills] = ["session_bytes_total", "will_bytes_total"].map(limit);
     assert!(sessions >= 8 << 20 && sessions >= wills, "{sessions} and {wills}");
-    assert!(server.log().contains("sessions take up to"), "{}", server.log());
+    server.wait_log("sessions take up to");
     server.finish();
     Ok(())
 }

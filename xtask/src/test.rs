@@ -3,13 +3,15 @@
 //!
 //! A test that cannot run here appends `SKIPPED <name>: <why>` to the file that the environment
 //! names. libtest counts such a test as passed; xtask counts and lists it as skipped. The closing lines also
-//! repeat why tests have failed.
+//! repeat why tests have failed. Several test binaries run beside each other: [`side_by_side`].
 //!
 //! `cargo xtask test vm` runs the tests that need the kernel under other kernels: [`vm`].
 
 mod arguments;
+mod binaries;
 mod environment;
 mod failures;
+mod side_by_side;
 mod tally;
 mod vm;
 
@@ -20,10 +22,12 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use arguments::TESTS_PACKAGE;
+use binaries::TestBinary;
 use environment::{
     LOAD_VARIABLE, NODE_MODULES_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE,
     server_and_load_generator,
 };
+use side_by_side::Run;
 use tally::{Tally, read_skipped};
 
 pub(crate) use arguments::TestArguments;
@@ -56,44 +60,57 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
 
     let mut cargo = workspace.cargo();
     build::embed(&mut cargo, workspace, &object);
-    cargo
-        .env(SERVER_VARIABLE, server)
-        .env(LOAD_VARIABLE, generator)
-        .env(SKIPPED_FILE_VARIABLE, &skipped_file);
-    if let Ok(tools) = test_tools {
-        cargo.env(PYTHON_VARIABLE, tools.python);
-        if let Some(modules) = tools.node_modules {
-            cargo.env(NODE_MODULES_VARIABLE, modules);
-        }
-    }
-    arguments.set_lengths_and_seed(&mut cargo);
-    cargo.args(["test", "--no-fail-fast"]);
+    cargo.arg("test");
     let (file, filters) = arguments.file_and_filters(workspace);
-    if let Some(file) = file {
-        cargo.args(["--package", TESTS_PACKAGE, "--test", file]);
-    } else if arguments.package.is_empty() {
-        // push-ebpf has no tests of its own: its decisions are tested in push-common.
-        cargo.args(["--workspace", "--exclude", "push-ebpf"]);
-    }
-    for package in &arguments.package {
-        cargo.args(["--package", package]);
-    }
-    for test in &arguments.test {
-        cargo.args(["--test", test]);
-    }
-    cargo.arg("--").args(filters).args(&arguments.binaries);
-    if arguments.rounds.is_some() {
-        cargo.arg("--nocapture");
-    }
-
-    let (mut tally, succeeded) = stream(&mut cargo)?;
+    cargo.args(arguments.selection(file));
+    let command = |binary: &TestBinary| {
+        let mut command = Command::new(&binary.path);
+        command
+            .current_dir(&binary.folder)
+            .env(SERVER_VARIABLE, &server)
+            .env(LOAD_VARIABLE, &generator)
+            .env(SKIPPED_FILE_VARIABLE, &skipped_file);
+        if let Ok(tools) = &test_tools {
+            command.env(PYTHON_VARIABLE, &tools.python);
+            if let Some(modules) = &tools.node_modules {
+                command.env(NODE_MODULES_VARIABLE, modules);
+            }
+        }
+        arguments.set_lengths_and_seed(&mut command);
+        command.args(filters).args(&arguments.binaries);
+        if arguments.rounds.is_some() {
+            command.arg("--nocapture");
+        }
+        command
+    };
+    let mut tally = match &binaries::built_by(&mut cargo)?[..] {
+        [binary] => alone(&mut command(binary))?,
+        binaries => {
+            let run = |binary: &TestBinary| Run::new(&binary.name, command(binary));
+            let mut runs: Vec<Run> = binaries.iter().map(run).collect();
+            if file.is_none() && arguments.is_of_workspace() {
+                let mut examples = workspace.cargo();
+                build::embed(&mut examples, workspace, &object);
+                examples.args(["test", "--doc"]).args(arguments.selection(None));
+                examples.arg("--").args(filters).args(&arguments.binaries);
+                runs.push(Run::new("doc-tests", examples));
+            }
+            side_by_side::run(runs, &workspace.target().join("test-output"), io::stdout())?
+        }
+    };
     tally.count_skipped(&read_skipped(&skipped_file)?);
-    if !succeeded && tally.failed == 0 {
-        say("cargo test failed without a failed test: see above");
-        tally.failed = 1;
-    }
     tally.print();
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs one binary, whose output is passed on as it comes.
+fn alone(command: &mut Command) -> Result<Tally> {
+    let (mut tally, succeeded) = stream(command)?;
+    if !succeeded && tally.failed == 0 {
+        say("the tests failed without a failed test: see above");
+        tally.failed = 1;
+    }
+    Ok(tally)
 }
 
 /// The long run of the model, which needs neither server nor eBPF.

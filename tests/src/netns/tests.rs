@@ -23,3 +23,21 @@ fn veth_carries_both_address_families() {
         veth.client.run(|| std::net::TcpStream::connect((address, port)).unwrap());
     }
 }
+
+#[test]
+fn two_threads_listen_at_the_same_address_of_their_own_loopbacks() {
+    let listen = |port| {
+        std::thread::spawn(move || {
+            enter_own_loopback().ok()?;
+            enter_own_loopback().ok()?;
+            let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+            let address = listener.local_addr().unwrap();
+            std::net::TcpStream::connect(address).unwrap();
+            Some((address.port(), listener))
+        })
+        .join()
+        .unwrap()
+    };
+    let Some((port, _held)) = listen(0) else { return };
+    assert_eq!(listen(port).unwrap().0, port);
+}

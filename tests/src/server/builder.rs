@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
 use tempfile::TempDir;
 
 use super::{PingPath, Place, Server, log_path, server_binary};
 use crate::certificates::Folder;
-use crate::netns::{SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
+use crate::netns::{self, SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
 use crate::pins::PinDir;
 use crate::skip::{self, Skip};
 use crate::stand_in;
@@ -199,18 +198,15 @@ impl ServerBuilder {
             (Place::VethV4 | Place::VethV6, None) => Some(Arc::new(Veth::create()?)),
             (Place::LoopbackV4 | Place::LoopbackV6, _) => None,
         };
-        let loopback = match self.path {
-            PingPath::Kernel if veth.is_none() => Some(lock_loopback()),
-            _ => None,
-        };
+        if self.path == PingPath::Kernel && veth.is_none() {
+            // So that a test counts only its own server's packets on lo, and waits for no other test.
+            netns::enter_own_loopback()?;
+        }
         let mut said = String::new();
         for _ in 0..START_TRIES {
             let mut server = self.spawn(veth.clone())?;
             match server.wait_ready() {
-                Ok(()) => {
-                    server._loopback = loopback;
-                    return Ok(server);
-                }
+                Ok(()) => return Ok(server),
                 Err(log) => said = log,
             }
             if !said.contains("in use") || self.addresses.is_some() {
@@ -278,7 +274,7 @@ impl ServerBuilder {
             .spawn()
             .expect("start the server");
         let target = Target { address, veth };
-        Ok(Server { child, path: self.path, target, http, directory, pins, _loopback: None })
+        Ok(Server { child, path: self.path, target, http, directory, pins })
     }
 
     fn arguments(
@@ -339,15 +335,6 @@ pub fn nobody_with(capabilities: &[&str]) -> Vec<String> {
 /// disk, and would only wait for it.
 fn server_directory() -> io::Result<TempDir> {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
-}
-
-/// One server of this machine at a time attaches to lo, so that a test counts only its own server's
-/// packets there.
-fn lock_loopback() -> File {
-    let path = std::env::temp_dir().join("push-tests-on-lo.lock");
-    let file = File::create(path).expect("create the lock for lo");
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).expect("lock lo");
-    file
 }
 
 /// Two addresses that nobody listens at. Both ports are held until both are chosen, since the

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use push_common::answer_table::RecordShape;
+use push_common::answer_table::{ENTRIES, RecordShape};
 use push_common::clock::Monotonic;
 use push_server::kernel::{
     KernelPath, KernelPathOptions, Registration, ShardPath, SlotRef, Table, Unarmed,
@@ -173,12 +173,12 @@ impl Sealed {
     fn tour(mut self, path: &KernelPath) {
         self.ping_until_kernel_answers(path);
         self.fill_if_low();
-        let fills = (0..80).filter(|_| {
+        const HALVES: usize = 10;
+        let fills = (0..HALVES * ENTRIES / 2).filter(|_| {
             assert!(self.ping(), "{:?}", counted(path));
             self.fill_if_low()
         });
-        let fills = fills.count();
-        assert_eq!(fills, 20, "with each half");
+        assert_eq!(fills.count(), HALVES, "with each half");
 
         for bytes in [1, 24, 100, 9_000] {
             self.client_sends(bytes);
@@ -188,8 +188,8 @@ impl Sealed {
         }
         assert!(counter(path, "translated") > 0);
         // Nobody fills the table: one half is left, or less.
-        let answered = (0..10).take_while(|_| self.ping()).count();
-        assert!(answered < 10, "a table of 8 entries");
+        let answered = (0..=ENTRIES).take_while(|_| self.ping()).count();
+        assert!(answered <= ENTRIES, "{answered} answers of a table");
         assert!(self.fill_if_low());
         self.ping_until_kernel_answers(path);
         // While user space holds the numbers it answers itself.

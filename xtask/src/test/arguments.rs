@@ -63,6 +63,25 @@ impl TestArguments {
         }
     }
 
+    /// Whether no package and no file is chosen by its flag.
+    pub(super) fn is_of_workspace(&self) -> bool {
+        self.package.is_empty() && self.test.is_empty()
+    }
+
+    /// The words that tell `cargo test` what is chosen, with the file that a filter has named.
+    pub(super) fn selection<'a>(&'a self, file: Option<&'a str>) -> Vec<&'a str> {
+        let mut words = Vec::new();
+        if let Some(file) = file {
+            words.extend(["--package", TESTS_PACKAGE, "--test", file]);
+        } else if self.package.is_empty() {
+            // push-ebpf has no tests of its own: its decisions are tested in push-common.
+            words.extend(["--workspace", "--exclude", "push-ebpf"]);
+        }
+        words.extend(self.package.iter().flat_map(|package| ["--package", package.as_str()]));
+        words.extend(self.test.iter().flat_map(|test| ["--test", test.as_str()]));
+        words
+    }
+
     /// The test file that the first filter names, if it names one, and the other filters.
     pub(super) fn file_and_filters(&self, workspace: &Workspace) -> (Option<&str>, &[String]) {
         let tests = workspace.root().join("tests/tests");

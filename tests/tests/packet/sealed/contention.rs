@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 use push_common::answer_table::RecordShape;
 use push_common::counter::Counter;
+use push_tests::expectations::PATIENCE;
 use push_tests::records::{Kind, first, number, refill, sealed};
 
 use super::world;
@@ -19,6 +21,9 @@ use push_tests::records::Table;
 /// Pings that the one CPU brings in a case.
 const PINGS: u32 = 8_000;
 
+/// What each CPU does while the other is at work too, in a case.
+const AT_ONCE_MIN: u64 = 100;
+
 cases! {
     no_number_is_used_twice_while_user_space_seals,
     answers_leave_again_whole_while_others_follow,
@@ -26,7 +31,12 @@ cases! {
 
 fn no_number_is_used_twice_while_user_space_seals(rig: &mut Rig, ipv6: bool) {
     for shape in [RecordShape::TLS_1_3, RecordShape::TLS_1_2_GCM] {
-        seal_meanwhile(rig, shape, ipv6);
+        let (begun, mut at_once) = (Instant::now(), 0);
+        // On a busy machine the CPUs may hardly have worked at once.
+        while at_once < AT_ONCE_MIN {
+            assert!(begun.elapsed() < PATIENCE, "{at_once} of each");
+            at_once += seal_meanwhile(rig, shape, ipv6);
+        }
     }
 }
 
@@ -37,7 +47,8 @@ enum By {
     UserSpace,
 }
 
-fn seal_meanwhile(rig: &mut Rig, shape: RecordShape, ipv6: bool) {
+/// Pings are answered while user space seals; how many of both there were at least.
+fn seal_meanwhile(rig: &mut Rig, shape: RecordShape, ipv6: bool) -> u64 {
     let world = world(rig, shape, ipv6, 0);
     let ping = world.run(rig, &world.ping());
     ping.assert_counted(&[Counter::Answered]);
@@ -68,7 +79,7 @@ fn seal_meanwhile(rig: &mut Rig, shape: RecordShape, ipv6: bool) {
         answered.len(),
         sealed_by_user.len()
     );
-    assert!(answered.len() > 100 && sealed_by_user.len() > 100, "hardly at once");
+    answered.len().min(sealed_by_user.len()) as u64
 }
 
 /// Brings pings, one after the other, each with the record that comes next. Returns the numbers of the answers.
@@ -160,13 +171,16 @@ impl UserSpace {
 }
 
 fn answers_leave_again_whole_while_others_follow(rig: &mut Rig, ipv6: bool) {
-    let resent: u64 =
-        SHAPES_AT_ONCE.into_iter().map(|shape| resend_meanwhile(rig, shape, ipv6)).sum();
-    println!("{resent} answers left again while others followed");
-    assert!(resent > 100, "the CPUs have hardly worked at once");
+    for shape in [RecordShape::TLS_1_3, RecordShape::TLS_1_2_CHACHA20] {
+        let (begun, mut resent) = (Instant::now(), 0);
+        // On a busy machine the CPUs may hardly have worked at once.
+        while resent < AT_ONCE_MIN {
+            assert!(begun.elapsed() < PATIENCE, "{resent} answers have left again");
+            resent += resend_meanwhile(rig, shape, ipv6);
+        }
+        println!("{resent} answers left again while others followed");
+    }
 }
-
-const SHAPES_AT_ONCE: [RecordShape; 2] = [RecordShape::TLS_1_3, RecordShape::TLS_1_2_CHACHA20];
 
 /// Pings while bare ACKs of the server leave, each as the answer that is pending. How many have left.
 fn resend_meanwhile(rig: &mut Rig, shape: RecordShape, ipv6: bool) -> u64 {

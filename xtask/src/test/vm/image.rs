@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::binaries::Step;
 use super::kernels::Kernel;
+use crate::test::binaries::TestBinary;
 use crate::workspace::{Workspace, checked_output, find_program, output_of};
 
 /// The file in a machine where tests report that they skipped.
@@ -103,6 +103,14 @@ const NOT_NEEDED: [&str; 9] = [
     "setuptools",
     "tkinter",
 ];
+
+/// One run of a test binary in a machine.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) binary: TestBinary,
+    /// Tests to leave out: those whose names contain one of these.
+    pub(super) skip: Vec<&'static str>,
+}
 
 /// The parts of an image.
 pub(super) struct Parts<'a> {

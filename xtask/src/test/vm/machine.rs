@@ -1,7 +1,7 @@
 //! One virtual machine: qemu from start to end. The tests' output comes by the second serial line;
 //! the kernel's goes to a file. A machine that does not end in time is killed.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -63,7 +63,7 @@ pub(super) fn run(
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut qemu = Killed(child.with_context(|| format!("cannot run `{line}`"))?);
     let lines = lines_of(qemu.0.stdout.take().context("no stdout of qemu")?);
-    let done = follow(&lines, whole, tally)?;
+    let done = follow(&lines, whole, tally);
     if !done {
         say(format_args!("the kernel's last words are in {}", image.console.display()));
     }
@@ -71,31 +71,30 @@ pub(super) fn run(
 }
 
 /// Takes lines until the machine reports that it is done (true), ends, or is late.
-fn follow(lines: &Receiver<String>, whole: Duration, tally: &mut Tally) -> Result<bool> {
+fn follow(lines: &Receiver<String>, whole: Duration, tally: &mut Tally) -> bool {
     let begun = Instant::now();
     let mut patience = BOOT_MAX;
     let mut last = String::new();
-    let mut stdout = io::stdout().lock();
     loop {
         match lines.recv_timeout(patience.saturating_sub(begun.elapsed())) {
             Ok(line) => {
                 patience = whole;
                 if line == image::DONE {
-                    return Ok(true);
+                    return true;
                 }
                 if line.starts_with(image::RUNNING) {
                     last.clone_from(&line);
                 }
-                writeln!(stdout, "{line}")?;
+                println!("{line}");
                 read_line(&line, tally);
             }
             Err(RecvTimeoutError::Timeout) => {
                 say(format_args!("killed the machine after {:?}; last was {last:?}", patience));
-                return Ok(false);
+                return false;
             }
             Err(RecvTimeoutError::Disconnected) => {
                 say(format_args!("the machine ended before its tests; last was {last:?}"));
-                return Ok(false);
+                return false;
             }
         }
     }

@@ -5,22 +5,23 @@
 //! everything that the tests need of this machine: [`image`]. It has no disk, no network and no
 //! share, so nothing gets out. `cargo test` builds the test binaries.
 
-mod binaries;
 mod image;
 mod kernels;
 mod machine;
 mod packages;
 mod qemu;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use binaries::{Step, TestBinary, test_binaries};
+use image::Step;
 use qemu::Qemu;
 
-use super::arguments::TestArguments;
+use super::arguments::{TESTS_PACKAGE, TestArguments};
+use super::binaries::{self, TestBinary};
 use super::environment::{
     LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE,
     server_and_load_generator,
@@ -200,4 +201,27 @@ impl Run<'_> {
         }
         steps
     }
+}
+
+/// Builds the tests of the workspace, or those of the named files, and returns their binaries.
+fn test_binaries(
+    workspace: &Workspace,
+    object: &Path,
+    named: &[&String],
+) -> Result<Vec<TestBinary>> {
+    let mut cargo = workspace.cargo();
+    build::embed(&mut cargo, workspace, object);
+    cargo.args(["test", "--package", TESTS_PACKAGE]);
+    let folder = workspace.root().join("tests/tests");
+    let is_file = |name: &str| {
+        folder.join(format!("{name}.rs")).is_file() || folder.join(name).join("main.rs").is_file()
+    };
+    if !named.is_empty() && named.iter().all(|name| is_file(name)) {
+        cargo.args(named.iter().flat_map(|name| ["--test", name.as_str()]));
+    } else {
+        cargo.args(["--package", "push-server"]);
+    }
+    let mut binaries = binaries::built_by(&mut cargo)?;
+    binaries.retain(|binary| !binary.is_program);
+    Ok(binaries)
 }

@@ -11,7 +11,9 @@ fn test_binaries_are_read_from_cargo() {
     };
     let found = parse_artifact(&message("test", true, "\"/w/target/packet-1\"")).expect("one");
     assert_eq!((found.name.as_str(), found.folder.as_path()), ("packet", Path::new("/w/tests")));
-    assert_eq!(parse_artifact(&message("bin", true, "\"/w/target/x\"")), None);
-    assert_eq!(parse_artifact(&message("lib", false, "null")), None);
+    assert!(!found.is_program);
+    assert!(parse_artifact(&message("bin", true, "\"/w/target/x\"")).expect("one").is_program);
+    assert_eq!(parse_artifact(&message("bin", false, "\"/w/target/x\"")), None);
+    assert_eq!(parse_artifact(&message("lib", true, "null")), None);
     assert_eq!(parse_artifact(r#"{"reason":"build-finished","success":true}"#), None);
 }
