@@ -32,7 +32,8 @@ pub use listeners::Listener;
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
-    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, PublishDeniedMode, Switch,
+    TlsVersionMode,
 };
 pub use settings::{CONNECTIONS_MAX, Settings};
 pub use tls::TlsSettings;
@@ -88,6 +89,11 @@ pub struct Config {
     pub scram_users: Option<PathBuf>,
     /// `--scram-required`: whether to refuse clients that do not authenticate.
     pub scram_required: bool,
+    /// `--acl`: the file of rules.
+    pub acl: Option<PathBuf>,
+    /// `--publish-denied`: what happens to a client that publishes where it may not and cannot be
+    /// told.
+    pub publish_denied: PublishDeniedMode,
     /// `--data-dir`.
     pub data_dir: PathBuf,
     /// `--durability`: what acknowledgements promise.
@@ -154,6 +160,8 @@ impl Default for Config {
             tls: TlsSettings::default(),
             scram_users: None,
             scram_required: false,
+            acl: None,
+            publish_denied: PublishDeniedMode::Drop,
             data_dir: "/var/lib/push-server".into(),
             durability: DurabilityMode::Fsync,
             outbox_age_max_secs: 7 * 24 * 3600,

@@ -1,5 +1,6 @@
 //! The `push-server` binary: flags in, exit code out.
 
+mod acl;
 mod cli;
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
         cli::Subcommand::Run(run) => serve(&run.settings, run.config.as_deref()),
         cli::Subcommand::CheckConfig { file } => check(&file),
         cli::Subcommand::ScramUser { name, iterations } => scram_user(&name, iterations),
+        cli::Subcommand::Acl(cli::AclCommand::Check(question)) => acl::check(&question),
+        cli::Subcommand::Acl(cli::AclCommand::Import { file }) => acl::import(&file),
         cli::Subcommand::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
     }
 }

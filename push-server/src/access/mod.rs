@@ -5,10 +5,12 @@
 //!
 //! A handshake yields [`Credentials`]. The answer is a [`Verdict`]: the client's [`Identity`],
 //! another step of the exchange, or a [`Denial`]. [`Access`] answers at once from memory; a slower
-//! answer may come later (`shard/answers.rs`). The [`Policy`] says what an identity may do. It is
-//! asked at four points: when a client publishes, when it subscribes, when it leaves a will, and
-//! when the server is about to send it a message.
+//! answer may come later (`shard/answers.rs`). Then the client gets its [`Rights`], from the rules of
+//! the [`Acl`] that are about it and from its token. The [`Policy`] asks them at four points: when
+//! a client publishes, when it subscribes, when it leaves a will, and when the server is about to
+//! send it a message.
 
+pub mod acl;
 mod credentials;
 mod denial;
 mod identity;
@@ -16,11 +18,14 @@ mod policy;
 pub mod scram;
 mod verdict;
 
+pub use acl::{Acl, Decision, Grant, Origin, Rights};
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
 pub use identity::{Identity, Subject};
-pub use policy::{Action, Denied, Policy, Rule, Whom};
+pub use policy::{Denied, Policy};
 pub use verdict::Verdict;
+
+use std::sync::Arc;
 
 use scram::{METHOD, Step, Users};
 
@@ -31,9 +36,28 @@ pub struct Access {
     pub users: Option<Users>,
     /// Whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
+    /// What clients may do; `None`: all but read the server's own topics.
+    pub acl: Option<Arc<Acl>>,
 }
 
 impl Access {
+    /// Adds to a verdict what its client may do, if it may connect.
+    pub fn authorize<'a>(
+        &self,
+        verdict: Verdict,
+        client_id: &str,
+        origin: impl FnOnce() -> Origin<'a>,
+    ) -> Verdict {
+        let Verdict::Allowed(identity, data) = verdict else { return verdict };
+        let acl = self.acl.as_deref();
+        let origin = match acl {
+            Some(acl) if acl.asks_for_addresses() => origin(),
+            _ => Origin::default(),
+        };
+        let rights = Rights::under(acl, &identity, client_id, Some(origin));
+        Verdict::Allowed(identity.with_rights(rights), data)
+    }
+
     /// Judges a client's credentials.
     pub fn judge(&self, credentials: &Credentials) -> Verdict {
         let Some(Proof { method, exchange, nonce, message }) = &credentials.proof else {

@@ -25,6 +25,7 @@ mod locked_filters;
 
 pub use budget::Budget;
 pub use held::Held;
+pub(crate) use level_tree::{LevelTree, NodeId, ROOT, Vacant};
 pub use holders::{Holder, Holders, PeerNetwork, ShareMax, Tally};
 pub use memory::{
     Charge, MemoryBudget, NoMemory, SESSION_BYTES, SessionMemory, SessionMemoryMax,

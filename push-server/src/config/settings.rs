@@ -9,7 +9,8 @@ use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::modes::{
-    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, PublishDeniedMode, Switch,
+    TlsVersionMode,
 };
 use super::table::settings;
 use super::values::{
@@ -132,6 +133,17 @@ settings! {
         /// 3.1.1, which cannot: 5).
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         scram_required: bool, "BOOL" => scram_required;
+    }
+    "Authorization" {
+        /// File of rules that say what clients may do: TOML with [groups], [[allow]] and [[deny]].
+        /// push-server acl check tells what they say, and acl import translates mosquitto's. Read
+        /// again on SIGHUP, for clients that connect from then on. Left out: every client may do
+        /// everything but read $SYS.
+        acl: FilePath, "FILE" => acl;
+        /// What happens to a client that publishes where it may not, with QoS 0 or MQTT 3.1.1, which
+        /// cannot tell it. drop: the publish is acknowledged and dropped. close: the connection is
+        /// closed (MQTT 5: 0x87). With MQTT 5 and QoS 1 or 2 the acknowledgement tells it (0x87).
+        publish_denied: PublishDeniedMode, "MODE" => publish_denied;
     }
     "Process" {
         /// Directory for retained messages, and for sessions that outlive their connection with all

@@ -1,4 +1,5 @@
-//! Loads the rules for connecting from the file of `--scram-users`, at the start and on SIGHUP.
+//! Loads who may connect, from the file of `--scram-users`, and what clients may do (`acl`), at the start and on
+//! SIGHUP.
 
 use std::fs;
 use std::io;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, info, warn};
 
+use super::acl::{self, AclFileError};
 use crate::access::Access;
 use crate::access::scram::{Users, UsersError};
 use crate::config::Config;
@@ -35,6 +37,9 @@ pub enum AccessError {
         /// Its size.
         bytes: u64,
     },
+    /// The file of rules is refused.
+    #[error(transparent)]
+    Acl(#[from] AclFileError),
     /// A line of it is not valid.
     #[error("{}:{}: {}; `push-server scram-user NAME` prints such a line", path.display(), error.line, error.problem)]
     Line {
@@ -51,22 +56,27 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
         Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
         None => None,
     };
-    Ok(Access { users, scram_required: config.scram_required })
+    let acl = acl::load(config)?;
+    Ok(Access { users, scram_required: config.scram_required, acl })
 }
 
-/// Reads the file again. Connected clients stay, even if their user is gone.
+/// Reads the files again, and changes all that they say, or nothing. Connected clients stay, even if their user is
+/// gone, with the rights that they have.
 pub(crate) fn reload(config: &Config, access: &SharedAccess) {
-    let Some(path) = &config.scram_users else { return };
-    let scram_required = config.scram_required;
+    if config.scram_users.is_none() && config.acl.is_none() {
+        return;
+    }
     let read_again = access.change(|current| {
         let again = |text: &str| match &current.users {
             Some(users) => users.parse_again(text),
             None => Users::parse(text, rand::random()),
         };
-        read(path, again).map(|users| Access { users: Some(users), scram_required })
+        let users = config.scram_users.as_deref().map(|path| read(path, again)).transpose()?;
+        let acl = acl::load(config)?;
+        Ok::<_, AccessError>(Access { users, scram_required: config.scram_required, acl })
     });
     if let Err(error) = read_again {
-        error!("SIGHUP: the users stay as they were: {error}");
+        error!("SIGHUP: the users stay as they were, and so do the rules: {error}");
     }
 }
 

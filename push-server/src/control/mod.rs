@@ -5,6 +5,7 @@
 //! The only user of tokio, in the main thread, which does nothing else.
 
 pub(crate) mod access;
+pub mod acl;
 pub(crate) mod http;
 pub(crate) mod http_counters;
 pub(crate) mod http_limits;

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::limits::ProcessLimits;
+use super::access::AccessError;
 use super::{access, startup, tls};
 use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
 use crate::kernel;
@@ -81,8 +82,13 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
         ),
         Err(error) => found.push(("iface", config.interfaces.join(", "), error.to_string())),
     }
-    if let (Some(path), Err(error)) = (&config.scram_users, access::load(config)) {
-        found.push(("scram-users", path.display().to_string(), error.to_string()));
+    if let Err(error) = access::load(config) {
+        let (key, path) = match &error {
+            AccessError::Acl(_) => ("acl", &config.acl),
+            _ => ("scram-users", &config.scram_users),
+        };
+        let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        found.push((key, path, error.to_string()));
     }
     found.extend(tls::problems(config));
     if config.durability != DurabilityMode::Off

@@ -124,6 +124,9 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     privileges::drop_after_load();
     // With the rights that the server has when it reads them again.
     let access = access::load(&config)?;
+    if access.acl.is_none() {
+        info!("without --acl every client may do everything but read $SYS, authenticated or not");
+    }
     let path = kernel.as_mut().map(|(path, _)| path);
     if config.has_tls_listener() {
         // Before the first key is in memory.

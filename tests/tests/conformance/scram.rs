@@ -36,7 +36,7 @@ fn salted(password: &[u8]) -> [u8; 32] {
 /// Those two may be authenticated, and others may connect without.
 pub(crate) fn access() -> Access {
     let users = Users::parse(&LINES, [7; 32]).expect("valid lines");
-    Access { users: Some(users), scram_required: false }
+    Access { users: Some(users), scram_required: false, acl: None }
 }
 
 /// A client's side of one exchange.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::wire::Connect;
 use push_common::clock::Monotonic;
 use push_server::access::scram::Nonce;
-use push_server::access::{Access, Credentials, Verdict};
+use push_server::access::{Access, Credentials, Origin, Verdict};
 use push_server::broker::{
     Held, MemoryBudget, Message, QoS, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
     Via,
@@ -280,7 +280,10 @@ impl Server {
                 self.asked = Some(credentials);
                 return;
             }
-            progress = handshake.answer(&self.limits, self.access.judge(&credentials));
+            let client_id = handshake.client_id().unwrap_or_default();
+            let verdict = self.access.judge(&credentials);
+            let verdict = self.access.authorize(verdict, client_id, Origin::default);
+            progress = handshake.answer(&self.limits, verdict);
         }
         match progress {
             HandshakeProgress::More | HandshakeProgress::Asks => {}

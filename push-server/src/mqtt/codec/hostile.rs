@@ -103,7 +103,7 @@ fn access() -> Access {
     let line = "user SCRAM-SHA-256$4096:AAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\
                 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let users = Users::parse(line, [7; 32]).expect("a valid line");
-    Access { users: Some(users), scram_required: false }
+    Access { users: Some(users), scram_required: false, acl: None }
 }
 
 fn limits() -> Limits {

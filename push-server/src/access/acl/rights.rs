@@ -1,0 +1,196 @@
+//! What one client may do, compiled: a pointer for each connection. Which rules are about a client
+//! decides what it points to; `%u` and `%c` are filled in when a filter is looked for, so clients
+//! share it whatever their names are.
+
+use std::sync::Arc;
+
+use super::pattern::{Line, Names, Pattern, PatternError};
+use super::pattern_set::PatternSet;
+use super::rule::{Effect, Rule};
+
+/// Most filters of a token, for publishing and subscribing together: each connection with it has
+/// them in memory.
+pub const GRANT_FILTERS_MAX: usize = 1_024;
+
+/// What a client may do. By default all but reading the server's own topics: there are no rules.
+#[derive(Clone, Debug, Default)]
+pub struct Rights(Option<Arc<Compiled>>);
+
+/// What rules say about one set of clients.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    publish: Filters,
+    subscribe: Filters,
+    /// Tells the file of rules from others.
+    edition: Edition,
+}
+
+/// Filters of one action.
+#[derive(Debug, Default)]
+struct Filters {
+    allow: Box<[Arc<PatternSet>]>,
+    deny: Box<[Arc<PatternSet>]>,
+}
+
+/// Names one reading of a file of rules.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Edition(Arc<()>);
+
+/// Filters that several sets of clients may share: those of some rules.
+#[derive(Debug)]
+pub(super) struct Layer {
+    publish: [Arc<PatternSet>; 2],
+    subscribe: [Arc<PatternSet>; 2],
+}
+
+/// The rights that a token brings: the filters that it allows. They take the place of what the
+/// file allows; what the file denies is denied.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    publish: Arc<PatternSet>,
+    subscribe: Arc<PatternSet>,
+}
+
+/// Why the rights of a token are not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// A filter that is none.
+    #[error("{text:?} is no filter: {source}")]
+    Filter {
+        /// The filter.
+        text: String,
+        /// Why.
+        source: PatternError,
+    },
+    /// More filters than a token may have.
+    #[error("more than {GRANT_FILTERS_MAX} filters")]
+    TooMany,
+}
+
+/// What a rule says about an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Allowed. The line of the filter that allows it; `None`: a token does, or there are no rules.
+    Allowed(Option<Line>),
+    /// Denied. The line of the filter that denies it; `None`: nothing allows it.
+    Denied(Option<Line>),
+}
+
+impl Decision {
+    /// Whether it is allowed.
+    pub fn is_allowed(self) -> bool {
+        matches!(self, Self::Allowed(_))
+    }
+}
+
+impl Grant {
+    /// Parses the filters of a token.
+    ///
+    /// # Errors
+    /// A filter is not valid, or there are too many.
+    pub fn parse<'a>(
+        publish: impl IntoIterator<Item = &'a str>,
+        subscribe: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, GrantError> {
+        let mut left = GRANT_FILTERS_MAX;
+        let mut publish_patterns = Vec::new();
+        let mut subscribe_patterns = Vec::new();
+        let mut take = |text: &str, patterns: &mut Vec<Pattern>| {
+            left = left.checked_sub(1).ok_or(GrantError::TooMany)?;
+            let pattern = Pattern::parse(text, None);
+            patterns.push(pattern.map_err(|source| {
+                let text = text.to_owned();
+                GrantError::Filter { text, source }
+            })?);
+            Ok(())
+        };
+        publish.into_iter().try_for_each(|text| take(text, &mut publish_patterns))?;
+        subscribe.into_iter().try_for_each(|text| take(text, &mut subscribe_patterns))?;
+        let set = |patterns| Arc::new(PatternSet::new(patterns));
+        Ok(Self { publish: set(publish_patterns), subscribe: set(subscribe_patterns) })
+    }
+}
+
+impl Layer {
+    /// The filters of some rules.
+    pub(super) fn of<'a>(rules: impl Iterator<Item = &'a Rule> + Clone) -> Self {
+        let set = |effect, filters: fn(&Rule) -> &Vec<Pattern>| {
+            let rules = rules.clone().filter(|rule| rule.effect == effect);
+            Arc::new(PatternSet::new(rules.flat_map(filters).cloned().collect()))
+        };
+        let sets = |filters| [set(Effect::Allow, filters), set(Effect::Deny, filters)];
+        Self { publish: sets(|rule| &rule.publish), subscribe: sets(|rule| &rule.subscribe) }
+    }
+}
+
+impl Rights {
+    /// Of clients about whom these rules are, with what their token brings, if it brings rights.
+    pub(super) fn of(layers: &[Arc<Layer>], grant: Option<&Grant>, edition: &Edition) -> Self {
+        let filters = |sets: fn(&Layer) -> &[Arc<PatternSet>; 2], granted: fn(&Grant) -> &Arc<_>| {
+            let of = |effect: usize| layers.iter().map(move |layer| &sets(layer)[effect]);
+            let kept = |set: &&Arc<PatternSet>| !set.is_empty();
+            let allow = match grant {
+                Some(grant) => Box::from([Arc::clone(granted(grant))]),
+                None => of(0).filter(kept).cloned().collect(),
+            };
+            Filters { allow, deny: of(1).filter(kept).cloned().collect() }
+        };
+        let publish = filters(|layer| &layer.publish, |grant| &grant.publish);
+        let subscribe = filters(|layer| &layer.subscribe, |grant| &grant.subscribe);
+        Self(Some(Arc::new(Compiled { publish, subscribe, edition: edition.clone() })))
+    }
+
+    pub(super) fn from_compiled(compiled: Arc<Compiled>) -> Self {
+        Self(Some(compiled))
+    }
+
+    pub(super) fn compiled(&self) -> Option<&Arc<Compiled>> {
+        self.0.as_ref()
+    }
+
+    /// Whether there are rules, or a token's rights, that have to be asked.
+    pub fn has_rules(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether these are rights by this edition of the rules.
+    pub(super) fn is_of(&self, edition: &Edition) -> bool {
+        self.0.as_ref().is_some_and(|compiled| Arc::ptr_eq(&compiled.edition.0, &edition.0))
+    }
+
+    /// Whether the client may publish to a topic.
+    pub(super) fn publish(&self, topic: &str, names: Names<'_>) -> Decision {
+        self.0.as_ref().map_or(Decision::Allowed(None), |compiled| {
+            compiled.publish.decide(topic, names)
+        })
+    }
+
+    /// Whether the client may subscribe with a filter, or have a message with this topic.
+    pub(super) fn subscribe(&self, filter: &str, names: Names<'_>) -> Decision {
+        match &self.0 {
+            Some(compiled) => compiled.subscribe.decide(filter, names),
+            None if is_servers_own(filter) => Decision::Denied(None),
+            None => Decision::Allowed(None),
+        }
+    }
+}
+
+impl Filters {
+    fn decide(&self, filter: &str, names: Names<'_>) -> Decision {
+        let covering = |sets: &[Arc<PatternSet>]| {
+            sets.iter().find_map(|set| set.covering(filter, names))
+        };
+        if let Some(place) = covering(&self.deny) {
+            return Decision::Denied(place);
+        }
+        covering(&self.allow).map_or(Decision::Denied(None), Decision::Allowed)
+    }
+}
+
+/// Whether a filter asks for topics of the server's own: `$SYS` or below.
+fn is_servers_own(filter: &str) -> bool {
+    filter.strip_prefix("$SYS").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests;
