@@ -13,7 +13,7 @@ use push_server::broker::{TopicFilter, TopicName};
 use push_server::control::acl::{AclFileError, parse, read};
 
 use crate::cli::{AclAction, AclQuestion};
-use crate::{EXIT_FAILED, complain, invalid};
+use crate::complaint::{EXIT_FAILED, complain, invalid};
 
 /// Says what a file of rules says about a question.
 pub(crate) fn check(question: &AclQuestion) -> ExitCode {

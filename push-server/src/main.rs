@@ -2,24 +2,22 @@
 
 mod acl;
 mod cli;
+mod complaint;
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use complaint::{EXIT_FAILED, complain, invalid};
 use push_server::access::scram;
 use push_server::config::{Config, Loaded, Settings};
 use push_server::control::line_queue::{FLUSH_MAX, LOG_LINES_MAX, LineQueue, LinesLost};
 use push_server::control::{preflight, privileges, startup, status};
 use tracing_subscriber::EnvFilter;
 
-/// Exit code: the server could not start, or failed.
-const EXIT_FAILED: u8 = 1;
 /// Bytes of the longest line that is read as a password.
 const PASSWORD_BYTES_MAX: u64 = 4 << 10;
-/// Exit code: the settings are not valid.
-const EXIT_INVALID: u8 = 2;
 
 /// Levels for the database's own log lines, unless `--log` names others.
 const QUIET: &str = "fjall=warn,lsm_tree=warn";
@@ -122,18 +120,6 @@ fn detach(dir: &Path, wait_secs: u16) -> ExitCode {
 
 fn lines(errors: &[impl ToString]) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
-}
-
-fn invalid(lines: &[String]) -> ExitCode {
-    for line in lines {
-        complain(line);
-    }
-    ExitCode::from(EXIT_INVALID)
-}
-
-/// In clap's form, as for flags that clap refuses. A closed stderr is no reason to panic.
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "error: {message}");
 }
 
 /// Logs to standard error through a queue, so that a slow reader holds up nobody.

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::identity::Identity;
-use crate::broker::{TopicFilter, TopicName};
+use crate::broker::TopicFilter;
 pub use file::{MISTAKES_MAX, Mistake, Mistakes, Problem};
 pub use mosquitto::{Imported, Remark, import};
 pub use pattern::{Line, PATTERN_LEVELS_MAX, PatternError};
@@ -25,7 +25,7 @@ pub use rights::{Decision, GRANT_FILTERS_MAX, Grant, GrantError, Rights};
 pub use rule::Origin;
 
 use pattern::Names;
-use rights::{Compiled, Edition, Layer};
+use rights::{Compiled, Edition, RuleSet, plain};
 use rule::{Client, Effect, Rule};
 
 /// The rules of a file.
@@ -40,7 +40,7 @@ pub struct Acl {
     by_group: HashMap<Box<str>, Vec<u32>>,
     /// Rules that name neither, without those about everybody.
     others: Vec<u32>,
-    everybody: Arc<Layer>,
+    everybody: Arc<RuleSet>,
     asks_for_addresses: bool,
     edition: Edition,
     compiled: Mutex<Shared>,
@@ -50,7 +50,7 @@ pub struct Acl {
 #[derive(Debug, Default)]
 struct Shared {
     rights: Remembered<Compiled>,
-    layers: Remembered<Layer>,
+    rule_sets: Remembered<RuleSet>,
 }
 
 /// Values by the rules that they are made of.
@@ -98,7 +98,8 @@ impl Acl {
                 _ => others.push(index),
             }
         }
-        let everybody = Layer::of(file.rules.iter().filter(|rule| rule.whom.is_everybody()));
+        let everybody: Vec<_> = file.rules.iter().filter(|rule| rule.whom.is_everybody()).collect();
+        let everybody = RuleSet::of(&everybody);
         let asks_for_addresses = file
             .rules
             .iter()
@@ -145,20 +146,20 @@ impl Acl {
         }
         let (named, unnamed): (Vec<u32>, Vec<u32>) =
             about.iter().partition(|&&index| self.rule(index).whom.users.is_some());
-        let mut layers = vec![Arc::clone(&self.everybody)];
+        let mut rule_sets = vec![Arc::clone(&self.everybody)];
         for indices in [unnamed, named] {
             if indices.is_empty() {
                 continue;
             }
-            let layer = shared.layers.find(&indices).unwrap_or_else(|| {
-                let rules = indices.iter().map(|&index| self.rule(index));
-                let layer = Arc::new(Layer::of(rules));
-                shared.layers.remember(indices.into(), &layer);
-                layer
+            let rule_set = shared.rule_sets.find(&indices).unwrap_or_else(|| {
+                let rules: Vec<_> = indices.iter().map(|&index| self.rule(index)).collect();
+                let rule_set = Arc::new(RuleSet::of(&rules));
+                shared.rule_sets.remember(indices.into(), &rule_set);
+                rule_set
             });
-            layers.push(layer);
+            rule_sets.push(rule_set);
         }
-        let rights = Rights::of(&layers, identity.grant(), &self.edition);
+        let rights = Rights::of(&rule_sets, identity.grant(), &self.edition);
         if identity.grant().is_none()
             && let Some(compiled) = rights.compiled()
         {
@@ -231,56 +232,18 @@ impl Acl {
     }
 }
 
-impl Rights {
-    /// The rights of a client where there may be rules.
-    pub fn under(
-        acl: Option<&Acl>,
-        identity: &Identity,
-        client_id: &str,
-        origin: Option<Origin<'_>>,
-    ) -> Self {
-        match (acl, identity.grant()) {
-            (Some(acl), _) => acl.rights(identity, client_id, origin),
-            (None, Some(grant)) => Self::of(&[], Some(grant), &Edition::default()),
-            (None, None) => Self::default(),
-        }
+/// The rights of a client where there may be rules, and it may have a token.
+pub fn rights_under(
+    acl: Option<&Acl>,
+    identity: &Identity,
+    client_id: &str,
+    origin: Option<Origin<'_>>,
+) -> Rights {
+    match (acl, identity.grant()) {
+        (Some(acl), _) => acl.rights(identity, client_id, origin),
+        (None, Some(grant)) => Rights::of(&[], Some(grant), &Edition::default()),
+        (None, None) => Rights::default(),
     }
-
-    /// Whether a client with these names may publish to a topic.
-    pub fn may_publish(
-        &self,
-        topic: &TopicName,
-        user: Option<&str>,
-        client_id: &str,
-    ) -> Decision {
-        self.publish(topic.as_str(), Names { user, client_id })
-    }
-
-    /// Whether a client with these names may subscribe with a filter: one allowed filter covers all
-    /// of it, and no denied one does. Of a shared subscription the filter behind the group counts.
-    pub fn may_subscribe(
-        &self,
-        filter: &TopicFilter,
-        user: Option<&str>,
-        client_id: &str,
-    ) -> Decision {
-        self.subscribe(plain(filter), Names { user, client_id })
-    }
-
-    /// Whether a client with these names may have a message.
-    pub fn may_receive(
-        &self,
-        topic: &TopicName,
-        user: Option<&str>,
-        client_id: &str,
-    ) -> Decision {
-        self.subscribe(topic.as_str(), Names { user, client_id })
-    }
-}
-
-/// The filter behind the group of a shared one.
-fn plain(filter: &TopicFilter) -> &str {
-    filter.share().map_or(filter.as_str(), |share| share.filter)
 }
 
 impl<T> Default for Remembered<T> {

@@ -49,12 +49,12 @@ impl Access {
         origin: impl FnOnce() -> Origin<'a>,
     ) -> Verdict {
         let Verdict::Allowed(identity, data) = verdict else { return verdict };
-        let acl = self.acl.as_deref();
-        let origin = match acl {
-            Some(acl) if acl.asks_for_addresses() => origin(),
+        let rules = self.acl.as_deref();
+        let origin = match rules {
+            Some(rules) if rules.asks_for_addresses() => origin(),
             _ => Origin::default(),
         };
-        let rights = Rights::under(acl, &identity, client_id, Some(origin));
+        let rights = acl::rights_under(rules, &identity, client_id, Some(origin));
         Verdict::Allowed(identity.with_rights(rights), data)
     }
 

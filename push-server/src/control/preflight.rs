@@ -6,8 +6,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use super::limits::ProcessLimits;
 use super::access::AccessError;
+use super::limits::ProcessLimits;
 use super::{access, startup, tls};
 use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
 use crate::kernel;

@@ -13,7 +13,9 @@ use super::codec::{
 use super::connect::{Authenticated, Authentication, Connect};
 use super::{Limits, Version};
 use crate::access::scram::{Exchange, Nonce};
-use crate::access::{Access, Credentials, Denial, Identity, Origin, Password, Proof, Subject, Verdict};
+use crate::access::{
+    Access, Credentials, Denial, Identity, Origin, Password, Proof, Subject, Verdict,
+};
 
 /// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no
 /// more memory than the largest CONNECT needs (five fields of at most 64 KiB each).

@@ -88,7 +88,8 @@ fn a_filter_is_refused_by_itself_if_the_client_may_not_have_it() {
         at_every_split(|server| {
             deny_secrets(server);
             server.open(&connect(level));
-            let filters = [("a/#", 1), ("secret/a", 1), ("$share/g/secret/#", 0), ("$SYS/#", 0), ("#", 2)];
+            let filters =
+                [("a/#", 1), ("secret/a", 1), ("$share/g/secret/#", 0), ("$SYS/#", 0), ("#", 2)];
             server.send(&subscribe(level, 1, &filters));
             let suback = server.received();
             assert!(suback.ends_with(&[1, refused, refused, refused, 2]), "{suback:02x?}");

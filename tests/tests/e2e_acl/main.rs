@@ -28,8 +28,8 @@ use outcomes::{
 };
 use whom::{
     a_name_with_a_wildcard_or_a_slash_gets_nothing_by_its_name,
-    addresses_and_listeners_tell_clients_apart,
-    rules_are_read_again_on_sighup_all_or_nothing, users_and_groups_tell_clients_apart,
+    addresses_and_listeners_tell_clients_apart, rules_are_read_again_on_sighup_all_or_nothing,
+    users_and_groups_tell_clients_apart,
 };
 use wills::{
     a_will_is_checked_again_when_it_goes_out, a_will_that_may_not_be_published_refuses_the_connect,

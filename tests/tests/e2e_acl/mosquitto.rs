@@ -51,8 +51,13 @@ pattern write log/%u/%c
 ";
 
 /// Clients, by user and id. Two of them have names that no pattern may take.
-const CLIENTS: [(Option<&str>, &str); 5] =
-    [(None, "c3"), (Some("alice"), "c1"), (Some("bob"), "c2"), (Some("a+b"), "c4"), (Some("dave"), "x#y")];
+const CLIENTS: [(Option<&str>, &str); 5] = [
+    (None, "c3"),
+    (Some("alice"), "c1"),
+    (Some("bob"), "c2"),
+    (Some("a+b"), "c4"),
+    (Some("dave"), "x#y"),
+];
 
 const TOPICS: [&str; 20] = [
     "public/a",
@@ -193,7 +198,7 @@ pub(crate) fn mosquitto_admits_and_denies_the_same_200_cases() -> TestResult {
     assert_eq!(2 * ours.len(), 200);
     let admitted = ours.iter().map(|(one, other)| usize::from(*one) + usize::from(*other));
     let admitted: usize = admitted.sum();
-    assert!((40..160).contains(&admitted), "{admitted} of 200 were admitted");
+    assert!((30..170).contains(&admitted), "{admitted} of 200 were admitted");
     server.finish();
     known_differences(&files, &acl)
 }
@@ -209,7 +214,9 @@ fn known_differences(files: &Files, acl: &Path) -> TestResult {
     let mosquitto = Mosquitto::start(files.directory(), acl)?;
     let (code, rules, said) = run(&["acl", "import", acl.to_str().expect("a plain path")])?;
     assert_eq!(code, Some(0));
-    for remark in [":6: mosquitto lets a user or client id with /", ":7: mosquitto lets a topic line"] {
+    for remark in
+        [":6: mosquitto lets a user or client id with /", ":7: mosquitto lets a topic line"]
+    {
         assert!(said.contains(remark), "{said}");
     }
     files.write(&rules);

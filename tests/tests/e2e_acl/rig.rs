@@ -68,7 +68,11 @@ impl Files {
     }
 
     /// The same, where these users can authenticate.
-    pub(crate) fn server_with(&self, path: PingPath, users: &[&str]) -> Result<ServerBuilder, Skip> {
+    pub(crate) fn server_with(
+        &self,
+        path: PingPath,
+        users: &[&str],
+    ) -> Result<ServerBuilder, Skip> {
         let lines: Vec<_> = users.iter().map(|name| scram_user(name)).collect::<Result<_, _>>()?;
         let file = self.directory.path().join("users");
         fs::write(&file, lines.concat()).expect("write the users");
@@ -107,12 +111,10 @@ pub(crate) fn connect_as(target: &Target, user: &str, mut connect: Connect) -> C
     connect.properties.0.extend(method_and(first).0);
     let mut client = Client::send_connect(target, &connect);
     let challenge = client.expect("an AUTH", |packet| match packet {
-        Packet::Auth { properties, .. } => {
-            match properties.find(property::AUTHENTICATION_DATA) {
-                Some(Value::Bytes(data)) => Some(data.clone()),
-                _ => None,
-            }
-        }
+        Packet::Auth { properties, .. } => match properties.find(property::AUTHENTICATION_DATA) {
+            Some(Value::Bytes(data)) => Some(data.clone()),
+            _ => None,
+        },
         _ => None,
     });
     let mut last = Vec::new();

@@ -8,9 +8,7 @@ use push_tests::stand_in;
 use push_tests::wire::Version;
 use rustix::process::Signal;
 
-use crate::rig::{
-    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, anybody, connect_as, counted, next,
-};
+use crate::rig::{Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, anybody, connect_as, counted, next};
 
 /// "Not authorized" of a 3.1.1 CONNACK.
 const V311_NOT_AUTHORIZED: u8 = 5;
@@ -50,9 +48,7 @@ pub(crate) fn a_will_is_checked_again_when_it_goes_out() -> TestResult {
         let connect = Connect::new(Version::V5, name).will(&topic, name.as_bytes());
         match name {
             "stranger-2" => Client::connect(server.target(), &connect.persistent()),
-            "stranger-3" => {
-                Client::connect(server.target(), &connect.persistent().will_delay(1))
-            }
+            "stranger-3" => Client::connect(server.target(), &connect.persistent().will_delay(1)),
             _ => Client::connect(server.target(), &connect),
         }
     });
@@ -62,7 +58,7 @@ pub(crate) fn a_will_is_checked_again_when_it_goes_out() -> TestResult {
         (server.log().matches("rules from").count() == 2).then_some(())
     });
     let [one, friend, two, three] = clients;
-    [one, two, three].map(drop);
+    drop([one, two, three]);
     server.wait_metric("push_authorizations_total{action=\"will\",result=\"denied\"}", |count| {
         count == 3
     });

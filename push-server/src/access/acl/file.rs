@@ -76,13 +76,17 @@ pub enum Problem {
     #[error("an empty name in {0}: clients without a user are `anonymous = true`")]
     EmptyName(String),
     /// A rule about a group that the file does not have.
-    #[error("there is no group {0:?} in [groups]: add it, even without members if only tokens name it")]
+    #[error(
+        "there is no group {0:?} in [groups]: add it, even without members if only tokens name it"
+    )]
     UnknownGroup(String),
     /// A rule that says nothing.
     #[error("the rule has no filter: add publish = [...] or subscribe = [...]")]
     NoFilter,
     /// A rule that is about nobody.
-    #[error("a client without a user has none of these: leave out `anonymous = true` or the users and groups")]
+    #[error(
+        "a client without a user has none of these: leave out `anonymous = true` or the users and groups"
+    )]
     AnonymousUser,
 }
 
@@ -108,7 +112,9 @@ impl fmt::Display for Mistakes {
         first.fmt(formatter)?;
         match self.0.len() {
             1 => Ok(()),
-            MISTAKES_MAX => write!(formatter, " (and {} mistakes more, or even more)", MISTAKES_MAX - 1),
+            MISTAKES_MAX => {
+                write!(formatter, " (and {} mistakes more, or even more)", MISTAKES_MAX - 1)
+            }
             count => write!(formatter, " (and {} mistakes more)", count - 1),
         }
     }
@@ -124,8 +130,7 @@ const RULE_KEYS: &str =
 pub(super) fn parse(text: &str) -> Result<File, Mistakes> {
     let line_begins = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
     let line_begins = line_begins.collect();
-    let mut reader =
-        Reader { text, line_begins, file: File::default(), mistakes: Vec::new() };
+    let mut reader = Reader { text, line_begins, file: File::default(), mistakes: Vec::new() };
     match DeTable::parse(text) {
         Ok(table) => reader.file(table.get_ref()),
         Err(error) => {

@@ -27,23 +27,18 @@ pub struct Remark {
 
 /// What the rules do otherwise than mosquitto does.
 mod differences {
-    pub(super) const UNKNOWN: &str =
-        "this is no line of mosquitto's, which are user NAME, topic [ACCESS] FILTER and pattern \
+    pub(super) const UNKNOWN: &str = "this is no line of mosquitto's, which are user NAME, topic [ACCESS] FILTER and pattern \
          [ACCESS] FILTER";
     pub(super) const FILTER: &str = "its filter is not valid";
-    pub(super) const LITERAL: &str =
-        "mosquitto takes %u and %c in a topic line as they are, and rules here cannot: there they \
+    pub(super) const LITERAL: &str = "mosquitto takes %u and %c in a topic line as they are, and rules here cannot: there they \
          stand for names. Make it a pattern line if that was meant";
-    pub(super) const SLASH: &str =
-        "mosquitto lets a user or client id with / in it match %u and %c; here it matches none, and \
+    pub(super) const SLASH: &str = "mosquitto lets a user or client id with / in it match %u and %c; here it matches none, and \
          such clients lose what this line allows them (CVE-2017-7650)";
     pub(super) const PATTERN_DENY: &str =
         "mosquitto lets a topic line of a user override this; here what is denied stays denied";
-    pub(super) const WIDE: &str =
-        "mosquitto grants every subscription and keeps back messages that the client may not read; \
+    pub(super) const WIDE: &str = "mosquitto grants every subscription and keeps back messages that the client may not read; \
          here a filter that is wider than what the client may read is refused in the SUBACK";
-    pub(super) const NAMES: &str =
-        "mosquitto denies a client with + or # in its user or id whatever pattern lines allow; here \
+    pub(super) const NAMES: &str = "mosquitto denies a client with + or # in its user or id whatever pattern lines allow; here \
          it loses only those that name it by %u or %c";
 }
 

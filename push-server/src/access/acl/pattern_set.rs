@@ -59,8 +59,7 @@ impl PatternSet {
     pub(super) fn covering(&self, filter: &str, names: Names<'_>) -> Option<Place> {
         match &self.0 {
             Form::Few(patterns) => {
-                let mut covering =
-                    patterns.iter().filter(|pattern| pattern.covers(filter, names));
+                let mut covering = patterns.iter().filter(|pattern| pattern.covers(filter, names));
                 covering.next().map(Pattern::line)
             }
             Form::Many(tree) => below(tree, ROOT, Some(filter), names),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::pattern::{Line, Names, Pattern, PatternError};
 use super::pattern_set::PatternSet;
 use super::rule::{Effect, Rule};
+use crate::broker::{TopicFilter, TopicName};
 
 /// Most filters of a token, for publishing and subscribing together: each connection with it has
 /// them in memory.
@@ -38,7 +39,7 @@ pub(super) struct Edition(Arc<()>);
 
 /// Filters that several sets of clients may share: those of some rules.
 #[derive(Debug)]
-pub(super) struct Layer {
+pub(super) struct RuleSet {
     publish: [Arc<PatternSet>; 2],
     subscribe: [Arc<PatternSet>; 2],
 }
@@ -111,12 +112,12 @@ impl Grant {
     }
 }
 
-impl Layer {
+impl RuleSet {
     /// The filters of some rules.
-    pub(super) fn of<'a>(rules: impl Iterator<Item = &'a Rule> + Clone) -> Self {
+    pub(super) fn of(rules: &[&Rule]) -> Self {
         let set = |effect, filters: fn(&Rule) -> &Vec<Pattern>| {
-            let rules = rules.clone().filter(|rule| rule.effect == effect);
-            Arc::new(PatternSet::new(rules.flat_map(filters).cloned().collect()))
+            let rules = rules.iter().filter(|rule| rule.effect == effect);
+            Arc::new(PatternSet::new(rules.flat_map(|rule| filters(rule)).cloned().collect()))
         };
         let sets = |filters| [set(Effect::Allow, filters), set(Effect::Deny, filters)];
         Self { publish: sets(|rule| &rule.publish), subscribe: sets(|rule| &rule.subscribe) }
@@ -125,9 +126,10 @@ impl Layer {
 
 impl Rights {
     /// Of clients about whom these rules are, with what their token brings, if it brings rights.
-    pub(super) fn of(layers: &[Arc<Layer>], grant: Option<&Grant>, edition: &Edition) -> Self {
-        let filters = |sets: fn(&Layer) -> &[Arc<PatternSet>; 2], granted: fn(&Grant) -> &Arc<_>| {
-            let of = |effect: usize| layers.iter().map(move |layer| &sets(layer)[effect]);
+    pub(super) fn of(rule_sets: &[Arc<RuleSet>], grant: Option<&Grant>, edition: &Edition) -> Self {
+        let filters = |sets: fn(&RuleSet) -> &[Arc<PatternSet>; 2],
+                       granted: fn(&Grant) -> &Arc<_>| {
+            let of = |effect: usize| rule_sets.iter().map(move |rule_set| &sets(rule_set)[effect]);
             let kept = |set: &&Arc<PatternSet>| !set.is_empty();
             let allow = match grant {
                 Some(grant) => Box::from([Arc::clone(granted(grant))]),
@@ -135,8 +137,8 @@ impl Rights {
             };
             Filters { allow, deny: of(1).filter(kept).cloned().collect() }
         };
-        let publish = filters(|layer| &layer.publish, |grant| &grant.publish);
-        let subscribe = filters(|layer| &layer.subscribe, |grant| &grant.subscribe);
+        let publish = filters(|rule_set| &rule_set.publish, |grant| &grant.publish);
+        let subscribe = filters(|rule_set| &rule_set.subscribe, |grant| &grant.subscribe);
         Self(Some(Arc::new(Compiled { publish, subscribe, edition: edition.clone() })))
     }
 
@@ -158,15 +160,31 @@ impl Rights {
         self.0.as_ref().is_some_and(|compiled| Arc::ptr_eq(&compiled.edition.0, &edition.0))
     }
 
-    /// Whether the client may publish to a topic.
-    pub(super) fn publish(&self, topic: &str, names: Names<'_>) -> Decision {
+    /// Whether a client with these names may publish to a topic.
+    pub fn may_publish(&self, topic: &TopicName, user: Option<&str>, client_id: &str) -> Decision {
         self.0.as_ref().map_or(Decision::Allowed(None), |compiled| {
-            compiled.publish.decide(topic, names)
+            compiled.publish.decide(topic.as_str(), Names { user, client_id })
         })
     }
 
-    /// Whether the client may subscribe with a filter, or have a message with this topic.
-    pub(super) fn subscribe(&self, filter: &str, names: Names<'_>) -> Decision {
+    /// Whether a client with these names may subscribe with a filter: one allowed filter covers all
+    /// of it, and no denied one does. Of a shared subscription the filter behind the group counts.
+    pub fn may_subscribe(
+        &self,
+        filter: &TopicFilter,
+        user: Option<&str>,
+        client_id: &str,
+    ) -> Decision {
+        self.judge(plain(filter), Names { user, client_id })
+    }
+
+    /// Whether a client with these names may have a message.
+    pub fn may_receive(&self, topic: &TopicName, user: Option<&str>, client_id: &str) -> Decision {
+        self.judge(topic.as_str(), Names { user, client_id })
+    }
+
+    /// Whether the client may have all that a filter, or a topic, stands for.
+    fn judge(&self, filter: &str, names: Names<'_>) -> Decision {
         match &self.0 {
             Some(compiled) => compiled.subscribe.decide(filter, names),
             None if is_servers_own(filter) => Decision::Denied(None),
@@ -177,14 +195,18 @@ impl Rights {
 
 impl Filters {
     fn decide(&self, filter: &str, names: Names<'_>) -> Decision {
-        let covering = |sets: &[Arc<PatternSet>]| {
-            sets.iter().find_map(|set| set.covering(filter, names))
-        };
+        let covering =
+            |sets: &[Arc<PatternSet>]| sets.iter().find_map(|set| set.covering(filter, names));
         if let Some(place) = covering(&self.deny) {
             return Decision::Denied(place);
         }
         covering(&self.allow).map_or(Decision::Denied(None), Decision::Allowed)
     }
+}
+
+/// The filter behind the group of a shared one.
+pub(super) fn plain(filter: &TopicFilter) -> &str {
+    filter.share().map_or(filter.as_str(), |share| share.filter)
 }
 
 /// Whether a filter asks for topics of the server's own: `$SYS` or below.

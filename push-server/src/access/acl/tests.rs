@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::broker::TopicName;
 
 fn acl(text: &str) -> Acl {
     Acl::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
@@ -134,8 +135,7 @@ fn the_line_that_decides_is_told() {
 
 #[test]
 fn a_rule_is_about_those_of_whom_all_holds_that_it_asks_for() {
-    let acl = acl(
-        r##"
+    let acl = acl(r##"
         [groups]
         staff = ["ada"]
 
@@ -150,8 +150,7 @@ fn a_rule_is_about_those_of_whom_all_holds_that_it_asks_for() {
         [[allow]]
         listeners = ["inside"]
         publish = ["a"]
-        "##,
-    );
+        "##);
     assert!(acl.asks_for_addresses());
     let allowed = |who: &Identity, client_id: &str, origin| {
         let rights = acl.rights(who, client_id, origin);
@@ -163,7 +162,7 @@ fn a_rule_is_about_those_of_whom_all_holds_that_it_asks_for() {
     assert!(allowed(&ada, "desk-1", from("::ffff:10.1.2.3", "[::ffff:10.0.0.1]:1883")));
     assert!(allowed(&ada, "desk-1", from("::1", "[::1]:1884")));
     assert!(!allowed(&bob, "desk-1", near), "not in the group");
-    assert!(allowed(&bob.clone().with_groups(["staff".into()].into()), "desk-1", near));
+    assert!(allowed(&bob.with_groups(["staff".into()].into()), "desk-1", near));
     assert!(!allowed(&ada, "desk-10", near));
     assert!(!allowed(&ada, "desk-1", from("192.0.2.1", "10.0.0.1:1883")));
     assert!(!allowed(&ada, "desk-1", from("10.1.2.3", "10.0.0.1:1885")));
@@ -177,8 +176,7 @@ fn a_rule_is_about_those_of_whom_all_holds_that_it_asks_for() {
 /// After a start a client's address is not known any more, nor what its token said.
 #[test]
 fn what_is_not_known_any_more_denies_and_does_not_allow() {
-    let acl = acl(
-        r##"
+    let acl = acl(r##"
         [groups]
         fleet = []
 
@@ -201,8 +199,7 @@ fn what_is_not_known_any_more_denies_and_does_not_allow() {
         [[allow]]
         groups = ["fleet"]
         publish = ["fleet"]
-        "##,
-    );
+        "##);
     let judged = |who: &Identity, origin, text: &str| {
         acl.rights(who, "c", origin).may_publish(&topic(text), who.user(), "c").is_allowed()
     };
@@ -216,10 +213,8 @@ fn what_is_not_known_any_more_denies_and_does_not_allow() {
 
 #[test]
 fn anonymous_tells_clients_with_a_user_from_those_without() {
-    let acl = acl(
-        "[[allow]]\nanonymous = true\npublish = [\"a\"]\n\
-         [[allow]]\nanonymous = false\npublish = [\"b\"]\n",
-    );
+    let acl = acl("[[allow]]\nanonymous = true\npublish = [\"a\"]\n\
+         [[allow]]\nanonymous = false\npublish = [\"b\"]\n");
     let (ada, nobody) = (user("ada"), Identity::default());
     let asked = |who, text| publishes(&acl, who, "c", text);
     assert_eq!([asked(&nobody, "a"), asked(&nobody, "b")], [true, false]);
@@ -256,13 +251,13 @@ fn rights_that_nobody_has_any_more_are_forgotten() {
     }
     let remembered = acl.compiled.lock().expect("whole");
     assert!(remembered.rights.values.len() <= FORGET_AT_MIN);
-    assert!(remembered.layers.values.len() <= FORGET_AT_MIN);
+    assert!(remembered.rule_sets.values.len() <= FORGET_AT_MIN);
 }
 
 #[test]
 fn without_rules_all_is_allowed_but_reading_the_servers_own_topics() {
     for who in [user("ada"), Identity::default()] {
-        let rights = Rights::under(None, &who, "c", ANYWHERE);
+        let rights = rights_under(None, &who, "c", ANYWHERE);
         assert!(!rights.has_rules());
         assert!(rights.may_publish(&topic("a"), who.user(), "c").is_allowed());
         for (text, expected) in [

@@ -1,7 +1,10 @@
 //! What clients asked for and may have or not, by what it was.
 
-use super::Pick;
+use crate::shard::counters::{Counter, ShardCounters};
 
+type Pick = fn(&ShardCounters) -> &Counter;
+
+/// Name, without `_total`.
 pub(super) const NAME: &str = "push_authorizations";
 pub(super) const HELP: &str =
     "What clients asked for that rules were asked about, and what was denied, by what it was";

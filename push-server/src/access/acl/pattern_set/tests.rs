@@ -80,7 +80,7 @@ proptest! {
         text in filters(&PATTERN_LEVELS),
         asked in filters(&["a", "b", "ab", "$x", "", "+"]),
     ) {
-        let (pattern, asked) = (patterns(&[text.clone()]), TopicFilter::parse(&asked, 8));
+        let (pattern, asked) = (patterns(std::slice::from_ref(&text)), TopicFilter::parse(&asked, 8));
         let asked = asked.expect("a filter");
         let filter = filled(&text);
         let mut topics = topics();
@@ -113,9 +113,10 @@ fn the_line_of_the_pattern_that_covers_is_told() {
         let others = (0..others).map(|other| (format!("other/{other}"), 100));
         let named = [("a/+", 1), ("b/#", 2), ("%u/x/y", 3), ("c", 4)];
         let named = named.map(|(text, number)| (text.to_owned(), number));
-        let patterns = named.into_iter().chain(others).map(|(text, number)| {
-            Pattern::parse(&text, line(number)).expect("a pattern")
-        });
+        let patterns = named
+            .into_iter()
+            .chain(others)
+            .map(|(text, number)| Pattern::parse(&text, line(number)).expect("a pattern"));
         let set = PatternSet::new(patterns.collect());
         for (topic, number) in [("a/z", 1), ("b", 2), ("b/z/z", 2), ("a/x/y", 3), ("c", 4)] {
             assert_eq!(set.covering(topic, NAMES), Some(line(number)), "{topic}");

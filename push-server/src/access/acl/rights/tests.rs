@@ -1,11 +1,11 @@
 //! The rights that a token brings.
 
 use super::*;
+use crate::access::acl::rights_under;
 use crate::access::{Acl, Identity, Origin};
-use crate::broker::TopicName;
 
 fn publishes(acl: Option<&Acl>, who: &Identity, text: &str) -> bool {
-    let rights = Rights::under(acl, who, "c", Some(Origin::default()));
+    let rights = rights_under(acl, who, "c", Some(Origin::default()));
     let topic = TopicName::parse(text, 8).expect("a topic");
     rights.may_publish(&topic, who.user(), "c").is_allowed()
 }
