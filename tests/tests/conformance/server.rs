@@ -447,6 +447,7 @@ impl Server {
             self.transmit.dropped_too_large += transmit.dropped_too_large;
             self.transmit.dropped_expired += transmit.dropped_expired;
             self.transmit.dropped_denied += transmit.dropped_denied;
+            self.transmit.allowed += transmit.allowed;
             transmit.chunks.iter().for_each(|chunk| self.output.extend(chunk));
         }
     }

@@ -78,7 +78,8 @@ pub(crate) fn documented() -> BTreeMap<String, Option<String>> {
 
 /// The flags of a subcommand, by its help, and their defaults where they have one.
 pub(crate) fn flags_of(subcommand: &str) -> Result<BTreeMap<String, Option<String>>, Skip> {
-    let help = said(&[subcommand, "--help"])?;
+    let words: Vec<&str> = subcommand.split(' ').chain(["--help"]).collect();
+    let help = said(&words)?;
     let mut flags = Vec::<(String, String)>::new();
     for line in help.lines().map(str::trim) {
         let line = line.strip_prefix("-h, ").unwrap_or(line);
@@ -107,7 +108,7 @@ pub(crate) fn flags_of(subcommand: &str) -> Result<BTreeMap<String, Option<Strin
 /// The flags of every subcommand.
 pub(crate) fn all_flags() -> Result<BTreeSet<String>, Skip> {
     let mut flags = BTreeSet::from(["version".to_owned()]);
-    for subcommand in ["run", "check-config", "scram-user", "detach"] {
+    for subcommand in ["run", "check-config", "scram-user", "acl check", "acl import", "detach"] {
         flags.extend(flags_of(subcommand)?.into_keys());
     }
     Ok(flags)
