@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::pattern::{Line, Names, Pattern, PatternError};
-use super::pattern_set::PatternSet;
+use super::pattern_set::{Found, PatternSet};
 use super::rule::{Effect, Rule};
 use crate::broker::{TopicFilter, TopicName};
 
@@ -27,10 +27,11 @@ pub(super) struct Compiled {
 }
 
 /// Filters of one action.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Filters {
-    allow: Box<[Arc<PatternSet>]>,
-    deny: Box<[Arc<PatternSet>]>,
+    sets: Box<[Arc<PatternSet>]>,
+    /// What a token allows, in the place of what the sets allow.
+    granted: Option<Arc<PatternSet>>,
 }
 
 /// Names one reading of a file of rules.
@@ -40,8 +41,8 @@ pub(super) struct Edition(Arc<()>);
 /// Filters that several sets of clients may share: those of some rules.
 #[derive(Debug)]
 pub(super) struct RuleSet {
-    publish: [Arc<PatternSet>; 2],
-    subscribe: [Arc<PatternSet>; 2],
+    publish: Arc<PatternSet>,
+    subscribe: Arc<PatternSet>,
 }
 
 /// The rights that a token brings: the filters that it allows. They take the place of what the
@@ -96,13 +97,13 @@ impl Grant {
         let mut left = GRANT_FILTERS_MAX;
         let mut publish_patterns = Vec::new();
         let mut subscribe_patterns = Vec::new();
-        let mut take = |text: &str, patterns: &mut Vec<Pattern>| {
+        let mut take = |text: &str, patterns: &mut Vec<_>| {
             left = left.checked_sub(1).ok_or(GrantError::TooMany)?;
-            let pattern = Pattern::parse(text, None);
-            patterns.push(pattern.map_err(|source| {
+            let pattern = Pattern::parse(text, None).map_err(|source| {
                 let text = text.to_owned();
                 GrantError::Filter { text, source }
-            })?);
+            })?;
+            patterns.push((Effect::Allow, pattern));
             Ok(())
         };
         publish.into_iter().try_for_each(|text| take(text, &mut publish_patterns))?;
@@ -114,31 +115,27 @@ impl Grant {
 
 impl RuleSet {
     /// The filters of some rules.
-    pub(super) fn of(rules: &[&Rule]) -> Self {
-        let set = |effect, filters: fn(&Rule) -> &Vec<Pattern>| {
-            let rules = rules.iter().filter(|rule| rule.effect == effect);
-            Arc::new(PatternSet::new(rules.flat_map(|rule| filters(rule)).cloned().collect()))
+    pub(super) fn of<'a>(rules: &[&'a Rule]) -> Self {
+        let set = |filters: fn(&'a Rule) -> &'a Vec<Pattern>| {
+            let of_rule = |rule: &&'a Rule| {
+                let effect = rule.effect;
+                filters(rule).iter().map(move |pattern| (effect, pattern.clone()))
+            };
+            Arc::new(PatternSet::new(rules.iter().flat_map(of_rule).collect()))
         };
-        let sets = |filters| [set(Effect::Allow, filters), set(Effect::Deny, filters)];
-        Self { publish: sets(|rule| &rule.publish), subscribe: sets(|rule| &rule.subscribe) }
+        Self { publish: set(|rule| &rule.publish), subscribe: set(|rule| &rule.subscribe) }
     }
 }
 
 impl Rights {
     /// Of clients about whom these rules are, with what their token brings, if it brings rights.
     pub(super) fn of(rule_sets: &[Arc<RuleSet>], grant: Option<&Grant>, edition: &Edition) -> Self {
-        let filters = |sets: fn(&RuleSet) -> &[Arc<PatternSet>; 2],
-                       granted: fn(&Grant) -> &Arc<_>| {
-            let of = |effect: usize| rule_sets.iter().map(move |rule_set| &sets(rule_set)[effect]);
-            let kept = |set: &&Arc<PatternSet>| !set.is_empty();
-            let allow = match grant {
-                Some(grant) => Box::from([Arc::clone(granted(grant))]),
-                None => of(0).filter(kept).cloned().collect(),
-            };
-            Filters { allow, deny: of(1).filter(kept).cloned().collect() }
+        let filters = |set: fn(&RuleSet) -> &Arc<PatternSet>, granted: fn(&Grant) -> &Arc<_>| {
+            let sets = rule_sets.iter().map(|rules| set(rules)).filter(|set| !set.is_empty());
+            Filters { sets: sets.cloned().collect(), granted: grant.map(granted).cloned() }
         };
-        let publish = filters(|rule_set| &rule_set.publish, |grant| &grant.publish);
-        let subscribe = filters(|rule_set| &rule_set.subscribe, |grant| &grant.subscribe);
+        let publish = filters(|rules| &rules.publish, |grant| &grant.publish);
+        let subscribe = filters(|rules| &rules.subscribe, |grant| &grant.subscribe);
         Self(Some(Arc::new(Compiled { publish, subscribe, edition: edition.clone() })))
     }
 
@@ -195,12 +192,17 @@ impl Rights {
 
 impl Filters {
     fn decide(&self, filter: &str, names: Names<'_>) -> Decision {
-        let covering =
-            |sets: &[Arc<PatternSet>]| sets.iter().find_map(|set| set.covering(filter, names));
-        if let Some(place) = covering(&self.deny) {
-            return Decision::Denied(place);
+        let mut found = Found::default();
+        for set in &self.sets {
+            if set.look(filter, names, &mut found) {
+                return Decision::Denied(found.deny.flatten());
+            }
         }
-        covering(&self.allow).map_or(Decision::Denied(None), Decision::Allowed)
+        if let Some(granted) = &self.granted {
+            found = Found::default();
+            granted.look(filter, names, &mut found);
+        }
+        found.allow.map_or(Decision::Denied(None), Decision::Allowed)
     }
 }
 

@@ -59,6 +59,27 @@ fn patterns(texts: &[String]) -> Vec<Pattern> {
     texts.iter().map(|text| Pattern::parse(text, None).expect("a pattern")).collect()
 }
 
+/// Every third one denies.
+fn set(patterns: &[Pattern]) -> PatternSet {
+    let effects = [Effect::Allow, Effect::Allow, Effect::Deny].into_iter().cycle();
+    PatternSet::new(effects.zip(patterns.iter().cloned()).collect())
+}
+
+/// Whether a set denies, and whether it allows; if it denies, that does not matter.
+fn found(set: &PatternSet, filter: &str) -> (bool, bool) {
+    let mut found = Found::default();
+    let denies = set.look(filter, NAMES, &mut found);
+    assert_eq!(denies, found.deny.is_some());
+    (denies, !denies && found.allow.is_some())
+}
+
+/// The same, where these are those of the patterns that cover the filter.
+fn expected(are_covering: impl Iterator<Item = bool>) -> (bool, bool) {
+    let covering: Vec<_> = (0..).zip(are_covering).filter(|(_, covers)| *covers).collect();
+    let denies = covering.iter().any(|(index, _)| index % 3 == 2);
+    (denies, !denies && !covering.is_empty())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -66,12 +87,13 @@ proptest! {
     fn a_set_matches_the_topics_that_its_patterns_match(
         texts in prop::collection::vec(filters(&PATTERN_LEVELS), 0..9),
     ) {
-        let set = PatternSet::new(patterns(&texts));
-        let filled: Vec<_> = texts.iter().filter_map(|text| filled(text)).collect();
+        let set = set(&patterns(&texts));
+        let filled: Vec<_> = texts.iter().map(|text| filled(text)).collect();
         for topic in topics() {
-            let expected = filled.iter().any(|filter| filter.matches(&topic));
-            let found = set.covering(topic.as_str(), NAMES).is_some();
-            prop_assert_eq!(found, expected, "{:?} {:?}", texts, topic);
+            let matches = |filter: &TopicFilter| filter.matches(&topic);
+            let covering = filled.iter().map(|filter| filter.as_ref().is_some_and(matches));
+            let found = found(&set, topic.as_str());
+            prop_assert_eq!(found, expected(covering), "{:?} {:?}", texts, topic);
         }
     }
 
@@ -100,9 +122,8 @@ proptest! {
         asked in filters(&["a", "b", "ab", "$x", "", "+"]),
     ) {
         let patterns = patterns(&texts);
-        let expected = patterns.iter().any(|pattern| pattern.covers(&asked, NAMES));
-        let set = PatternSet::new(patterns);
-        prop_assert_eq!(set.covering(&asked, NAMES).is_some(), expected, "{:?} {}", texts, asked);
+        let expected = expected(patterns.iter().map(|pattern| pattern.covers(&asked, NAMES)));
+        prop_assert_eq!(found(&set(&patterns), &asked), expected, "{:?} {}", texts, asked);
     }
 }
 
@@ -113,14 +134,17 @@ fn the_line_of_the_pattern_that_covers_is_told() {
         let others = (0..others).map(|other| (format!("other/{other}"), 100));
         let named = [("a/+", 1), ("b/#", 2), ("%u/x/y", 3), ("c", 4)];
         let named = named.map(|(text, number)| (text.to_owned(), number));
-        let patterns = named
-            .into_iter()
-            .chain(others)
-            .map(|(text, number)| Pattern::parse(&text, line(number)).expect("a pattern"));
+        let patterns = named.into_iter().chain(others).map(|(text, number)| {
+            let effect = if number == 2 { Effect::Deny } else { Effect::Allow };
+            (effect, Pattern::parse(&text, line(number)).expect("a pattern"))
+        });
         let set = PatternSet::new(patterns.collect());
         for (topic, number) in [("a/z", 1), ("b", 2), ("b/z/z", 2), ("a/x/y", 3), ("c", 4)] {
-            assert_eq!(set.covering(topic, NAMES), Some(line(number)), "{topic}");
+            let mut found = Found::default();
+            assert_eq!(set.look(topic, NAMES, &mut found), number == 2, "{topic}");
+            assert_eq!(found.deny.or(found.allow), Some(line(number)), "{topic}");
         }
-        assert_eq!(set.covering("d", NAMES), None);
+        let mut found = Found::default();
+        assert!(!set.look("d", NAMES, &mut found) && found.allow.is_none());
     }
 }
