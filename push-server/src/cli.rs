@@ -4,6 +4,7 @@
 pub(crate) mod password;
 mod user;
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -71,6 +72,9 @@ pub(crate) enum Subcommand {
         )]
         iterations: u32,
     },
+    /// Ask a file of rules, or translate one of mosquitto's.
+    #[command(subcommand)]
+    Acl(AclCommand),
     /// Remove the programs that a crashed server left on the interfaces.
     ///
     /// Prints what it removes. Not needed before a new start, which removes them by itself when no socket
@@ -83,6 +87,59 @@ pub(crate) enum Subcommand {
         #[arg(long, value_name = "SECONDS", default_value_t = START_WAIT_SECS)]
         wait_secs: u16,
     },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum AclCommand {
+    /// Say whether a client may publish or subscribe, and which line says so.
+    ///
+    /// Exits with 0 if it may, with 1 if it may not, and with 2 if the file has mistakes, which it
+    /// prints with line and column.
+    Check(AclQuestion),
+    /// Translate an ACL file of mosquitto's into rules, on standard output.
+    ///
+    /// Standard error says what the rules do otherwise than mosquitto. Exits with 1 if lines are left
+    /// out.
+    Import {
+        /// mosquitto's file (acl_file).
+        file: PathBuf,
+    },
+}
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AclAction {
+    /// Publish to a topic.
+    Publish,
+    /// Subscribe with a filter.
+    Subscribe,
+}
+
+/// A client, and what it wants to do.
+#[derive(Args, Debug)]
+pub(crate) struct AclQuestion {
+    /// What the client wants to do.
+    pub(crate) action: AclAction,
+    /// The topic, or the filter.
+    pub(crate) topic: String,
+    /// The file of rules.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The user that the client has authenticated as. Left out: it has not.
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// The client id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: String,
+    /// A group that the client's token names, beside those of the file; may be given several times.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Vec<String>,
+    /// The client's address. Left out: it has none.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<IpAddr>,
+    /// The listener that the client has connected to: its address and port, its path or its name.
+    #[arg(long, value_name = "LISTENER")]
+    pub(crate) listener: Option<String>,
 }
 
 #[derive(Args, Debug)]

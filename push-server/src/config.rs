@@ -34,8 +34,8 @@ pub use listeners::Listener;
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
-    TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
+    PublishDeniedMode, Switch, TlsVersionMode,
 };
 pub use settings::{CONNECTIONS_MAX, Settings};
 pub use tls::TlsSettings;
@@ -89,6 +89,11 @@ pub struct Config {
     pub tls: TlsSettings,
     /// Who may connect.
     pub authentication: AuthenticationSettings,
+    /// `--acl`: the file of rules.
+    pub acl: Option<PathBuf>,
+    /// `--publish-denied`: what happens to a client that publishes where it may not and cannot be
+    /// told.
+    pub publish_denied: PublishDeniedMode,
     /// `--data-dir`.
     pub data_dir: PathBuf,
     /// `--durability`: what acknowledgements promise.
@@ -154,6 +159,8 @@ impl Default for Config {
             redirect_to: None,
             tls: TlsSettings::default(),
             authentication: AuthenticationSettings::default(),
+            acl: None,
+            publish_denied: PublishDeniedMode::Drop,
             data_dir: "/var/lib/push-server".into(),
             durability: DurabilityMode::Fsync,
             outbox_age_max_secs: 7 * 24 * 3600,

@@ -1,22 +1,20 @@
 //! The `push-server` binary: flags in, exit code out.
 
+mod acl;
 mod cli;
+mod complaint;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use complaint::{EXIT_FAILED, complain, invalid};
 use push_server::access::scram;
 use push_server::config::{Config, Loaded, Settings};
 use push_server::control::line_queue::{FLUSH_MAX, LOG_LINES_MAX, LineQueue, LinesLost};
 use push_server::control::{preflight, privileges, startup, status};
 use tracing_subscriber::EnvFilter;
-
-/// Exit code: the server could not start, or failed.
-const EXIT_FAILED: u8 = 1;
-/// Exit code: the settings are not valid.
-const EXIT_INVALID: u8 = 2;
 
 /// Levels for the database's own log lines, unless `--log` names others.
 const QUIET: &str = "fjall=warn,lsm_tree=warn";
@@ -27,6 +25,8 @@ fn main() -> ExitCode {
         cli::Subcommand::CheckConfig { file } => check(&file),
         cli::Subcommand::User { action } => done(action.run()),
         cli::Subcommand::ScramUser { name, iterations } => scram_user(&name, iterations),
+        cli::Subcommand::Acl(cli::AclCommand::Check(question)) => acl::check(&question),
+        cli::Subcommand::Acl(cli::AclCommand::Import { file }) => acl::import(&file),
         cli::Subcommand::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
     }
 }
@@ -107,18 +107,6 @@ fn detach(dir: &Path, wait_secs: u16) -> ExitCode {
 
 fn lines(errors: &[impl ToString]) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
-}
-
-fn invalid(lines: &[String]) -> ExitCode {
-    for line in lines {
-        complain(line);
-    }
-    ExitCode::from(EXIT_INVALID)
-}
-
-/// In clap's form, as for flags that clap refuses. A closed stderr is no reason to panic.
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "error: {message}");
 }
 
 /// Logs to standard error through a queue, so that a slow reader holds up nobody.

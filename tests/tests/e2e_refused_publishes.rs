@@ -31,10 +31,14 @@ fn connect(target: &Target, version: Version, name: &str) -> Client {
 
 /// [MQTT 4.7.2]
 fn nobody_publishes_to_topics_that_begin_with_a_dollar() -> TestResult {
-    let server = Server::with(PingPath::User).flag("--shards", 2).start()?;
+    let rules = tempfile::NamedTempFile::new().expect("a file");
+    let all = "[[allow]]\npublish = [\"#\", \"$SYS/#\"]\nsubscribe = [\"#\", \"$SYS/#\"]\n";
+    std::fs::write(rules.path(), all).expect("write the rules");
+    let path = rules.path().to_str().expect("a plain path");
+    let server = Server::with(PingPath::User).flag("--shards", 2).flag("--acl", path).start()?;
     let mut dropped = 0;
     let mut watcher = connect(server.target(), Version::V5, "watcher");
-    // Subscribing to them is anybody's.
+    // Subscribing to them is for those whom the rules let, publishing for nobody.
     assert_eq!(watcher.subscribe(&[("$SYS/#", 2), ("$share/g/$SYS/#", 1)]), [2, 1]);
     for (version, code) in [(Version::V5, NOT_AUTHORIZED), (Version::V311, 0)] {
         let mut publisher = connect(server.target(), version, "publisher");

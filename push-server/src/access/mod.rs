@@ -5,10 +5,12 @@
 //!
 //! A handshake yields [`Credentials`]. The answer is a [`Verdict`]: the client's [`Identity`],
 //! another step of the exchange, or a [`Denial`]. [`Access`] answers from memory, at once but for
-//! passwords: whoever asks has them hashed elsewhere, and the answer comes later (`shard/answers.rs`). The [`Policy`] says what an identity may do. It is
-//! asked at four points: when a client publishes, when it subscribes, when it leaves a will, and
-//! when the server is about to send it a message.
+//! passwords: whoever asks has them hashed elsewhere, and the answer comes later (`shard/answers.rs`).
+//! Then the client gets its [`Rights`], from the rules of the [`Acl`] that are about it and from its
+//! token. The [`Policy`] asks them at four points: when a client publishes, when it subscribes, when it
+//! leaves a will, and when the server is about to send it a message.
 
+pub mod acl;
 mod credentials;
 mod denial;
 mod distribution;
@@ -21,15 +23,18 @@ pub mod users;
 mod verdict;
 mod verified;
 
+pub use acl::{Acl, Decision, Grant, Origin, Rights};
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
 pub use identity::{Identity, Subject};
 pub use mac::Key;
 pub use password_hash::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Cost, Hasher};
-pub use policy::{Action, Denied, Policy, Rule, Whom};
+pub use policy::{Denied, Policy};
 pub use users::{PasswordCheck, Users, UsersError};
 pub use verdict::Verdict;
 pub use verified::{VERIFIED_FOR, VERIFIED_MAX, VerifiedPasswords};
+
+use std::sync::Arc;
 
 use scram::{METHOD, Step};
 
@@ -42,12 +47,14 @@ pub struct Access {
     pub scram_required: bool,
     /// Whether a client that no source of users knows by a name may connect, as nobody.
     pub anonymous: bool,
+    /// What clients may do; `None`: all but read the server's own topics.
+    pub acl: Option<Arc<Acl>>,
 }
 
 /// Everybody may connect, as nobody.
 impl Default for Access {
     fn default() -> Self {
-        Self { users: None, scram_required: false, anonymous: true }
+        Self { users: None, scram_required: false, anonymous: true, acl: None }
     }
 }
 
@@ -61,6 +68,23 @@ pub enum Judgement {
 }
 
 impl Access {
+    /// Adds to a verdict what its client may do, if it may connect.
+    pub fn authorize<'a>(
+        &self,
+        verdict: Verdict,
+        client_id: &str,
+        origin: impl FnOnce() -> Origin<'a>,
+    ) -> Verdict {
+        let Verdict::Allowed(identity, data) = verdict else { return verdict };
+        let rules = self.acl.as_deref();
+        let origin = match rules {
+            Some(rules) if rules.asks_for_addresses() => origin(),
+            _ => Origin::default(),
+        };
+        let rights = acl::rights_under(rules, &identity, client_id, Some(origin));
+        Verdict::Allowed(identity.with_rights(rights), data)
+    }
+
     /// Judges a client's credentials. The first source that knows the client's name decides: a wrong password falls
     /// through to nothing. Of a client that gives a name, nobody is the user only if there are no users at all.
     pub fn judge(&self, credentials: &Credentials) -> Judgement {

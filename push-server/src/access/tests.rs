@@ -2,7 +2,6 @@
 
 use super::scram::verifier_line;
 use super::*;
-use crate::broker::{TopicFilter, TopicName};
 
 fn users() -> Users {
     let line = verifier_line("ada", "pencil", &[0; 16], 4_096).expect("a name and a password");
@@ -60,7 +59,7 @@ fn without_users_whoever_may_be_anonymous_is_nobody_whatever_it_says() {
 #[test]
 fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous() {
     for anonymous in [true, false] {
-        let access = Access { users: Some(users()), scram_required: false, anonymous };
+        let access = Access { users: Some(users()), scram_required: false, anonymous, acl: None };
         let judge = |name, password| by_password(&access, name, password);
         assert_eq!(judge(Some("ada"), Some(b"pencil")), Ok(Some("ada".to_owned())));
         assert_eq!(judge(Some("ada"), Some(b"crayon")), Err(Denial::WrongPassword));
@@ -77,7 +76,7 @@ fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous()
 
 #[test]
 fn where_scram_is_required_no_password_will_do() {
-    let access = Access { users: Some(users()), scram_required: true, anonymous: true };
+    let access = Access { users: Some(users()), scram_required: true, anonymous: true, acl: None };
     for (name, password) in [(Some("ada"), Some(&b"pencil"[..])), (None, None)] {
         assert_eq!(by_password(&access, name, password), Err(Denial::NoProof));
     }
@@ -124,62 +123,4 @@ fn what_is_wrong_with_an_exchange_is_told_apart() {
 fn a_password_is_not_shown() {
     let shown = format!("{:?}", offering(None));
     assert!(!shown.contains("pencil") && shown.contains("Password"), "{shown}");
-}
-
-fn filter(text: &str) -> TopicFilter {
-    TopicFilter::parse(text, 8).expect("a filter")
-}
-
-fn topic(text: &str) -> TopicName {
-    TopicName::parse(text, 8).expect("a topic")
-}
-
-const ADA: Subject<'_> = Subject { user: Some("ada"), client_id: "c" };
-const BOB: Subject<'_> = Subject { user: Some("bob"), client_id: "c" };
-
-#[test]
-fn without_rules_everything_is_allowed() {
-    let policy = Policy::default();
-    for who in [ADA, Subject::NOBODY] {
-        assert_eq!(policy.publish(&topic("a"), who), Ok(()));
-        assert_eq!(policy.subscribe(&filter("#"), who), Ok(()));
-        assert_eq!(policy.will(&topic("a"), who), Ok(()));
-        assert_eq!(policy.receive(&topic("a"), who), Ok(()));
-    }
-}
-
-#[test]
-fn a_filter_is_denied_as_written_and_behind_the_group_that_shares_it() {
-    let policy = Policy::denying_filters(["a/#", "#"].map(filter));
-    for denied in ["a/#", "#", "$share/g/a/#"] {
-        assert_eq!(policy.subscribe(&filter(denied), ADA), Err(Denied::Everybody), "{denied}");
-    }
-    for allowed in ["a", "a/+", "+/#", "$share/g/a"] {
-        assert_eq!(policy.subscribe(&filter(allowed), ADA), Ok(()), "{allowed}");
-    }
-    assert_eq!(policy.filters_denied().map(TopicFilter::as_str).collect::<Vec<_>>(), ["a/#", "#"]);
-}
-
-#[test]
-fn a_rule_is_about_its_action_its_topics_and_its_user_alone() {
-    let user = Whom::User("ada".into());
-    let actions = [Action::Publish, Action::Will, Action::Receive];
-    for denied in actions {
-        let rule = Rule { whom: user.clone(), filter: filter("a/+") };
-        let policy = Policy::default().deny(denied, rule);
-        for asked in actions {
-            let judge = |text: &str, who| match asked {
-                Action::Publish => policy.publish(&topic(text), who),
-                Action::Will => policy.will(&topic(text), who),
-                _ => policy.receive(&topic(text), who),
-            };
-            let expected = if asked == denied { Err(Denied::Subject) } else { Ok(()) };
-            assert_eq!(judge("a/b", ADA), expected, "{denied:?} {asked:?}");
-            for (text, who) in [("a", ADA), ("a/b/c", ADA), ("a/b", BOB), ("a/b", Subject::NOBODY)]
-            {
-                assert_eq!(judge(text, who), Ok(()), "{denied:?} {asked:?} {text}");
-            }
-        }
-        assert_eq!(policy.subscribe(&filter("a/+"), ADA), Ok(()));
-    }
 }

@@ -10,7 +10,7 @@ use super::message::ALLOCATION_BYTES;
 
 /// Names the text of a level, as long as a node of the tree has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct LevelId(Key);
+pub(crate) struct LevelId(Key);
 
 #[derive(Debug)]
 struct LevelName {

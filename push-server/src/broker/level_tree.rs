@@ -1,5 +1,5 @@
-//! A tree of topic levels, for the wildcard filters of a shard, the routing between shards and the
-//! retained messages. It treats levels as text, and knows no wildcards.
+//! A tree of topic levels, for the wildcard filters of a shard, the routing between shards, the
+//! retained messages and the filters of rules. It treats levels as text, and knows no wildcards.
 //!
 //! Nodes live in one arena and name each other by index, so nothing recurses, neither walks nor
 //! drops, however deep a peer makes the tree. Peers choose how many nodes their filters and topics
@@ -16,7 +16,7 @@ use super::arena::{Arena, Key, SPARSE, SPARSE_CAPACITY_MIN};
 use super::level_names::{LevelId, LevelNames, spread};
 
 /// A value that may be removed when it is vacant.
-pub(super) trait Vacant {
+pub(crate) trait Vacant {
     /// Whether it equals its default.
     fn is_vacant(&self) -> bool;
 }
@@ -29,10 +29,10 @@ impl<T> Vacant for Option<T> {
 
 /// A node of one tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NodeId(Key);
+pub(crate) struct NodeId(Key);
 
 /// The root, where every path begins. It is never removed.
-pub(super) const ROOT: NodeId = NodeId(Key::FIRST);
+pub(crate) const ROOT: NodeId = NodeId(Key::FIRST);
 
 #[derive(Debug)]
 struct Node<V> {
@@ -55,7 +55,7 @@ struct Edge {
 
 /// The tree.
 #[derive(Debug)]
-pub(super) struct LevelTree<V> {
+pub(crate) struct LevelTree<V> {
     nodes: Arena<Node<V>>,
     names: LevelNames,
     edges: HashTable<Edge>,
@@ -102,12 +102,12 @@ impl<V> LevelTree<V> {
     }
 
     /// The value of `node`.
-    pub(super) fn value(&self, node: NodeId) -> &V {
+    pub(crate) fn value(&self, node: NodeId) -> &V {
         &self.node(node).value
     }
 
     /// The value of `node`. Call `prune` if it may have become vacant.
-    pub(super) fn value_mut(&mut self, node: NodeId) -> &mut V {
+    pub(crate) fn value_mut(&mut self, node: NodeId) -> &mut V {
         &mut self.node_mut(node).value
     }
 
@@ -118,17 +118,17 @@ impl<V> LevelTree<V> {
 
     /// The id by which `child_by_id` finds children at `level`; `None`: no node has this level.
     /// Valid until a node is removed.
-    pub(super) fn level_id(&self, level: &str) -> Option<LevelId> {
+    pub(crate) fn level_id(&self, level: &str) -> Option<LevelId> {
         self.names.find(level)
     }
 
     /// The child of `node` at `level`.
-    pub(super) fn child(&self, node: NodeId, level: &str) -> Option<NodeId> {
+    pub(crate) fn child(&self, node: NodeId, level: &str) -> Option<NodeId> {
         self.child_by_id(node, self.level_id(level)?)
     }
 
     /// The child of `node` at the level with this id.
-    pub(super) fn child_by_id(&self, node: NodeId, level: LevelId) -> Option<NodeId> {
+    pub(crate) fn child_by_id(&self, node: NodeId, level: LevelId) -> Option<NodeId> {
         let first = self.node(node).first_child?;
         let child = self.node(first);
         if child.level == level {
@@ -195,7 +195,7 @@ impl<V> LevelTree<V> {
 impl<V: Default + Vacant> LevelTree<V> {
     /// The node that `levels` lead to from the root, with missing nodes made. Give it a value, or
     /// `prune` it.
-    pub(super) fn make<'a>(&mut self, levels: impl IntoIterator<Item = &'a str>) -> NodeId {
+    pub(crate) fn make<'a>(&mut self, levels: impl IntoIterator<Item = &'a str>) -> NodeId {
         levels.into_iter().fold(ROOT, |node, level| {
             self.child(node, level).unwrap_or_else(|| self.add_child(node, level))
         })

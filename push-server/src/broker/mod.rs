@@ -26,6 +26,7 @@ mod locked_filters;
 pub use budget::Budget;
 pub use held::Held;
 pub use holders::{Holder, Holders, PeerNetwork, ShareMax, Tally};
+pub(crate) use level_tree::{LevelTree, NodeId, ROOT, Vacant};
 pub use memory::{
     Charge, MemoryBudget, NoMemory, SESSION_BYTES, SessionMemory, SessionMemoryMax,
     session_weight_bytes,

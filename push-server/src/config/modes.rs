@@ -44,6 +44,7 @@ one_of_words!(
     DurabilityMode,
     KernelPathMode,
     OutboxFullMode,
+    PublishDeniedMode,
     Switch,
     TlsVersionMode
 );
@@ -118,6 +119,16 @@ pub enum AnonymousMode {
     Always,
     /// No.
     Never,
+}
+
+/// What happens to a client that publishes where it may not, if its version or QoS 0 has no answer for
+/// that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PublishDeniedMode {
+    /// The publish is acknowledged and dropped.
+    Drop,
+    /// The connection is closed.
+    Close,
 }
 
 /// Whether clients over TLS show a certificate.

@@ -9,8 +9,8 @@ use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
-    TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
+    PublishDeniedMode, Switch, TlsVersionMode,
 };
 use super::table::settings;
 use super::values::{
@@ -150,6 +150,17 @@ settings! {
         /// Threads that hash passwords. A hash takes some 20 ms of one; a password that was right is
         /// remembered for 10 minutes.
         auth_threads: Bounded<u16, 1, AUTH_THREADS_MAX>, "N" => authentication.threads;
+    }
+    "Authorization" {
+        /// File of rules that say what clients may do: TOML with [groups], [[allow]] and [[deny]].
+        /// push-server acl check tells what they say, and acl import translates mosquitto's. Read
+        /// again on SIGHUP, for clients that connect from then on. Left out: every client may do
+        /// everything but read $SYS.
+        acl: FilePath, "FILE" => acl;
+        /// What happens to a client that publishes where it may not, with QoS 0 or MQTT 3.1.1, which
+        /// cannot tell it. drop: the publish is acknowledged and dropped. close: the connection is
+        /// closed (MQTT 5: 0x87). With MQTT 5 and QoS 1 or 2 the acknowledgement tells it (0x87).
+        publish_denied: PublishDeniedMode, "MODE" => publish_denied;
     }
     "Process" {
         /// Directory for retained messages, and for sessions that outlive their connection with all

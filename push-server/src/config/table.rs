@@ -12,8 +12,8 @@ use toml::Value;
 use super::bounded::{Bounded, Unit};
 use super::log_filter::LogFilter;
 use super::modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch,
-    TlsVersionMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
+    PublishDeniedMode, Switch, TlsVersionMode,
 };
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
@@ -190,6 +190,7 @@ field!(AnonymousMode, AnonymousMode, |said| said, |mode| text(mode));
 field!(ClientAuthMode, ClientAuthMode, |said| said, |mode| text(mode));
 field!(TlsVersionMode, TlsVersionMode, |said| said, |version| text(version));
 field!(DurabilityMode, DurabilityMode, |said| said, |mode| text(mode));
+field!(PublishDeniedMode, PublishDeniedMode, |said| said, |mode| text(mode));
 field!(KernelPathMode, KernelPathMode, |said| said, |mode| text(mode));
 field!(OutboxFull, OutboxFullMode, |said| said.into(), |policy| text(&OutboxFullMode::from(
     *policy

@@ -1,4 +1,4 @@
-//! Loads the rules for connecting from the file of `--users`, at the start and on SIGHUP.
+//! Loads who may connect, from the file of `--users`, and what clients may do (`acl`), at the start and on SIGHUP.
 
 use std::fs;
 use std::io;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, info, warn};
 
+use super::acl::{self, AclFileError};
 use crate::access::{Access, Users, UsersError};
 use crate::config::Config;
 use crate::shard::SharedAccess;
@@ -34,6 +35,9 @@ pub enum AccessError {
         /// Its size.
         bytes: u64,
     },
+    /// The file of rules is refused.
+    #[error(transparent)]
+    Acl(#[from] AclFileError),
     /// A line of it is not valid.
     #[error("{}:{}: {}; `push-server user set NAME --file FILE` writes such lines", path.display(), error.line, error.problem)]
     Line {
@@ -51,23 +55,30 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
         Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
         None => None,
     };
+    let acl = acl::load(config)?;
     let (scram_required, anonymous) = (settings.scram_required, settings.allows_anonymous());
-    Ok(Access { users, scram_required, anonymous })
+    Ok(Access { users, scram_required, anonymous, acl })
 }
 
-/// Reads the file again. Connected clients stay, even if their user is gone.
+/// Reads the files again, and changes all that they say, or nothing. Connected clients stay, even if their user is
+/// gone, with the rights that they have.
 pub(crate) fn reload(config: &Config, access: &SharedAccess) {
-    let Some(path) = &config.authentication.users_file else { return };
+    let users_file = config.authentication.users_file.as_deref();
+    if users_file.is_none() && config.acl.is_none() {
+        return;
+    }
     let read_again = access.change(|current| {
         let again = |text: &str| match &current.users {
             Some(users) => users.parse_again(text),
             None => Users::parse(text, rand::random()),
         };
         let Access { scram_required, anonymous, .. } = *current;
-        read(path, again).map(|users| Access { users: Some(users), scram_required, anonymous })
+        let users = users_file.map(|path| read(path, again)).transpose()?;
+        let acl = acl::load(config)?;
+        Ok::<_, AccessError>(Access { users, scram_required, anonymous, acl })
     });
     if let Err(error) = read_again {
-        error!("SIGHUP: the users stay as they were: {error}");
+        error!("SIGHUP: the users stay as they were, and so do the rules: {error}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use push_common::clock::Monotonic;
 
 use crate::access::{
-    Credentials, Hasher, Judgement, Key, PasswordCheck, Verdict, VerifiedPasswords,
+    Access, Credentials, Hasher, Judgement, Key, PasswordCheck, Verdict, VerifiedPasswords,
 };
 use crate::config::Config;
 use crate::shard::{Answerer, Asker, SharedAccess};
@@ -168,6 +168,10 @@ impl fmt::Debug for Authenticator {
 impl Answerer for Authenticator {
     fn asks_for_addresses(&self) -> bool {
         false
+    }
+
+    fn access(&self) -> Arc<Access> {
+        self.inner.access.current()
     }
 
     fn judge(&self, credentials: &Credentials) -> Option<Verdict> {

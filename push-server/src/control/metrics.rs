@@ -2,6 +2,7 @@
 //!
 //! Names of counters lack `_total` here; the text form adds it.
 
+mod authorizations;
 mod handshakes;
 mod out;
 
@@ -142,17 +143,6 @@ const FAMILIES: &[Family] = &[
             ("other_user", |shard| &shard.denied_other_user),
             ("busy", |shard| &shard.denied_busy),
             ("unanswered", |shard| &shard.denied_unanswered),
-        ],
-    },
-    Family {
-        name: "push_authorizations_refused",
-        help: "What clients asked for and may not have, by what it was",
-        label: "action",
-        samples: &[
-            ("publish", |shard| &shard.unauthorized_publish),
-            ("subscribe", |shard| &shard.unauthorized_subscribe),
-            ("will", |shard| &shard.unauthorized_will),
-            ("receive", |shard| &shard.unauthorized_receive),
         ],
     },
     Family {
@@ -353,6 +343,10 @@ impl Collector for Scrape {
         }
         let counts = handshakes::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
         out.counters_by(handshakes::NAME, handshakes::HELP, handshakes::LABELS, counts)?;
+        let counts =
+            authorizations::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
+        let (name, help) = (authorizations::NAME, authorizations::HELP);
+        out.counters_by(name, help, authorizations::LABELS, counts)?;
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;

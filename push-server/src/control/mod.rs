@@ -6,6 +6,7 @@
 //! The only user of tokio, in the main thread, which does nothing else.
 
 pub(crate) mod access;
+pub mod acl;
 mod authenticator;
 pub(crate) mod http;
 pub(crate) mod http_counters;

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use super::access::AccessError;
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
 use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
@@ -81,8 +82,13 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
         ),
         Err(error) => found.push(("iface", config.interfaces.join(", "), error.to_string())),
     }
-    if let (Some(path), Err(error)) = (&config.authentication.users_file, access::load(config)) {
-        found.push(("users", path.display().to_string(), error.to_string()));
+    if let Err(error) = access::load(config) {
+        let (key, path) = match &error {
+            AccessError::Acl(_) => ("acl", &config.acl),
+            _ => ("users", &config.authentication.users_file),
+        };
+        let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        found.push((key, path, error.to_string()));
     }
     found.extend(tls::problems(config));
     if config.durability != DurabilityMode::Off

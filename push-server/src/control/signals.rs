@@ -11,7 +11,7 @@ use super::wall_clock::WallClock;
 pub(crate) enum Request {
     /// SIGTERM or SIGINT, by its number: the first stops in order, the second at once.
     Stop(i32),
-    /// SIGHUP: read the files of users and of TLS again.
+    /// SIGHUP: read the files of users, of rules and of TLS again.
     Reload,
     /// The wall clock was set.
     ClockSet,

@@ -134,7 +134,11 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         // Before the first key or hash is in memory.
         privileges::forbid_core_dumps();
     }
-    let access = Arc::new(SharedAccess::new(access::load(&config)?));
+    let access = access::load(&config)?;
+    if access.acl.is_none() {
+        info!("without --acl every client may do everything but read $SYS, authenticated or not");
+    }
+    let access = Arc::new(SharedAccess::new(access));
     let authenticator = Arc::new(Authenticator::start(&config, &access)?);
     let answerer: Arc<dyn Answerer> = Arc::<Authenticator>::clone(&authenticator);
     let path = kernel.as_mut().map(|(path, _)| path);

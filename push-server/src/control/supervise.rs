@@ -63,7 +63,7 @@ impl Service for Running {
         let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(&self.access));
         let tls = self.tls.clone();
         move || {
-            if config.authentication.users_file.is_none() && tls.is_none() {
+            if config.authentication.users_file.is_none() && config.acl.is_none() && tls.is_none() {
                 warn!("SIGHUP: there is nothing to reload; restart to change settings");
             }
             access::reload(&config, &access);

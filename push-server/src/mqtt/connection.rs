@@ -109,8 +109,8 @@ pub struct Answer {
 
 impl Connection {
     /// Begins to serve: queues CONNACK (with the assigned client id, server keep alive and limits),
-    /// sets the session's expiry to what CONNECT asked for, and makes the session send its
-    /// unacknowledged messages again. Poll events at once: packets may follow the CONNECT.
+    /// sets the session's expiry to what CONNECT asked for and its rights to the client's, and makes the session
+    /// send its unacknowledged messages again. Poll events at once: packets may follow the CONNECT.
     ///
     /// Do not call this for a client that is `Connecting::unanswerable`: no DISCONNECT may come
     /// before a CONNACK that accepts [MQTT-3.14.0-1].
@@ -124,6 +124,7 @@ impl Connection {
         let Connecting { mut connect, rest, wire_bytes } = connecting;
         session.restart();
         session.set_expiry_secs(connect.session_expiry_secs);
+        session.set_rights(connect.identity.rights().clone());
         let keep_alive = connect.keep_alive(limits);
         let mut connection = Self {
             input: Input::new(rest),

@@ -13,7 +13,7 @@ use super::codec::{
 use super::connect::{Authenticated, Authentication, Connect};
 use super::{Limits, Version};
 use crate::access::scram::{Exchange, Nonce};
-use crate::access::{Access, Credentials, Denial, Identity, Proof, Subject, Verdict};
+use crate::access::{Access, Credentials, Denial, Identity, Origin, Proof, Subject, Verdict};
 
 /// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no
 /// more memory than the largest CONNECT needs (five fields of at most 64 KiB each).
@@ -165,7 +165,10 @@ impl Handshake {
         let mut progress = self.handle_bytes(limits, bytes);
         while let HandshakeProgress::Asks = progress {
             let Some(credentials) = self.question() else { break };
-            progress = self.answer(limits, access.verdict(&credentials));
+            let verdict = access.verdict(&credentials);
+            let client_id = self.client_id().unwrap_or_default();
+            let verdict = access.authorize(verdict, client_id, Origin::default);
+            progress = self.answer(limits, verdict);
         }
         progress
     }
@@ -189,7 +192,8 @@ impl Handshake {
         })
     }
 
-    /// Takes the verdict on the latest question, and goes on. Ignored if no question is open.
+    /// Takes the verdict on the latest question, with the client's rights if it may connect, and goes on. Ignored if
+    /// no question is open.
     pub fn answer(&mut self, limits: &Limits, verdict: Verdict) -> HandshakeProgress {
         let Some(mut pending) = self.pending.take_if(|one| matches!(one.stage, Stage::Asks)) else {
             return HandshakeProgress::More;
@@ -361,7 +365,8 @@ impl Handshake {
             let refusal = self.silent_refusal(Reason::ProtocolError);
             return HandshakeProgress::Refused(refusal.after(pending.said));
         }
-        let subject = Subject { user: identity.user(), client_id: &pending.connect.client_id };
+        let client_id = &*pending.connect.client_id;
+        let subject = Subject { user: identity.user(), client_id, rights: identity.rights() };
         if let Some(will) = &pending.connect.will
             && limits.policy.will(&will.message.topic, subject).is_err()
         {

@@ -13,7 +13,7 @@ use super::Limits;
 use super::connect::Connect;
 use super::outbox::Outbox;
 use super::subscription_list::{ListFull, SubscriptionList};
-use crate::access::Subject;
+use crate::access::{Rights, Subject};
 use crate::broker::{QoS, SubscriptionOptions, TopicFilter};
 pub use deliver::Delivered;
 pub(super) use send::{Next, SendOutcome};
@@ -25,6 +25,8 @@ pub(super) use send::{Next, SendOutcome};
 #[derive(Debug)]
 pub struct Session {
     name: SessionName,
+    /// What its client may do, since it connected last. A start does not know.
+    rights: Rights,
     /// For resumption and clean-up.
     subscriptions: SubscriptionList,
     /// `None` while the session is owed nothing, as nearly every session is nearly always.
@@ -53,15 +55,23 @@ pub(super) struct Owned {
 }
 
 impl SessionName {
-    pub(super) fn subject(&self) -> Subject<'_> {
+    /// The client that it names, with these rights.
+    pub(super) fn subject<'a>(&'a self, rights: &'a Rights) -> Subject<'a> {
+        Subject { user: self.user(), client_id: self.client_id(), rights }
+    }
+
+    pub(super) fn client_id(&self) -> &str {
         match self {
-            Self::Anybodys(client_id) => Subject { user: None, client_id },
-            Self::Owned(owned) => Subject { user: Some(&owned.user), client_id: &owned.client_id },
+            Self::Anybodys(client_id) => client_id,
+            Self::Owned(owned) => &owned.client_id,
         }
     }
 
     fn user(&self) -> Option<&str> {
-        self.subject().user
+        match self {
+            Self::Anybodys(_) => None,
+            Self::Owned(owned) => Some(&owned.user),
+        }
     }
 }
 
@@ -94,6 +104,7 @@ impl Session {
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
             name: SessionName::Anybodys(client_id.into()),
+            rights: Rights::default(),
             subscriptions: SubscriptionList::default(),
             outbox: None,
             next_position: 0,
@@ -133,12 +144,17 @@ impl Session {
 
     /// Its client's identifier.
     pub fn client_id(&self) -> &str {
-        self.name.subject().client_id
+        self.name.client_id()
     }
 
     /// Whom to ask the policy about.
     pub fn subject(&self) -> Subject<'_> {
-        self.name.subject()
+        self.name.subject(&self.rights)
+    }
+
+    /// What its client may do.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// The user that its client has authenticated as.
@@ -203,6 +219,11 @@ impl Session {
     /// CONNECT or DISCONNECT says how long it outlives its connection.
     pub(super) fn set_expiry_secs(&mut self, secs: u32) {
         self.expiry_secs = secs;
+    }
+
+    /// A client that may do this has connected.
+    pub(super) fn set_rights(&mut self, rights: Rights) {
+        self.rights = rights;
     }
 
     /// Whether the store keeps it.

@@ -26,6 +26,8 @@ pub struct Transmit {
     /// Messages dropped because the policy denies them to the client. Not counted: messages of a
     /// shared subscription, which go to other members.
     pub dropped_denied: u32,
+    /// Messages that the client's rights let it have.
+    pub allowed: u32,
 }
 
 impl Transmit {
@@ -102,6 +104,11 @@ impl<'a> Writer<'a> {
         }
         self.out.dropped_denied += 1;
         SendOutcome::Dropped
+    }
+
+    /// The client's rights let it have a message.
+    pub(super) fn allowed(&mut self) {
+        self.out.allowed += 1;
     }
 
     #[cold]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::journal::{Completions, Done};
 use super::ports::Token;
 use super::shared_access::SharedAccess;
-use crate::access::{Credentials, Denial, Judgement, Verdict};
+use crate::access::{Access, Credentials, Denial, Judgement, Verdict};
 use crate::store::Outcome;
 
 /// How many questions of all shards may wait for an answer. A further one is answered at once: the server is busy.
@@ -23,6 +23,9 @@ pub trait Answerer: fmt::Debug + Send + Sync {
     fn asks_for_addresses(&self) -> bool {
         true
     }
+
+    /// The rules that are in memory now. They also say what a client may do.
+    fn access(&self) -> Arc<Access>;
 
     /// Returns the verdict, if it is known at once.
     fn judge(&self, credentials: &Credentials) -> Option<Verdict>;
@@ -36,6 +39,10 @@ pub trait Answerer: fmt::Debug + Send + Sync {
 impl Answerer for SharedAccess {
     fn asks_for_addresses(&self) -> bool {
         false
+    }
+
+    fn access(&self) -> Arc<Access> {
+        self.current()
     }
 
     fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
@@ -83,6 +90,11 @@ impl Questions {
     pub(super) fn new(answerer: Arc<dyn Answerer>, shards: Arc<Vec<Completions>>) -> Self {
         let waiting = OpenQuestions { count: AtomicU32::new(0), shards };
         Self { answerer, waiting: Arc::new(waiting) }
+    }
+
+    /// The rules that are in memory now.
+    pub(super) fn access(&self) -> Arc<Access> {
+        self.answerer.access()
     }
 
     /// Whether credentials have to name the addresses of the client and of the listener.

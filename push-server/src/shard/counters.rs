@@ -134,13 +134,21 @@ counters! {
     denied_busy,
     /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.
     denied_unanswered,
-    /// `push_authorizations_refused_total{action="publish"}`: by the policy.
+    /// `push_authorizations_total{action="publish",result="allowed"}`: publishes that the client's rules have.
+    authorized_publish,
+    /// `push_authorizations_total{action="publish",result="denied"}`.
     unauthorized_publish,
-    /// `push_authorizations_refused_total{action="subscribe"}`: filters.
+    /// `push_authorizations_total{action="subscribe",result="allowed"}`: filters that the client's rules have.
+    authorized_subscribe,
+    /// `push_authorizations_total{action="subscribe",result="denied"}`.
     unauthorized_subscribe,
-    /// `push_authorizations_refused_total{action="will"}`: client refused, or will dropped when it was due.
+    /// `push_authorizations_total{action="will",result="allowed"}`: wills, at CONNECT and when they are published that the client's rules have.
+    authorized_will,
+    /// `push_authorizations_total{action="will",result="denied"}`.
     unauthorized_will,
-    /// `push_authorizations_refused_total{action="receive"}`: messages.
+    /// `push_authorizations_total{action="receive",result="allowed"}`: messages for a client that the client's rules have.
+    authorized_receive,
+    /// `push_authorizations_total{action="receive",result="denied"}`.
     unauthorized_receive,
     /// `push_publishes_received_total`.
     publishes_received,

@@ -1,8 +1,10 @@
 //! What the policy does not let a client do, at the four points where it is asked.
 
-use push_server::access::{Action, Policy, Rule, Whom};
+use std::sync::Arc;
+
+use push_server::access::Acl;
+use push_server::broker::QoS;
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use push_server::broker::{QoS, TopicFilter};
 use push_server::mqtt::PublishRefusal;
 
 use crate::server::{Seen, Server, at_every_split};
@@ -14,16 +16,18 @@ fn connect(level: u8) -> Connect {
     if level == 5 { Connect::v5() } else { Connect::v311() }
 }
 
-fn deny(server: &mut Server, action: Action) {
-    let filter = TopicFilter::parse("secret/#", 8).expect("a filter");
-    server.limits.policy = Policy::default().deny(action, Rule { whom: Whom::Everybody, filter });
+/// All is allowed but `secret/#`.
+fn deny_secrets(server: &mut Server) {
+    let rules = "[[allow]]\npublish = [\"#\"]\nsubscribe = [\"#\"]\n\
+                 [[deny]]\npublish = [\"secret/#\"]\nsubscribe = [\"secret/#\"]\n";
+    server.access.acl = Some(Arc::new(Acl::parse(rules).expect("valid")));
 }
 
 #[test]
 fn a_publish_that_is_denied_is_dropped_and_answered() {
     for level in [4, 5] {
         at_every_split(|server| {
-            deny(server, Action::Publish);
+            deny_secrets(server);
             server.open(&connect(level));
             server.send(&publish(level, "secret/a", b"x", AtMostOnce, 0));
             server.send(&publish(level, "secret/a", b"x", AtLeastOnce, 1));
@@ -43,7 +47,7 @@ fn a_publish_that_is_denied_is_dropped_and_answered() {
 fn a_will_that_is_denied_refuses_its_client() {
     for (level, told) in [(4, vec![0x20, 2, 0, 5]), (5, refused(0x87))] {
         at_every_split(|server| {
-            deny(server, Action::Will);
+            deny_secrets(server);
             for (topic, is_denied) in [("secret/will", true), ("open", false)] {
                 let will = [no_properties(level).to_vec(), text(topic), text("gone")].concat();
                 let connect = connect(level);
@@ -61,18 +65,34 @@ fn a_will_that_is_denied_refuses_its_client() {
 fn a_message_that_a_client_may_not_have_is_not_sent_to_it() {
     for qos in [AtMostOnce, AtLeastOnce, ExactlyOnce] {
         at_every_split(|server| {
-            server.open(&connect(5));
+            deny_secrets(server);
+            server.open(&Connect::v5());
             server.send(&subscribe(5, 1, &[("#", qos as u8)]));
             server.received();
-            deny(server, Action::Receive);
             server.deliver("secret/a", b"x", qos);
             server.deliver("open", b"y", qos);
             let received = server.received();
             let text = String::from_utf8_lossy(&received);
             assert!(!text.contains("secret") && text.contains("open"), "{received:02x?}");
             assert_eq!((server.transmit.dropped_denied, server.transmit.publishes), (1, 1));
+            assert_eq!(server.transmit.allowed, 1);
             let owed = if qos == AtMostOnce { 0 } else { 1 };
             assert_eq!(server.session.as_ref().expect("a session").owed(), owed);
+        });
+    }
+}
+
+#[test]
+fn a_filter_is_refused_by_itself_if_the_client_may_not_have_it() {
+    for (level, refused) in [(4, 0x80), (5, 0x87)] {
+        at_every_split(|server| {
+            deny_secrets(server);
+            server.open(&connect(level));
+            let filters =
+                [("a/#", 1), ("secret/a", 1), ("$share/g/secret/#", 0), ("$SYS/#", 0), ("#", 2)];
+            server.send(&subscribe(level, 1, &filters));
+            let suback = server.received();
+            assert!(suback.ends_with(&[1, refused, refused, refused, 2]), "{suback:02x?}");
         });
     }
 }
@@ -85,7 +105,7 @@ fn a_message_that_was_sent_already_is_sent_again_to_a_client_that_may_not_have_i
         server.deliver("secret/a", b"x", QoS::AtLeastOnce);
         assert!(!server.received().is_empty());
         server.hang_up();
-        deny(server, Action::Receive);
+        deny_secrets(server);
         let resuming = Connect { flags: 0, ..Connect::v5().persistent() };
         server.connect(&resuming.bytes());
         assert!(String::from_utf8_lossy(&server.accepted()).contains("secret/a"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::wire::Connect;
 use push_common::clock::Monotonic;
 use push_server::access::scram::Nonce;
-use push_server::access::{Access, Credentials, Verdict};
+use push_server::access::{Access, Credentials, Origin, Verdict};
 use push_server::broker::{
     Held, MemoryBudget, Message, QoS, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
     Via,
@@ -280,7 +280,10 @@ impl Server {
                 self.asked = Some(credentials);
                 return;
             }
-            progress = handshake.answer(&self.limits, self.access.verdict(&credentials));
+            let client_id = handshake.client_id().unwrap_or_default();
+            let verdict = self.access.verdict(&credentials);
+            let verdict = self.access.authorize(verdict, client_id, Origin::default);
+            progress = handshake.answer(&self.limits, verdict);
         }
         match progress {
             HandshakeProgress::More | HandshakeProgress::Asks => {}
@@ -444,6 +447,7 @@ impl Server {
             self.transmit.dropped_too_large += transmit.dropped_too_large;
             self.transmit.dropped_expired += transmit.dropped_expired;
             self.transmit.dropped_denied += transmit.dropped_denied;
+            self.transmit.allowed += transmit.allowed;
             transmit.chunks.iter().for_each(|chunk| self.output.extend(chunk));
         }
     }

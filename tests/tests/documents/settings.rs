@@ -115,6 +115,8 @@ pub(crate) fn all_flags() -> Result<BTreeSet<String>, Skip> {
         &["user", "list"],
         &["user", "verify"],
         &["scram-user"],
+        &["acl", "check"],
+        &["acl", "import"],
         &["detach"],
     ] {
         flags.extend(flags_of(subcommand)?.into_keys());

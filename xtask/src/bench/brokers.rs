@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::children::{Child, Interrupt};
 use super::data_directory::DataDirectory;
 use super::layers::Layers;
+use super::rules;
 use crate::workspace::output_of;
 
 /// How long a server may take until it serves.
@@ -45,6 +46,10 @@ pub(super) enum Variant {
     BeforeKernel,
     /// The build of `--before`; user space answers heartbeats.
     BeforeUser,
+    /// Our server with rules about what clients may do; user space answers heartbeats.
+    UserRules,
+    /// mosquitto with the same rules.
+    MosquittoRules,
 }
 
 impl Variant {
@@ -53,6 +58,9 @@ impl Variant {
 
     /// The variants that `--before` adds.
     pub(super) const BEFORE: [Self; 2] = [Self::BeforeKernel, Self::BeforeUser];
+
+    /// The variants that `--acl` adds.
+    pub(super) const RULES: [Self; 2] = [Self::UserRules, Self::MosquittoRules];
 }
 
 impl fmt::Display for Variant {
@@ -63,6 +71,8 @@ impl fmt::Display for Variant {
             Self::Mosquitto => "mosquitto",
             Self::BeforeKernel => "kernel path before",
             Self::BeforeUser => "user path before",
+            Self::UserRules => "user path with rules",
+            Self::MosquittoRules => "mosquitto with rules",
         })
     }
 }
@@ -83,6 +93,8 @@ pub(super) struct Brokers {
     pub(super) before: Option<PathBuf>,
     /// `None`: not installed.
     pub(super) mosquitto: Option<PathBuf>,
+    /// Whether servers with rules are measured, too.
+    pub(super) has_rules: bool,
     /// The variants to measure; none: all.
     pub(super) only: Vec<Variant>,
     /// The folder for configurations and logs.
@@ -103,11 +115,14 @@ impl Brokers {
             let is_there = match variant {
                 Variant::Kernel | Variant::User => true,
                 Variant::Mosquitto => self.mosquitto.is_some(),
+                Variant::UserRules => self.has_rules,
+                Variant::MosquittoRules => self.has_rules && self.mosquitto.is_some(),
                 Variant::BeforeKernel | Variant::BeforeUser => self.before.is_some(),
             };
             is_wanted && is_there
         };
-        Variant::ALL.into_iter().chain(Variant::BEFORE).filter(is_measured).collect()
+        let added = Variant::BEFORE.into_iter().chain(Variant::RULES);
+        Variant::ALL.into_iter().chain(added).filter(is_measured).collect()
     }
 
     /// mosquitto's version, as it prints it.
@@ -132,12 +147,22 @@ impl Brokers {
             Variant::User => (own(&self.server, "off")?, Some(http)),
             Variant::BeforeKernel => (own(self.before()?, "require")?, Some(http)),
             Variant::BeforeUser => (own(self.before()?, "off")?, Some(http)),
-            Variant::Mosquitto => (self.mosquitto(mqtt)?, None),
+            Variant::Mosquitto => (self.mosquitto(mqtt, "")?, None),
+            Variant::UserRules => {
+                let file = self.written("rules.toml", &rules::ours())?;
+                let mut command = own(&self.server, "off")?;
+                command.arg("--acl").arg(file);
+                (command, Some(http))
+            }
+            Variant::MosquittoRules => {
+                let file = self.written("rules.acl", &rules::mosquittos())?;
+                (self.mosquitto(mqtt, &format!("acl_file {}\n", file.display()))?, None)
+            }
         };
         let name = match variant {
-            Variant::Mosquitto => "mosquitto",
+            Variant::Mosquitto | Variant::MosquittoRules => "mosquitto",
             Variant::BeforeKernel | Variant::BeforeUser => "push-server-before",
-            Variant::Kernel | Variant::User => "push-server",
+            Variant::Kernel | Variant::User | Variant::UserRules => "push-server",
         };
         let broker = Broker::launch(
             name,
@@ -185,21 +210,26 @@ impl Brokers {
         Ok(command)
     }
 
+    /// A file for a server.
+    fn written(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let file = self.folder.join(name);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
+    }
+
     /// As installed, except that it uses a port of ours, allows anonymous clients, and does not log
-    /// each connection.
-    fn mosquitto(&self, mqtt: SocketAddr) -> Result<Command> {
+    /// each connection. `more`: lines of its configuration.
+    fn mosquitto(&self, mqtt: SocketAddr, more: &str) -> Result<Command> {
         let program = self.mosquitto.as_ref().context("mosquitto is not installed")?;
-        let file = self.folder.join("mosquitto.conf");
         let text = format!(
             "listener {} {}\n{}allow_anonymous true\npersistence false\nlog_dest stderr\nlog_type \
-             error\nlog_type warning\n",
+             error\nlog_type warning\n{more}",
             mqtt.port(),
             mqtt.ip(),
             self.layers.mosquitto_lines()
         );
-        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = Command::new(program);
-        command.arg("-c").arg(file);
+        command.arg("-c").arg(self.written("mosquitto.conf", &text)?);
         Ok(command)
     }
 }

@@ -312,10 +312,12 @@ fn check_outcome(outcome: &Outcome) -> Result<()> {
 /// Refuses figures of the wrong path.
 fn check_path(variant: Variant, kernel_share: Option<f64>, declined: &str) -> Result<()> {
     let (meant, share) = match (variant, kernel_share) {
-        (Variant::Mosquitto, _) => return Ok(()),
+        (Variant::Mosquitto | Variant::MosquittoRules, _) => return Ok(()),
         (_, None) => bail!("the server counted no pings at all"),
         (Variant::Kernel | Variant::BeforeKernel, Some(share)) => ("kernel", share),
-        (Variant::User | Variant::BeforeUser, Some(share)) => ("user", 1.0 - share),
+        (Variant::User | Variant::BeforeUser | Variant::UserRules, Some(share)) => {
+            ("user", 1.0 - share)
+        }
     };
     if share < PATH_SHARE_MIN {
         bail!(

@@ -40,6 +40,7 @@ mod load;
 mod procfs;
 mod report;
 mod rig;
+mod rules;
 mod throughput;
 
 use std::process::ExitCode;

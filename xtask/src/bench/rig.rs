@@ -92,6 +92,7 @@ pub(super) fn prepare(
         server,
         before: None,
         mosquitto,
+        has_rules: false,
         only: arguments.only.clone(),
         folder: folder.clone(),
         shards,

@@ -84,6 +84,7 @@ fn every_counter_of_a_shard_reaches_the_text() {
     let all = all.chain(FAMILIES.iter().flat_map(|family| family.samples).map(|(_, pick)| pick));
     let all = all.chain(UNARMED.iter().map(|(_, pick)| pick));
     let all = all.chain(handshakes::SAMPLES.iter().map(|(_, pick)| pick));
+    let all = all.chain(authorizations::SAMPLES.iter().map(|(_, pick)| pick));
     for pick in all {
         pick(&counters[0]).add(1_000_003);
     }

@@ -1,7 +1,7 @@
 //! How a client has authenticated, and how far it has come with doing so again [MQTT5 4.12.1].
 
 use crate::access::scram::{Exchange, Nonce};
-use crate::access::{Denial, Identity, Proof, Verdict};
+use crate::access::{Denial, Proof, Verdict};
 use crate::mqtt::Connect;
 use crate::mqtt::codec::{Auth, AuthReason, Reason};
 
@@ -9,7 +9,7 @@ use crate::mqtt::codec::{Auth, AuthReason, Reason};
 #[derive(Debug)]
 pub(super) struct Reauthentication {
     method: Box<str>,
-    identity: Identity,
+    user: Option<Box<str>>,
     stage: Stage,
     /// Questions asked so far, those of the handshake included: the number of the latest.
     questions: u32,
@@ -42,9 +42,9 @@ impl Reauthentication {
     /// For a client that has connected by an exchange; `None` for others.
     pub(super) fn of(connect: &Connect) -> Option<Self> {
         let authenticated = connect.authenticated.as_ref()?;
-        let (method, identity) = (authenticated.method.clone(), connect.identity.clone());
+        let (method, user) = (authenticated.method.clone(), connect.user().map(Into::into));
         let questions = authenticated.questions;
-        Some(Self { method, identity, stage: Stage::Rests, questions })
+        Some(Self { method, user, stage: Stage::Rests, questions })
     }
 
     pub(super) fn method(&self) -> &str {
@@ -86,7 +86,7 @@ impl Reauthentication {
                 self.stage = Stage::Awaits(exchange);
                 Judged::Told(AuthReason::Continue, data)
             }
-            Verdict::Allowed(identity, data) if identity == self.identity => {
+            Verdict::Allowed(identity, data) if identity.user() == self.user.as_deref() => {
                 Judged::Told(AuthReason::Success, data)
             }
             // The client proved to be another user than before.

@@ -26,7 +26,7 @@ impl Connection {
         let window = self.window(limits);
         let Audience { version, packet_len_max, .. } = self.audience();
         let topic_alias_max = self.topic_alias_max.min(limits.topic_alias_send_max);
-        let is_judged = limits.policy.judges_receivers();
+        let is_judged = session.rights().has_rules();
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
             let (mut topic, mut len) = (TopicForm::Whole, 0);
@@ -40,10 +40,10 @@ impl Connection {
                     return SendOutcome::Dropped;
                 }
                 if is_judged && !dup {
-                    let topic = &delivery.message.topic;
-                    if limits.policy.receive(topic, receiver.subject()).is_err() {
+                    if limits.policy.receive(&delivery.message.topic, receiver).is_err() {
                         return writer.denied(delivery);
                     }
+                    writer.allowed();
                 }
                 topic = form(&mut self.extras, &delivery.message.topic, topic_alias_max);
                 let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup, version, now };

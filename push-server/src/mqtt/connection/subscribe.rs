@@ -14,6 +14,8 @@ pub struct Subscribe {
     pub entries: Vec<Result<SubscribeEntry, Reason>>,
     /// How many entries the policy has refused.
     pub denied: u32,
+    /// How many the client's rights have.
+    pub allowed: u32,
 }
 
 /// One valid entry of a SUBSCRIBE.
@@ -53,7 +55,10 @@ impl Subscribe {
         for entry in &mut self.entries {
             let Ok(SubscribeEntry { filter, .. }) = entry else { continue };
             let reason = match policy.subscribe(filter, subject) {
-                Ok(()) => continue,
+                Ok(()) => {
+                    self.allowed += u32::from(subject.rights.has_rules());
+                    continue;
+                }
                 Err(Denied::Everybody) => Reason::UnspecifiedError,
                 Err(Denied::Subject) => Reason::NotAuthorized,
             };

@@ -5,7 +5,8 @@ use super::super::delivery::Delivery;
 use super::super::inflight::{PubrecOutcome, Retry};
 use super::super::outbox::Outbox;
 use super::super::owed::{Owed, SessionChange, packet_id};
-use super::{Session, SessionName};
+use super::Session;
+use crate::access::Subject;
 use crate::broker::{Fate, QoS};
 use crate::mutant::{Rule, is_left_out};
 
@@ -58,9 +59,9 @@ impl Session {
     pub(in super::super) fn next(
         &mut self,
         window: u16,
-        mut judge: impl FnMut(&Delivery, bool, &SessionName) -> SendOutcome,
+        mut judge: impl FnMut(&Delivery, bool, Subject<'_>) -> SendOutcome,
     ) -> Option<Next> {
-        let receiver = &self.name;
+        let receiver = self.name.subject(&self.rights);
         let outbox = self.outbox.as_deref_mut()?;
         while outbox.inflight.has_retries() {
             match outbox.inflight.retry(window)? {
@@ -117,7 +118,7 @@ impl Session {
         let Some(outbox) = outbox.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = outbox.inflight.acknowledge(packet_id)? {
             let fate = if is_error { Fate::Refused } else { Fate::Acknowledged };
-            outbox.send_slip_back(ended.position, name.subject().client_id, fate);
+            outbox.send_slip_back(ended.position, name.client_id(), fate);
             outbox.end(&ended, *is_durable);
         }
         self.tidy();
@@ -147,7 +148,7 @@ impl Session {
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Refused(ended)) => {
-                outbox.send_slip_back(ended.position, name.subject().client_id, Fate::Refused);
+                outbox.send_slip_back(ended.position, name.client_id(), Fate::Refused);
                 outbox.end(ended, self.is_durable);
                 None
             }
@@ -164,7 +165,7 @@ impl Session {
         let Self { outbox, name, is_durable, .. } = self;
         let Some(outbox) = outbox.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = outbox.inflight.complete(packet_id)? {
-            outbox.send_slip_back(ended.position, name.subject().client_id, Fate::Acknowledged);
+            outbox.send_slip_back(ended.position, name.client_id(), Fate::Acknowledged);
             outbox.end(&ended, *is_durable);
         }
         self.tidy();

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Shard;
-use crate::access::{Credentials, Denial, Verdict};
+use crate::access::{Credentials, Denial, Origin, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{ConnectRefusal, HandshakeProgress};
@@ -76,11 +76,28 @@ impl<P: Ports> Shard<P> {
     }
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
+        let verdict = self.authorize(index, verdict);
         let limits = &self.here.shared().config.limits;
         match self.clients[index].pending_mut() {
             Some(pending) => pending.handshake.answer(limits, verdict),
             None => HandshakeProgress::More,
         }
+    }
+
+    /// Adds to a verdict what its client may do.
+    fn authorize(&self, index: u32, verdict: Verdict) -> Verdict {
+        let client = &self.clients[index];
+        let client_id = client.pending().and_then(|pending| pending.handshake.client_id());
+        let Some(client_id) = client_id.filter(|_| matches!(verdict, Verdict::Allowed(..))) else {
+            return verdict;
+        };
+        let origin = || Origin {
+            address: client.socket.peer_address().ok().map(|peer| peer.ip()),
+            listener: client.socket.local_address().ok(),
+            listener_name: None,
+        };
+        let access = self.here.shared().questions.access();
+        access.authorize(verdict, client_id, origin)
     }
 
     /// An answer has come. It is dropped if its client is gone, or waits for another answer by now.

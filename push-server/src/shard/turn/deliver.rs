@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::errand::Errand;
-use crate::access::Subject;
 use crate::broker::{Budget, Fate, Message, NoMemory, QoS, SessionMemory, Slip};
+use crate::config::PublishDeniedMode;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, PublishRefusal, Session,
-    Transmit, Version,
+    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, PublishRefusal, Transmit,
+    Version,
 };
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
@@ -98,6 +98,10 @@ impl<P: Ports> Shard<P> {
         budget: &mut Budget,
     ) -> Option<(Box<Fanout>, Progress)> {
         self.here.counters().publishes_received.add(1);
+        let session = self.sessions.session(key);
+        if session.is_some_and(|session| session.rights().has_rules()) {
+            self.here.counters().authorized_publish.add(1);
+        }
         let mut draft = Draft::default();
         if let Some(receipt @ PublishReceipt { exactly_once: true, .. }) = receipt
             && let Err(no_memory) = self.check_inflight_room(key)
@@ -174,7 +178,7 @@ impl<P: Ports> Shard<P> {
 
     /// Drops a publish that is not allowed, and answers it in its turn. MQTT 3.1.1 cannot refuse a publish, and a
     /// client that is disconnected for one sends it again for ever, so it gets a normal acknowledgement
-    /// [MQTT-3.3.5-2].
+    /// [MQTT-3.3.5-2], unless the operator wants it closed.
     fn on_publish_refused(
         &mut self,
         index: u32,
@@ -194,7 +198,13 @@ impl<P: Ports> Shard<P> {
         }
         let reason = refusal.reason();
         let Some(connection) = self.clients[index].connection() else { return };
-        let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
+        let is_told = connection.version() == Version::V5 && receipt.is_some();
+        let closes = self.here.shared().config.publish_denied == PublishDeniedMode::Close;
+        if refusal == PublishRefusal::Denied && closes && !is_told {
+            self.close_client_for(index, reason, "it may not publish there");
+            return;
+        }
+        let told = if is_told { reason } else { Reason::Success };
         let Some(publisher) = self.publisher(index, key, receipt) else { return };
         let mut part = Part::default();
         self.answer_publisher(&publisher, told, &mut part);
@@ -202,9 +212,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. A will on a topic of
-    /// the server's own comes from an earlier version, which took it, and is dropped. So is a will that the policy
-    /// forbids: it may be from before a restart with another policy. The user of an ended session is no longer
-    /// known, so only rules for all users hold for its will.
+    /// the server's own comes from an earlier version, which took it, and is dropped.
     pub(super) fn publish(
         &mut self,
         flow: Flow,
@@ -214,14 +222,6 @@ impl<P: Ports> Shard<P> {
     ) {
         if message.topic.is_hidden() {
             self.here.counters().dropped_reserved_topic.add(1);
-            self.file(draft);
-            return;
-        }
-        let session = author.key().and_then(|key| self.sessions.session(key));
-        let subject = session.map_or(Subject::NOBODY, Session::subject);
-        if self.here.shared().config.limits.policy.will(&message.topic, subject).is_err() {
-            self.here.counters().dropped_denied.add(1);
-            self.here.counters().unauthorized_will.add(1);
             self.file(draft);
             return;
         }
@@ -475,6 +475,7 @@ impl<P: Ports> Shard<P> {
                 self.here.counters().dropped_expired.add(u64::from(transmit.dropped_expired));
                 self.here.counters().dropped_denied.add(u64::from(transmit.dropped_denied));
                 self.here.counters().unauthorized_receive.add(u64::from(transmit.dropped_denied));
+                self.here.counters().authorized_receive.add(u64::from(transmit.allowed));
                 units += transmit.publishes * PUBLISH_SENT_UNITS;
                 copied_bytes = Some(transmit.copied_bytes);
                 transmit.chunks

@@ -46,6 +46,11 @@ impl<P: Ports> Shard<P> {
         let Some(will) = absence.and_then(|absence| absence.take_due_will(now)) else {
             return false;
         };
+        let session = self.sessions.session(key);
+        if session.is_some_and(|session| !self.may_publish_will(session, &will.message)) {
+            self.save_session(key);
+            return true;
+        }
         if let Some(number) = self.number_of(key) {
             let record = self.saved_session(key);
             self.publish_will((number, Some(key)), will, record);
@@ -106,7 +111,9 @@ impl<P: Ports> Shard<P> {
         self.here.counters().sessions.sub(1);
         self.here.shared().totals.session_shares().give_back(holder);
         let stays_on_disk = self.stop.has_begun() && waiting.is_some();
-        let will = waiting.filter(|_| !self.stop.has_begun());
+        let will = waiting.filter(|waiting| {
+            !self.stop.has_begun() && self.may_publish_will(&session, &waiting.will.message)
+        });
         if session.is_durable() && stays_on_disk {
             // The next start finds it, with its will and all messages for its groups.
             return;
@@ -155,6 +162,16 @@ impl<P: Ports> Shard<P> {
         }
     }
 
+    /// Ends a session that had ended before, with its will if that may be published.
+    pub(super) fn end_stray(&mut self, found: EndedSession) {
+        let EndedSession { session, will, .. } = &found;
+        let is_denied = will
+            .as_ref()
+            .is_some_and(|waiting| !self.may_publish_will(session, &waiting.will.message));
+        let will = if is_denied { None } else { found.will };
+        self.end_on_disk(EndedSession { will, ..found });
+    }
+
     /// Publishes due wills of strays, at most so many.
     pub(super) fn publish_strays(&mut self, wills_max: usize) {
         for _ in 0..wills_max {
@@ -162,7 +179,7 @@ impl<P: Ports> Shard<P> {
                 return;
             }
             let Some(found) = self.sessions.take_due_stray(self.agenda.now()) else { return };
-            self.end_on_disk(found);
+            self.end_stray(found);
         }
     }
 }

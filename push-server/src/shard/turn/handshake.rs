@@ -30,6 +30,9 @@ impl<P: Ports> Shard<P> {
             HandshakeProgress::Connect(connecting) => {
                 let authenticated = connecting.connect.user().is_some();
                 self.here.counters().authentications_accepted.add(u64::from(authenticated));
+                let connect = &connecting.connect;
+                let is_judged = connect.will.is_some() && connect.identity.rights().has_rules();
+                self.here.counters().authorized_will.add(u64::from(is_judged));
                 self.on_connecting(index, *connecting);
             }
             HandshakeProgress::Refused(refusal) => {

@@ -75,7 +75,7 @@ impl<P: Ports> Shard<P> {
             // A will may have become due in this turn, before the client was back.
             let now = self.agenda.now();
             let will = found.will.filter(|will| will.publish_at <= now);
-            self.end_on_disk(EndedSession { will, ..found });
+            self.end_stray(EndedSession { will, ..found });
         }
         let keep_alive = connection.keep_alive();
         let flow = self.sessions.number(key).into();

@@ -292,7 +292,9 @@ impl<P: Ports> Shard<P> {
         let connection = client.and_then(|index| self.clients.get(index)?.connection());
         let is_too_large =
             connection.is_some_and(|connection| !connection.takes(&delivery, self.agenda.now()));
-        let is_fit = !standing.is_passed_over && has_room && !is_too_large;
+        let subject = entry.session.subject();
+        let is_denied = limits.policy.receive(&message.topic, subject).is_err();
+        let is_fit = !standing.is_passed_over && has_room && !is_too_large && !is_denied;
         if !is_fit && standing.others > 0 {
             // A member that is passed over was not chosen by its turn, so its refusal says nothing of the others.
             let are_all_asked = !standing.is_passed_over && usize::from(*tries) >= standing.others;
@@ -300,6 +302,11 @@ impl<P: Ports> Shard<P> {
                 return Choice::Refused;
             }
             self.here.counters().limit_share_tries.add(u64::from(!are_all_asked));
+        }
+        if is_denied {
+            self.here.counters().dropped_denied.add(1);
+            self.here.counters().unauthorized_receive.add(1);
+            return Choice::Taken;
         }
         if is_too_large && standing.others > 0 {
             // In the outbox it would be handed on again, and travel for ever.

@@ -43,6 +43,7 @@ impl<P: Ports> Shard<P> {
         subscribe: Subscribe,
     ) -> Box<Subscribing> {
         self.here.counters().unauthorized_subscribe.add(subscribe.denied.into());
+        self.here.counters().authorized_subscribe.add(subscribe.allowed.into());
         let session = (key, self.sessions.number(key));
         let number = self.journal.unconfirmed_mut().begin();
         Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))

@@ -18,8 +18,9 @@
 use std::sync::Arc;
 
 use super::Shard;
+use crate::access::{Identity, Subject};
 use crate::broker::{Message, QoS};
-use crate::mqtt::Will;
+use crate::mqtt::{Session, Will};
 use crate::shard::agenda::Flow;
 use crate::shard::journal::{Done, Draft, Outgoing};
 use crate::shard::ports::Ports;
@@ -27,6 +28,33 @@ use crate::shard::publish::{Author, Fanout};
 use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Shard<P> {
+    /// Whether a will may still be published, now that its client has gone. The rules may be others than when it
+    /// connected, and after a start only its user and id are known: then what depends on more is denied. A will that
+    /// a start finds as a record of its own has been judged before.
+    pub(super) fn may_publish_will(&self, session: &Session, message: &Message) -> bool {
+        let access = self.here.shared().questions.access();
+        let acl = access.acl.as_deref();
+        let policy = &self.here.shared().config.limits.policy;
+        let subject = session.subject();
+        let judged = match acl.filter(|acl| !acl.gave(subject.rights)) {
+            None => policy.will(&message.topic, subject),
+            Some(acl) => {
+                let identity = session.user().map(|user| Identity::of_user(user.into()));
+                let identity = identity.unwrap_or_default();
+                let rights = &acl.rights(&identity, session.client_id(), None);
+                policy.will(&message.topic, Subject { rights, ..subject })
+            }
+        };
+        let counters = self.here.counters();
+        if judged.is_err() {
+            counters.dropped_denied.add(1);
+            counters.unauthorized_will.add(1);
+            return false;
+        }
+        counters.authorized_will.add(u64::from(acl.is_some() || subject.rights.has_rules()));
+        true
+    }
+
     /// Publishes a will that is on disk. `record`: the session's record without it. `key`: the session's, now or
     /// before its end.
     pub(super) fn publish_will(

@@ -29,6 +29,7 @@ fn measured(mosquitto: Option<&str>, only: &[Variant]) -> Vec<Variant> {
         server: PathBuf::new(),
         before: None,
         mosquitto: mosquitto.map(PathBuf::from),
+        has_rules: false,
         only: only.to_vec(),
         folder: PathBuf::new(),
         shards: 1,

@@ -31,8 +31,8 @@ fn figures_of(machine_us_per_ping: f64, kernel_share: Option<f64>) -> Figures {
 fn visit_of(round: u32, variant: Variant, machine_us_per_ping: f64) -> Visit {
     let share = match variant {
         Variant::Kernel | Variant::BeforeKernel => Some(1.0),
-        Variant::User | Variant::BeforeUser => Some(0.0),
-        Variant::Mosquitto => None,
+        Variant::User | Variant::BeforeUser | Variant::UserRules => Some(0.0),
+        Variant::Mosquitto | Variant::MosquittoRules => None,
     };
     let figures = figures_of(machine_us_per_ping, share);
     Visit { round, variant, closed_loop: figures, fixed_rate: figures }

@@ -60,6 +60,10 @@ pub(crate) struct ThroughputArguments {
     /// Also measure this earlier build of push-server, in the same rounds
     #[arg(long, value_name = "PATH")]
     pub(super) before: Option<PathBuf>,
+    /// Also measure our user path and mosquitto with 1,000 rules about what clients may do, in the
+    /// same rounds
+    #[arg(long)]
+    pub(super) acl: bool,
     /// Also measure this broker; repeatable. COMMAND is split at blanks, without a shell; {port} in
     /// it becomes the port to listen at on 127.0.0.1, {data} an empty directory, and {cert} and {key}
     /// the files of a certificate. It must stay in the foreground

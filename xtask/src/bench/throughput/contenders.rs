@@ -87,7 +87,8 @@ impl Contender {
 
     /// Whether it is a build of our server.
     pub(super) fn is_ours(&self) -> bool {
-        !matches!(self, Self::Known(Variant::Mosquitto) | Self::Peer(_))
+        let theirs = [Variant::Mosquitto, Variant::MosquittoRules];
+        !matches!(self, Self::Peer(_)) && !theirs.iter().any(|one| *self == Self::Known(*one))
     }
 
     /// Starts it, on an empty data directory, and waits until it serves.

@@ -74,6 +74,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &ThroughputArguments) -> Res
     let most = connections.map(|(clients, publishers)| clients + publishers).max().unwrap_or(0);
     let mut bench = prepare(workspace, &arguments.common, most)?;
     bench.brokers.before.clone_from(&arguments.before);
+    bench.brokers.has_rules = arguments.acl;
     let contenders = Contender::all(&bench, &arguments.peer)?;
     let Rounds { visits, refused, commands } = measure(&bench, arguments, &contenders)?;
     let summary = table::summary(arguments, &contenders, &visits);

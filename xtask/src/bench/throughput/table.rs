@@ -102,7 +102,7 @@ struct Ratio {
 }
 
 /// The pairs to compare: our user path with every other broker, each path with the earlier build's,
-/// and with and without the programs on the interface.
+/// with and without the programs on the interface, and with and without rules.
 fn pairs(contenders: &[Contender]) -> Vec<(String, String)> {
     let known = |variant| {
         let contender = Contender::Known(variant);
@@ -110,11 +110,18 @@ fn pairs(contenders: &[Contender]) -> Vec<(String, String)> {
     };
     let (kernel, user) = (known(Variant::Kernel), known(Variant::User));
     let mut pairs = vec![(kernel.clone(), user.clone())];
-    let others = contenders.iter().filter(|contender| !contender.is_ours());
+    let with_rules = (known(Variant::UserRules), known(Variant::MosquittoRules));
+    let is_other = |contender: &&Contender| {
+        !contender.is_ours() && **contender != Contender::Known(Variant::MosquittoRules)
+    };
+    let others = contenders.iter().filter(is_other);
     let ours = user.clone().or_else(|| kernel.clone());
     pairs.extend(others.map(|other| (ours.clone(), Some(other.name()))));
     pairs.push((kernel, known(Variant::BeforeKernel)));
-    pairs.push((user, known(Variant::BeforeUser)));
+    pairs.push((user.clone(), known(Variant::BeforeUser)));
+    pairs.push((with_rules.0.clone(), user));
+    pairs.push((with_rules.1.clone(), known(Variant::Mosquitto)));
+    pairs.push(with_rules);
     pairs.into_iter().filter_map(|(server, over)| Some((server?, over?))).collect()
 }
 

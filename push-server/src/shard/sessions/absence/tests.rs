@@ -68,5 +68,5 @@ fn an_endless_session_waits_for_its_will_only() {
 #[test]
 fn a_session_costs_no_more_for_being_absent() {
     assert!(size_of::<Presence>() <= 24, "{} bytes", size_of::<Presence>());
-    assert!(size_of::<Entry>() <= 96, "{} bytes", size_of::<Entry>());
+    assert!(size_of::<Entry>() <= 104, "{} bytes", size_of::<Entry>());
 }

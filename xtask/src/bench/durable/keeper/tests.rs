@@ -6,6 +6,7 @@ fn brokers(before: Option<&str>, mosquitto: Option<&str>) -> Brokers {
         server: PathBuf::new(),
         before: before.map(PathBuf::from),
         mosquitto: mosquitto.map(PathBuf::from),
+        has_rules: false,
         only: Vec::new(),
         folder: PathBuf::new(),
         shards: 1,

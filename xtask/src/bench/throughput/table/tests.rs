@@ -74,3 +74,19 @@ fn a_paced_scenario_is_told_by_its_times_and_not_by_its_rate() {
     assert_eq!(rows[0].label, "20 pairs at 10000/s, QoS 0: to the subscriber p50, us");
     assert!(rows.iter().all(|row| !row.label.ends_with("deliveries/s")));
 }
+
+#[test]
+fn servers_with_rules_are_set_against_those_without_and_each_other() {
+    let known = Variant::ALL.into_iter().chain(Variant::RULES).map(Contender::Known);
+    let head = table(&known.collect::<Vec<_>>(), &[]).head;
+    assert_eq!(
+        head[6..],
+        [
+            "kernel/user",
+            "user/mosquitto",
+            "user with rules/user",
+            "mosquitto with rules/mosquitto",
+            "user with rules/mosquitto with rules"
+        ]
+    );
+}
