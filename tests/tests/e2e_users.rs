@@ -357,9 +357,10 @@ fn client_that_waits_for_a_hash_delays_nobody() -> TestResult {
     let users = Users::new(&format!("slow:{SLOW}\n"));
     let server = users.start(PingPath::User).flag("--anonymous", "always").flag("--shards", 1);
     let server = server.start()?;
-    let slow = as_user(Version::V5, "slow", "slow", "wrong");
-    let mut slow = Client::send_connect(server.target(), &slow);
-    server.wait_metric("push_passwords_waiting", |waiting| waiting == 0);
+    let slow = |client_id| as_user(Version::V5, client_id, "slow", "wrong");
+    let _waiting = ["first", "second"].map(|id| Client::send_connect(server.target(), &slow(id)));
+    // The other one is being hashed.
+    server.wait_metric("push_passwords_waiting", |waiting| waiting == 1);
     let mut others: Vec<_> = (0..50)
         .map(|number| {
             let connect = Connect::new(Version::V311, &format!("other-{number}"));
@@ -373,8 +374,7 @@ fn client_that_waits_for_a_hash_delays_nobody() -> TestResult {
     // All of that came before the hash did: on the one shard, it would have waited.
     let checked = server.metrics().value("push_passwords_checked_total{by=\"hash\"}");
     assert_eq!(checked, 0);
-    slow.read_connack(PATIENCE).expect("a CONNACK");
-    assert_eq!(slow.connack.code, NOT_AUTHORIZED);
+    // Nor does a hash hold up a stop.
     server.finish();
     Ok(())
 }

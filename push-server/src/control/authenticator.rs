@@ -193,8 +193,9 @@ impl Answerer for Authenticator {
                 asker.answer(verdict);
             }
             Judgement::Check(check) => {
-                self.inner.queue.push(Waiting { check, asker, since: Instant::now() });
+                // Before a thread can take it.
                 count(&self.inner.counts.waiting);
+                self.inner.queue.push(Waiting { check, asker, since: Instant::now() });
             }
         }
     }
@@ -217,7 +218,11 @@ impl Inner {
     /// The verdict on a password that was right not long ago.
     fn remembered(&self, check: &PasswordCheck) -> Option<Verdict> {
         let key = check.key(&self.secret);
-        if !self.verified().contains(key, self.now()) {
+        let mut verified = self.verified();
+        let is_remembered = verified.contains(key, self.now());
+        self.counts.in_memory.store(verified.len() as u64, Ordering::Relaxed);
+        drop(verified);
+        if !is_remembered {
             return None;
         }
         count(&self.counts.remembered);

@@ -1,7 +1,6 @@
 //! Everything about the server that is not serving: the order of starting, the rules for
-//! connecting, files of users and threads that hash passwords, certificates, limits and privileges of the process,
-//! signals, HTTP (health, metrics), the status
-//! line, and the threads that write lines.
+//! connecting, files of users and threads that hash passwords, certificates, limits and privileges of
+//! the process, signals, HTTP (health, metrics), the status line, and the threads that write lines.
 //!
 //! The only user of tokio, in the main thread, which does nothing else.
 
