@@ -4,6 +4,7 @@ use push_common::clock::Monotonic;
 
 use super::extras::form;
 use super::{Connection, State};
+use crate::broker::TopicName;
 use crate::mqtt::Limits;
 use crate::mqtt::codec::{self, AckKind, Audience, OutgoingPublish, Reason};
 use crate::mqtt::delivery::Delivery;
@@ -27,6 +28,8 @@ impl Connection {
         let Audience { version, packet_len_max, .. } = self.audience();
         let topic_alias_max = self.topic_alias_max.min(limits.topic_alias_send_max);
         let is_judged = session.rights().has_rules();
+        // Messages of one topic often follow each other.
+        let mut last_judged: Option<(TopicName, bool)> = None;
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
             let (mut topic, mut len) = (TopicForm::Whole, 0);
@@ -40,7 +43,16 @@ impl Connection {
                     return SendOutcome::Dropped;
                 }
                 if is_judged && !dup {
-                    if limits.policy.receive(&delivery.message.topic, receiver).is_err() {
+                    let topic = &delivery.message.topic;
+                    let may_receive = match &last_judged {
+                        Some((last, may_receive)) if last == topic => *may_receive,
+                        _ => {
+                            let may_receive = limits.policy.receive(topic, receiver).is_ok();
+                            last_judged = Some((topic.clone(), may_receive));
+                            may_receive
+                        }
+                    };
+                    if !may_receive {
                         return writer.denied(delivery);
                     }
                     writer.allowed();
