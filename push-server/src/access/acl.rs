@@ -13,7 +13,7 @@ mod pattern_set;
 mod rights;
 mod rule;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::identity::Identity;
@@ -57,12 +57,18 @@ struct Shared {
 #[derive(Debug)]
 struct Remembered<T> {
     values: HashMap<Box<[u32]>, Weak<T>>,
+    /// The newest of them, which are kept even if nobody has them: a client that comes again and
+    /// again does not have them made each time.
+    recent: VecDeque<Arc<T>>,
     /// Values that are gone are forgotten when there are so many.
     forget_at: usize,
 }
 
+/// Values that are kept while nobody has them.
+const RECENT_MAX: usize = 64;
+
 /// Fewer remembered values are not looked through.
-const FORGET_AT_MIN: usize = 64;
+const FORGET_AT_MIN: usize = 2 * RECENT_MAX;
 
 impl Acl {
     /// Reads the rules of a file.
@@ -248,7 +254,7 @@ pub fn rights_under(
 
 impl<T> Default for Remembered<T> {
     fn default() -> Self {
-        Self { values: HashMap::new(), forget_at: FORGET_AT_MIN }
+        Self { values: HashMap::new(), recent: VecDeque::new(), forget_at: FORGET_AT_MIN }
     }
 }
 
@@ -257,8 +263,12 @@ impl<T> Remembered<T> {
         self.values.get(rules)?.upgrade()
     }
 
-    /// Remembers a value as long as anybody has it.
+    /// Remembers a value as long as anybody has it, and a while longer.
     fn remember(&mut self, rules: Box<[u32]>, value: &Arc<T>) {
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Arc::clone(value));
         if self.values.len() >= self.forget_at {
             self.values.retain(|_, value| value.strong_count() > 0);
             self.forget_at = FORGET_AT_MIN.max(2 * self.values.len());

@@ -2,6 +2,7 @@
 //! decides what it points to; `%u` and `%c` are filled in when a filter is looked for, so clients
 //! share it whatever their names are.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::pattern::{Line, Names, Pattern, PatternError};
@@ -14,8 +15,15 @@ use crate::broker::{TopicFilter, TopicName};
 pub const GRANT_FILTERS_MAX: usize = 1_024;
 
 /// What a client may do. By default all but reading the server's own topics: there are no rules.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Rights(Option<Arc<Compiled>>);
+
+impl fmt::Debug for Rights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the rules, of which there may be thousands.
+        formatter.write_str(if self.has_rules() { "Rights" } else { "Unlimited" })
+    }
+}
 
 /// What rules say about one set of clients.
 #[derive(Debug)]

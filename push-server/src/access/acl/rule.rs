@@ -116,13 +116,10 @@ impl ListenerPattern {
         match (self, origin.listener) {
             (Self::Name(name), _) => origin.listener_name == Some(name),
             (Self::Address(written), Some(found)) => {
-                let (written_ip, found_ip) = (written.ip(), found.ip().to_canonical());
-                let is_ip = written_ip == found_ip
-                    || match written_ip {
-                        IpAddr::V4(ip) => ip.is_unspecified() && found_ip.is_ipv4(),
-                        // A listener of [::] may serve IPv4, too.
-                        IpAddr::V6(ip) => ip.is_unspecified(),
-                    };
+                // One of [::] that serves IPv4 as well shows such addresses in the form of IPv6.
+                let stands_for_all =
+                    written.ip().is_unspecified() && written.is_ipv4() == found.is_ipv4();
+                let is_ip = stands_for_all || written.ip() == found.ip().to_canonical();
                 is_ip && written.port() == found.port()
             }
             (Self::Address(_), None) => false,

@@ -144,7 +144,7 @@ fn a_rule_is_about_those_of_whom_all_holds_that_it_asks_for() {
         groups = ["staff"]
         clients = ["desk-?"]
         addresses = ["10.0.0.0/8", "::1"]
-        listeners = ["0.0.0.0:1883", "[::1]:1884"]
+        listeners = ["0.0.0.0:1883", "[::1]:1884", "10.0.0.2:1886"]
         publish = ["a"]
 
         [[allow]]
@@ -159,7 +159,9 @@ fn a_rule_is_about_those_of_whom_all_holds_that_it_asks_for() {
     let (ada, bob) = (user("ada"), user("bob"));
     let near = from("10.1.2.3", "10.0.0.1:1883");
     assert!(allowed(&ada, "desk-1", near));
-    assert!(allowed(&ada, "desk-1", from("::ffff:10.1.2.3", "[::ffff:10.0.0.1]:1883")));
+    assert!(allowed(&ada, "desk-1", from("::ffff:10.1.2.3", "10.0.0.1:1883")));
+    assert!(allowed(&ada, "desk-1", from("10.1.2.3", "[::ffff:10.0.0.2]:1886")));
+    assert!(!allowed(&ada, "desk-1", from("10.1.2.3", "[::ffff:10.0.0.1]:1883")), "of [::]");
     assert!(allowed(&ada, "desk-1", from("::1", "[::1]:1884")));
     assert!(!allowed(&bob, "desk-1", near), "not in the group");
     assert!(allowed(&bob.with_groups(["staff".into()].into()), "desk-1", near));
@@ -250,8 +252,22 @@ fn rights_that_nobody_has_any_more_are_forgotten() {
         assert!(!publishes(&acl, &who, "c", "t1000"));
     }
     let remembered = acl.compiled.lock().expect("whole");
-    assert!(remembered.rights.values.len() <= FORGET_AT_MIN);
-    assert!(remembered.rule_sets.values.len() <= FORGET_AT_MIN);
+    let values_max = 2 * RECENT_MAX;
+    assert!(remembered.rights.values.len() <= values_max);
+    assert!(remembered.rule_sets.values.len() <= values_max);
+}
+
+#[test]
+fn a_client_that_comes_again_and_again_finds_its_rights_as_they_were() {
+    let acl = acl(RULES);
+    let rights = || acl.rights(&user("bob"), "c", ANYWHERE);
+    let first = Arc::downgrade(rights().compiled().expect("rules"));
+    let again = rights();
+    assert!(
+        first.upgrade().is_some_and(|first| {
+            again.compiled().is_some_and(|again| Arc::ptr_eq(&first, again))
+        })
+    );
 }
 
 #[test]
