@@ -236,7 +236,7 @@ impl<W: SharedWord, const K: usize, const N: usize> AnswerTable<W, K, N> {
     }
 
     /// Fills in all that is missing, by a function that seals a heartbeat with a number.
-    pub fn refill(
+    pub fn fill_up(
         &self,
         claim: &Claim,
         mut request: impl FnMut(RecordNumber) -> Record,
@@ -360,7 +360,7 @@ impl<W: SharedWord, const K: usize, const N: usize> AnswerTable<W, K, N> {
 }
 
 /// Whether a table runs low once the PINGREQ of this number is answered: user space is to fill it up
-/// ([`refill`](crate::refill)). Each half is filled at once, which costs less than one by one.
+/// ([`low_tables`](crate::low_tables)). Each half is filled at once, which costs less than one by one.
 #[inline(always)]
 #[must_use]
 pub const fn runs_low(request: RecordNumber) -> bool {

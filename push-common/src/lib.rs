@@ -77,7 +77,7 @@
 //!
 //! A PINGREQ inside TLS is one record of known content, and sealing is deterministic: key, record number and
 //! content decide every byte. So user space seals ahead, and the program compares and copies: no key is in a
-//! map ([`claim`], [`answer_table`], [`splice::Sealed`]); a bit tells user space when to seal more ([`refill`]).
+//! map ([`claim`], [`answer_table`], [`splice::Sealed`]); a bit tells user space when to seal more ([`low_tables`]).
 //! The rules above hold as they are; rules 17 to 22 come on top (and rule 23, which is not about TLS):
 //!
 //! 17. A PINGREQ is a payload that equals, in every bit, the record that the table expects for the number
@@ -132,10 +132,10 @@ pub mod counter;
 pub mod early_fragment;
 pub mod flow;
 pub mod heartbeat;
+pub mod low_tables;
 pub mod mac;
 pub mod mutant;
 pub mod ping_rate;
-pub mod refill;
 pub mod segment;
 pub mod shared_word;
 pub mod slot;

@@ -1,4 +1,4 @@
-//! All maps. User space sets the real sizes of some (`SLOTS`, `FLOWS`, `TABLES`, `REFILLS`), and finds them by
+//! All maps. User space sets the real sizes of some (`SLOTS`, `FLOWS`, `TABLES`, `LOW_TABLES`), and finds them by
 //! name.
 
 use aya_ebpf::Global;
@@ -42,9 +42,9 @@ pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as us
 pub(crate) static TABLES: Array<KernelTable<u64>, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Whose table runs low: a row of words for each shard, a bit for each slot; shared with user space by mmap. See
-/// [`push_common::refill`]. Sized by user space.
+/// [`push_common::low_tables`]. Sized by user space.
 #[btf_map]
-pub(crate) static REFILLS: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+pub(crate) static LOW_TABLES: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// When first fragments came that had no flow, by place; shared with user space by mmap.
 #[btf_map]
@@ -67,9 +67,9 @@ pub(crate) static PING_BURST: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
 pub(crate) static PLACE_SEED: Global<u64> = Global::new(1);
 
-/// Words of a row of `REFILLS`; set by user space before the programs are loaded.
+/// Words of a row of `LOW_TABLES`; set by user space before the programs are loaded.
 #[unsafe(no_mangle)]
-pub(crate) static REFILL_ROW: Global<u32> = Global::new(1);
+pub(crate) static LOW_TABLES_ROW: Global<u32> = Global::new(1);
 
 /// One element. Both programs run with bottom halves disabled, so on one CPU the next packet comes
 /// when the program is done with this one.

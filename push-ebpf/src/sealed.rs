@@ -6,12 +6,12 @@ use core::ptr;
 use push_common::answer_table::{KernelTable, RecordShape};
 use push_common::counter::Counter;
 use push_common::heartbeat::Heartbeat;
-use push_common::refill;
+use push_common::low_tables;
 use push_common::shared_word::SharedWord;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::Sealed;
 
-use crate::maps::{FlowCell, REFILL_ROW, REFILLS, TABLES, count};
+use crate::maps::{FlowCell, LOW_TABLES_ROW, LOW_TABLES, TABLES, count};
 use crate::parse::{Scratch, Tcp, forgotten};
 use crate::word::Word;
 
@@ -86,8 +86,8 @@ pub(crate) fn note_low(cell: *mut FlowCell, slot: *mut Slot) {
     let index = unsafe { ptr::read_volatile(&raw const (*cell).flow.slot) };
     // SAFETY: the element lives as long as the program, and the word is aligned.
     let shard = unsafe { ptr::read_volatile(&raw const (*slot).shard) };
-    let (place, bit) = refill::place(REFILL_ROW.load(), shard, index);
-    let Some(word) = REFILLS.get_ptr(place) else { return };
+    let (place, bit) = low_tables::place(LOW_TABLES_ROW.load(), shard, index);
+    let Some(word) = LOW_TABLES.get_ptr(place) else { return };
     // SAFETY: the element lives as long as the program, and is a word that everybody reaches whole.
     let word = unsafe { &*word.cast::<Word>() };
     // A plain look first: if the bit is set, the cache line may stay with the CPU that has it.

@@ -51,14 +51,14 @@ fn record(kind: Kind, shape: RecordShape) -> impl Fn(RecordNumber) -> Record {
 }
 
 /// Fills up what the table lacks.
-pub fn refill(table: &Table, claim: &Claim, shape: RecordShape) {
-    table.refill(claim, record(Kind::Request, shape), record(Kind::Answer, shape));
+pub fn fill_up(table: &Table, claim: &Claim, shape: RecordShape) {
+    table.fill_up(claim, record(Kind::Request, shape), record(Kind::Answer, shape));
 }
 
 /// The table of a connection whose next records have these numbers; programs may answer.
 pub fn fill_for(table: &Table, shape: RecordShape, [answer, request]: [RecordNumber; 2]) {
     let claim = table.begin(answer, request);
-    refill(table, &claim, shape);
+    fill_up(table, &claim, shape);
     table.release(claim).expect("nothing was sealed");
 }
 

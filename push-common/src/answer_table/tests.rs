@@ -24,7 +24,7 @@ fn record(shape: RecordShape, seed: u8, at: RecordNumber) -> Record {
 fn filled(shape: RecordShape) -> Table {
     let table = Table::new(|| AtomicU64::new(u64::MAX));
     let claim = table.begin(at(1, 6), at(1, 2));
-    table.refill(&claim, |at| record(shape, 1, at), |at| record(shape, 2, at));
+    table.fill_up(&claim, |at| record(shape, 1, at), |at| record(shape, 2, at));
     table.release(claim).expect("nothing was sealed");
     table
 }
@@ -91,7 +91,7 @@ fn three_words_serve_tls_1_3() {
     let table = AnswerTable::<AtomicU64, 2, 3>::new(|| AtomicU64::new(0));
     let shape = RecordShape::TLS_1_3;
     let claim = table.begin(at(1, 1), at(1, 1));
-    table.refill(&claim, |at| record(shape, 1, at), |at| record(shape, 2, at));
+    table.fill_up(&claim, |at| record(shape, 1, at), |at| record(shape, 2, at));
     let request = record(shape, 1, at(1, 1));
     assert!(table.is_request(at(1, 1), shape, &request));
     let mut longer = request;
@@ -134,7 +134,7 @@ fn used_entries_are_filled_for_the_numbers_behind_the_others() {
     let mut claim = table.claim().expect("free");
     assert_eq!(sealed_and_sent(&table, &mut claim), at(1, 7));
     let (mut requests, mut answers) = (Vec::new(), Vec::new());
-    table.refill(
+    table.fill_up(
         &claim,
         |at| {
             requests.push(at);

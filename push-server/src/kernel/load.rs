@@ -15,7 +15,7 @@ use caps::{CapSet, Capability};
 use push_common::answer_table::KernelTable;
 use push_common::early_fragment::{EarlyFragment, PLACES};
 use push_common::flow::{FlowKey, LockedFlow};
-use push_common::refill;
+use push_common::low_tables;
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
 use super::error::KernelPathError;
@@ -75,7 +75,7 @@ pub(super) struct Programs {
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
     pub(super) tables: &'static Lines<KernelTable<u64>>,
-    pub(super) refills: Arc<Lines<u64>>,
+    pub(super) low_tables: Arc<Lines<u64>>,
     pub(super) flows: Arc<Flows>,
     /// The maps of flows and heartbeats, for pinning.
     pub(super) maps: [MapData; 2],
@@ -112,16 +112,16 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
 
     let flows_max = options.connections_max.saturating_add(lingering_max(options.connections_max));
     let tables_max = options.tables.max(1);
-    let refill_row = refill::row_words(options.connections_max);
-    let refills_max = u32::from(options.shards).saturating_mul(refill_row);
+    let low_tables_row = low_tables::row_words(options.connections_max);
+    let low_tables_max = u32::from(options.shards).saturating_mul(low_tables_row);
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("SLOTS", options.connections_max)
         .map_max_entries("FLOWS", flows_max)
         .map_max_entries("TABLES", tables_max)
-        .map_max_entries("REFILLS", refills_max)
+        .map_max_entries("LOW_TABLES", low_tables_max)
         .override_global("PING_BURST", &options.ping_burst, true)
         .override_global("PLACE_SEED", &options.place_seed, true)
-        .override_global("REFILL_ROW", &refill_row, true)
+        .override_global("LOW_TABLES_ROW", &low_tables_row, true)
         .load(OBJECT)
         .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
 
@@ -140,7 +140,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
     let heartbeats = Lines::map(heartbeats_map.fd().as_fd(), SHARDS_MAX.into());
     let early_fragments = Lines::map(map(&mut ebpf, "EARLY_FRAGMENTS")?.fd().as_fd(), PLACES);
     let tables = Lines::map(map(&mut ebpf, "TABLES")?.fd().as_fd(), tables_max);
-    let refills = Lines::map(map(&mut ebpf, "REFILLS")?.fd().as_fd(), refills_max);
+    let low_tables = Lines::map(map(&mut ebpf, "LOW_TABLES")?.fd().as_fd(), low_tables_max);
     let flows_map = second_handle(&ebpf, "FLOWS")?;
     let flows = typed::<HashMap<MapData, FlowKey, LockedFlow<u32>>>(&mut ebpf, "FLOWS")?;
     let counters = typed(&mut ebpf, "COUNTERS")?;
@@ -153,7 +153,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
         // that answer nothing, and nobody opens those of a dead server again. Its programs keep them for their
         // flows.
         tables: Box::leak(Box::new(tables.map_err(KernelPathError::Mmap)?)),
-        refills: Arc::new(refills.map_err(KernelPathError::Mmap)?),
+        low_tables: Arc::new(low_tables.map_err(KernelPathError::Mmap)?),
         flows: Arc::new(Flows::new(flows)),
         maps: [flows_map, heartbeats_map],
         covered,

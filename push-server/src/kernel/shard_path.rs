@@ -13,7 +13,7 @@ use push_common::clock::Monotonic;
 use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{Flow, FlowKey, NO_TABLE, bits};
 use push_common::heartbeat::Heartbeat;
-use push_common::refill;
+use push_common::low_tables;
 use push_common::slot::{ShardLine, Slot, state};
 
 use super::flows::{FLOW_LINGER, Flows, key_of};
@@ -64,7 +64,7 @@ pub struct ShardPath {
     heartbeats: Arc<Lines<ShardLine>>,
     early_fragments: Arc<Lines<EarlyFragment>>,
     tables: &'static Lines<KernelTable<u64>>,
-    refills: Arc<Lines<u64>>,
+    low_tables: Arc<Lines<u64>>,
     place_seed: u64,
     flows: Arc<Flows>,
     covered: Arc<[u32]>,
@@ -101,7 +101,7 @@ pub(super) struct Parts {
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
     pub(super) tables: &'static Lines<KernelTable<u64>>,
-    pub(super) refills: Arc<Lines<u64>>,
+    pub(super) low_tables: Arc<Lines<u64>>,
     pub(super) place_seed: u64,
     pub(super) flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
@@ -137,7 +137,7 @@ pub struct Registration {
     pub rx: u64,
     /// Bytes that the socket was given, all of which it has accepted.
     pub tx: u64,
-    /// The client, by the caller's own count, for [`ShardPath::take_refills`].
+    /// The client, by the caller's own count, for [`ShardPath::take_low_tables`].
     pub client: u32,
 }
 
@@ -157,7 +157,7 @@ impl ShardPath {
             heartbeats: parts.heartbeats,
             early_fragments: parts.early_fragments,
             tables: parts.tables,
-            refills: parts.refills,
+            low_tables: parts.low_tables,
             place_seed: parts.place_seed,
             flows: parts.flows,
             covered: parts.covered,
@@ -278,19 +278,19 @@ impl ShardPath {
 
     /// The clients of this shard whose answer tables run low, appended to `clients`, each once since the last call.
     /// Some may have gone, or run low no more: filling up a table only fills what it lacks.
-    pub fn take_refills(&mut self, clients: &mut Vec<u32>) {
+    pub fn take_low_tables(&mut self, clients: &mut Vec<u32>) {
         if !self.has_tables {
             return;
         }
-        let row_words = refill::row_words(self.slots.len());
+        let row_words = low_tables::row_words(self.slots.len());
         for word in 0..row_words {
-            let (place, _) = refill::place(row_words, self.shard, word * u64::BITS);
-            let bits = self.refills.word(place);
+            let (place, _) = low_tables::place(row_words, self.shard, word * u64::BITS);
+            let bits = self.low_tables.word(place);
             // Most are 0. Words that nobody writes to stay in the caches of all CPUs.
             if bits.load(Ordering::Relaxed) == 0 {
                 continue;
             }
-            let low = refill::slots(word, bits.swap(0, Ordering::AcqRel));
+            let low = low_tables::slots(word, bits.swap(0, Ordering::AcqRel));
             let client = |slot| self.slots.slot(slot).client.load(Ordering::Relaxed);
             clients.extend(low.map(client));
         }

@@ -15,11 +15,11 @@ use super::ports::{Liveness, Registration, Socket, Unarmed};
 use crate::transport::Numbers;
 
 /// The least time between two looks at whose tables run low.
-const REFILL_MILLIS: u64 = 100;
+const LOOK_MILLIS: u64 = 100;
 
 /// For how long a shard wakes for that after it has found some. A shard sleeps for a second at most. A client that can
 /// use up its table meanwhile uses up a half of it in less than a second, and so keeps the shard looking.
-const REFILL_AWAKE_MILLIS: u64 = 1_000;
+const LOOK_AWAKE_MILLIS: u64 = 1_000;
 
 /// The kernel path, where the shard has one.
 #[derive(Debug)]
@@ -159,10 +159,10 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
     /// index now.
     pub(super) fn next_low(&mut self, now: Monotonic) -> Option<u32> {
         if self.low.is_empty() && self.next_look <= now {
-            self.next_look = now.after_millis(REFILL_MILLIS);
-            self.port.as_mut()?.take_refills(&mut self.low);
+            self.next_look = now.after_millis(LOOK_MILLIS);
+            self.port.as_mut()?.take_low_tables(&mut self.low);
             if !self.low.is_empty() {
-                self.awake_until = now.after_millis(REFILL_AWAKE_MILLIS);
+                self.awake_until = now.after_millis(LOOK_AWAKE_MILLIS);
             }
         }
         self.low.pop()

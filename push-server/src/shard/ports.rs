@@ -233,7 +233,7 @@ pub(crate) trait Liveness: Debug {
 
     /// Appends the clients whose tables run low, as far as the programs have noted it since the last call. One that
     /// has gone may be among them, or another one that has its number now.
-    fn take_refills(&mut self, clients: &mut Vec<u32>);
+    fn take_low_tables(&mut self, clients: &mut Vec<u32>);
 
     /// When the kernel last answered a ping of this connection; the registration if never.
     fn last_seen(&self, slot: &Self::Slot) -> Monotonic;

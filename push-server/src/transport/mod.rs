@@ -30,7 +30,7 @@
 //!   releases the claim, unless a record is sealed and not given out yet: rustls seals its reply to a KeyUpdate at
 //!   once, and gives it out with the next bytes that are wrapped, which `owes` does not say. Until then pings go to
 //!   user space.
-//! - [`Numbers::refill`] fills a table that runs low.
+//! - [`Numbers::fill_up`] fills a table that runs low.
 //! - When a connection is closed or has ended, the layer keeps the claim for good, and does not touch the table any
 //!   more: `numbers` is `None`. Until then the table must be this connection's.
 

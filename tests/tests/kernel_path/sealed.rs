@@ -16,7 +16,7 @@ use push_common::clock::Monotonic;
 use push_server::kernel::{
     KernelPath, KernelPathOptions, Registration, ShardPath, SlotRef, Table, Unarmed,
 };
-use push_tests::records::{Kind, SHAPES, fill, first, refill, sealed};
+use push_tests::records::{Kind, SHAPES, fill, first, fill_up, sealed};
 use push_tests::skip::{Skip, report};
 
 use super::namespace::{Veth, ip};
@@ -132,7 +132,7 @@ impl Sealed {
         claim.handed(1);
         self.tx += record.len() as u64;
         assert!(claim.publish_tx(self.shard.tx_word(&self.slot), self.tx));
-        refill(self.table, &claim, self.shape);
+        fill_up(self.table, &claim, self.shape);
         self.table.release(claim).expect("published");
     }
 
@@ -158,13 +158,13 @@ impl Sealed {
     /// Fills up the table if the kernel has told that it runs low.
     fn fill_if_low(&mut self) -> bool {
         let mut clients = Vec::new();
-        self.shard.take_refills(&mut clients);
+        self.shard.take_low_tables(&mut clients);
         if clients.is_empty() {
             return false;
         }
         assert_eq!(clients, [CLIENT]);
         let claim = self.table.claim().expect("free");
-        refill(self.table, &claim, self.shape);
+        fill_up(self.table, &claim, self.shape);
         self.table.release(claim).expect("nothing was sealed");
         true
     }

@@ -21,7 +21,7 @@ const OUTPUT_BYTES_MAX: usize = 8_192;
 /// What the places of early fragments depend on here; not what it is where nobody sets it.
 pub(crate) const PLACE_SEED: u64 = 0xFEED_5EED_0000_0007;
 
-/// Rows of refills, a word each: one for each of so many shards.
+/// Rows of the map of low tables, a word each: one for each of so many shards.
 pub(crate) const SHARDS: u16 = 4;
 
 const PROGRAMS: [&str; 2] = ["push_ingress", "push_egress"];
@@ -71,7 +71,7 @@ pub(crate) struct Rig {
     slots: Array<MapData, Slot>,
     heartbeats: Array<MapData, ShardLine>,
     early_fragments: Array<MapData, EarlyFragment>,
-    refills: Array<MapData, u64>,
+    low_tables: Array<MapData, u64>,
     /// The connection's answer table.
     pub(crate) table: &'static Table,
     /// Its slot as user space reaches it while programs run.
@@ -104,9 +104,9 @@ impl Rig {
             .map_max_entries("SLOTS", 1)
             .map_max_entries("FLOWS", 16)
             .map_max_entries("TABLES", 1)
-            .map_max_entries("REFILLS", SHARDS.into())
+            .map_max_entries("LOW_TABLES", SHARDS.into())
             .override_global("PLACE_SEED", &PLACE_SEED, true)
-            .override_global("REFILL_ROW", &1_u32, true)
+            .override_global("LOW_TABLES_ROW", &1_u32, true)
             .load(&object)
             .expect("maps");
         for name in PROGRAMS {
@@ -125,7 +125,7 @@ impl Rig {
         };
         let heartbeats = take("HEARTBEATS").try_into().expect("an array");
         let early_fragments = take("EARLY_FRAGMENTS").try_into().expect("an array");
-        let refills = take("REFILLS").try_into().expect("an array");
+        let low_tables = take("LOW_TABLES").try_into().expect("an array");
         let table = match take("TABLES") {
             Map::Array(map) => memory::table(&map),
             other => panic!("an array: {other:?}"),
@@ -137,7 +137,7 @@ impl Rig {
             slots,
             heartbeats,
             early_fragments,
-            refills,
+            low_tables,
             table,
             slot_words,
             counters,
@@ -170,7 +170,7 @@ impl Rig {
         let line = ShardLine { heartbeat: now_ns(), ..ShardLine::default() };
         self.heartbeats.set(slot.shard.into(), line, 0).expect("set the heartbeat");
         for shard in 0..SHARDS {
-            self.refills.set(shard.into(), 0, 0).expect("take the refills");
+            self.low_tables.set(shard.into(), 0, 0).expect("forget the low tables");
         }
         let before = self.counts();
         let (verdict, packet) = self.run_as_it_is(way, packet, gso_bytes);
@@ -193,9 +193,9 @@ impl Rig {
         (flow, self.slots.get(&0, 0).expect("read the slot"))
     }
 
-    /// The shards of which a bit of refills is set: that of the slot.
+    /// The shards that are told of a table that runs low: the bit of the slot is set.
     fn told(&self) -> Vec<u16> {
-        let row = |shard: &u16| self.refills.get(&u32::from(*shard), 0).expect("read a row");
+        let row = |shard: &u16| self.low_tables.get(&u32::from(*shard), 0).expect("read a row");
         let told: Vec<_> = (0..SHARDS).filter(|shard| row(shard) != 0).collect();
         assert!(told.iter().all(|shard| row(shard) == 1), "no other slot's");
         told

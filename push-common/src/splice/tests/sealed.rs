@@ -38,7 +38,7 @@ impl Tls {
     fn new() -> Self {
         let table = Table::new(|| AtomicU64::new(0));
         let claim = table.begin(first(), first());
-        table.refill(&claim, |at| sealed(0x40, at), |at| sealed(0x80, at));
+        table.fill_up(&claim, |at| sealed(0x40, at), |at| sealed(0x80, at));
         table.release(claim).expect("nothing was sealed");
         let mut world = World::new();
         world.flow.heartbeat = SHAPE.heartbeat();
@@ -117,7 +117,7 @@ fn the_table_runs_low_with_each_half_that_is_used_up() {
         let table = AnswerTable::<AtomicU64, ENTRIES, 4>::new(|| AtomicU64::new(0));
         let at = RecordNumber::new(1, number).expect("it fits");
         let claim = table.begin(first(), at);
-        table.refill(&claim, |at| sealed(0x40, at), |at| sealed(0x80, at));
+        table.fill_up(&claim, |at| sealed(0x40, at), |at| sealed(0x80, at));
         table.release(claim).expect("nothing was sealed");
         let mut looked = Sealed::look(&table);
         assert!(looked.compare(&table, SHAPE, &sealed(0x40, at)));
@@ -188,7 +188,7 @@ fn rule_21_what_leaves_again_is_what_left() {
     let mut claim = tls.table.claim().expect("free");
     tls.table.seal(&mut claim);
     assert!(tls.table.update_key(&mut claim));
-    tls.table.refill(&claim, |at| sealed(0x40, at), |at| sealed(0x11, at));
+    tls.table.fill_up(&claim, |at| sealed(0x40, at), |at| sealed(0x11, at));
     // Rule 6.
     let ack = tls.world.server_ack();
     let (decision, record) = tls.egress(ack);

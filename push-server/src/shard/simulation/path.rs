@@ -147,7 +147,7 @@ impl Liveness for MemoryPath {
         });
     }
 
-    fn take_refills(&mut self, _clients: &mut Vec<u32>) {}
+    fn take_low_tables(&mut self, _clients: &mut Vec<u32>) {}
 
     fn last_seen(&self, slot: &MemorySlot) -> Monotonic {
         self.with(slot, |line| line.last_seen)

@@ -81,8 +81,8 @@ impl Liveness for ShardPath {
         store(Boundaries { rx: self.rx_word(slot), tx: self.tx_word(slot) });
     }
 
-    fn take_refills(&mut self, clients: &mut Vec<u32>) {
-        Self::take_refills(self, clients);
+    fn take_low_tables(&mut self, clients: &mut Vec<u32>) {
+        Self::take_low_tables(self, clients);
     }
 
     fn last_seen(&self, slot: &SlotRef) -> Monotonic {

@@ -441,7 +441,7 @@ impl<P: Ports> Shard<P> {
         self.path.adopt(client.slot.as_ref(), index, self.here.counters());
         // What the programs have noted just before the move, they have told the other shard.
         if let Some(numbers) = client.transport.numbers() {
-            numbers.refill();
+            numbers.fill_up();
         }
         index
     }

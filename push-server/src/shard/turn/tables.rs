@@ -18,7 +18,7 @@ impl<P: Ports> Shard<P> {
             if let Some(client) = self.clients.get_mut(index)
                 && let Some(numbers) = client.transport.numbers()
             {
-                numbers.refill();
+                numbers.fill_up();
                 self.here.counters().tables_filled.add(1);
             }
         }

@@ -198,7 +198,7 @@ impl Numbers {
     }
 
     /// The table runs low: fills it. While the claim is held, that is left to `publish_tx`.
-    pub(crate) fn refill(&mut self) {
+    pub(crate) fn fill_up(&mut self) {
         let Some((table, mut under_way)) = self.take_under_way() else { return };
         if under_way.claim.is_none()
             && let Some(claim) = table.claim()

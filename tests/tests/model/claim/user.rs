@@ -47,7 +47,7 @@ enum Step {
     ClaimSealed,
     Write,
     Publish,
-    Refill,
+    FillUp,
     Release,
     PublishLate,
     Over,
@@ -137,7 +137,7 @@ impl User {
     }
 
     pub(super) fn can_fill(&self) -> bool {
-        self.step == Step::Refill
+        self.step == Step::FillUp
     }
 
     pub(super) fn does(
@@ -168,7 +168,7 @@ impl User {
                 }
                 self.step = Step::Publish;
             }
-            Deed::ReleaseEarly => self.step = Step::Refill,
+            Deed::ReleaseEarly => self.step = Step::FillUp,
             Deed::HalfFill => self.fills(table, false)?,
             Deed::Next => self.next(rules, table, slot)?,
         }
@@ -213,9 +213,9 @@ impl User {
                 if !claim.publish_tx(&slot.tx, self.given.into()) {
                     return Err("TCP does not have all that was sealed".into());
                 }
-                Step::Refill
+                Step::FillUp
             }
-            Step::Refill => return self.fills(table, true),
+            Step::FillUp => return self.fills(table, true),
             Step::Release => {
                 let claim = self.claim.take().ok_or("no claim")?;
                 table.release(claim).map_err(|_| "the word cannot be released")?;
@@ -243,7 +243,7 @@ impl User {
         let ping = |at| Message::sealed(Kind::Ping, at).record();
         let pong = |at| Message::sealed(Kind::Pong, at).record();
         if answers_too {
-            table.refill(claim, ping, pong);
+            table.fill_up(claim, ping, pong);
         } else {
             let next = table.expected();
             for at in (0..).map_while(|more| next.after(more)).take(ENTRIES) {

@@ -75,7 +75,7 @@ impl Shared {
         let table = Table::new(word);
         let claim = table.begin(first(), first());
         if is_filled {
-            table.refill(&claim, sealed(Kind::Ping), sealed(Kind::Pong));
+            table.fill_up(&claim, sealed(Kind::Ping), sealed(Kind::Pong));
         }
         table.release(claim).expect("nothing was sealed");
         Arc::new(Self { table, rx: word(), tx: word(), kernel: Mutex::new(Kernel::default()) })
@@ -112,7 +112,7 @@ impl Shared {
         }
         claim.handed(1);
         assert!(claim.publish_tx(&self.tx, 1));
-        self.table.refill(&claim, sealed(Kind::Ping), sealed(Kind::Pong));
+        self.table.fill_up(&claim, sealed(Kind::Ping), sealed(Kind::Pong));
         self.table.release(claim).expect("all is published");
         at
     }
@@ -147,7 +147,7 @@ fn fills_while_a_program_answers() {
             move || shared.program_answers()
         });
         let claim = shared.table.claim().expect("nobody else claims");
-        shared.table.refill(&claim, sealed(Kind::Ping), sealed(Kind::Pong));
+        shared.table.fill_up(&claim, sealed(Kind::Ping), sealed(Kind::Pong));
         shared.table.release(claim).expect("nothing was sealed");
         program.join().expect("the program runs through");
     });

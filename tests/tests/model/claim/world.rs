@@ -99,7 +99,7 @@ impl World {
         let table = Table::new(ModelWord::default);
         let first = RecordNumber::new(1, 1).expect("small numbers");
         let claim = table.begin(first, first);
-        table.refill(
+        table.fill_up(
             &claim,
             |at| Message::sealed(Kind::Ping, at).record(),
             |at| Message::sealed(Kind::Pong, at).record(),

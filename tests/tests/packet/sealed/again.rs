@@ -5,7 +5,7 @@ use push_common::answer_table::RecordShape;
 use push_common::counter::Counter;
 use push_common::flow::bits;
 use push_common::segment::flags;
-use push_tests::records::{SHAPES, fill_pending, refill};
+use push_tests::records::{SHAPES, fill_pending, fill_up};
 
 use super::first_answer;
 use crate::bytes::{Bytes, read_right, sack, timestamps};
@@ -29,14 +29,14 @@ const CHANGES: [fn(&Table, RecordShape); 4] = [
         for _ in 0..9 {
             table.seal(&mut claim).expect("numbers are left");
         }
-        refill(table, &claim, shape);
+        fill_up(table, &claim, shape);
     },
     // The same with another key.
     |table, shape| {
         let mut claim = table.claim().expect("nobody holds it");
         table.seal(&mut claim).expect("numbers are left");
         assert!(table.update_key(&mut claim));
-        refill(table, &claim, shape);
+        fill_up(table, &claim, shape);
     },
     // Dies while it holds the claim.
     |table, _| drop(table.claim().expect("nobody holds it")),

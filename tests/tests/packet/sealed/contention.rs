@@ -8,7 +8,7 @@ use std::time::Instant;
 use push_common::answer_table::RecordShape;
 use push_common::counter::Counter;
 use push_tests::expectations::PATIENCE;
-use push_tests::records::{Kind, first, number, refill, sealed};
+use push_tests::records::{Kind, first, number, fill_up, sealed};
 
 use super::world;
 use crate::bytes::{Bytes, key, read_right};
@@ -161,7 +161,7 @@ impl UserSpace {
         }
         claim.handed(u64::MAX);
         assert!(claim.publish_tx(tx, bytes));
-        refill(self.table, &claim, self.shape);
+        fill_up(self.table, &claim, self.shape);
         self.table.release(claim).expect("published");
         // Programs get a turn.
         for _ in 0..200 {
@@ -193,7 +193,7 @@ fn resend_meanwhile(rig: &mut Rig, shape: RecordShape, ipv6: bool) -> u64 {
     let pings = move || {
         for at in 1..PINGS {
             let claim = rig.table.claim().expect("it is this thread's alone");
-            refill(rig.table, &claim, shape);
+            fill_up(rig.table, &claim, shape);
             rig.table.release(claim).expect("nothing was sealed");
             let request = first(Kind::Request).after(at.into()).expect("small numbers");
             let payload = sealed(Kind::Request, shape, request);

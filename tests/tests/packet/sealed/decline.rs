@@ -5,7 +5,7 @@ use push_common::answer_table::{ENTRIES, RecordShape};
 use push_common::counter::Counter;
 use push_common::flow::NO_TABLE;
 use push_common::slot::state;
-use push_tests::records::{self, Kind, SHAPES, copied, fill, first, number, refill, sealed};
+use push_tests::records::{self, Kind, SHAPES, copied, fill, first, number, fill_up, sealed};
 
 use super::{assert_passed, world};
 use crate::bytes::{Bytes, read_right};
@@ -192,7 +192,7 @@ fn without_an_answer_for_the_number_the_ping_is_left_to_user_space(rig: &mut Rig
         assert_left(rig, &outcome, &world.ping(), &before, Counter::NoAnswer);
 
         let claim = rig.table.claim().expect("nobody holds it");
-        refill(rig.table, &claim, shape);
+        fill_up(rig.table, &claim, shape);
         rig.table.release(claim).expect("nothing was sealed");
         // A claim that seals nothing leaves alone what a program may be reading: the next answer.
         let before = copied(rig.table);

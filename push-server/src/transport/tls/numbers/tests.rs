@@ -139,7 +139,7 @@ fn step(world: &mut World, dice: &mut Dice, is_tls13: bool) {
         6 => world.client_says(&packet(len(dice)), segment_bytes),
         7 if is_tls13 && dice.below(3) == 0 => world.client_updates_key(segment_bytes),
         8 => world.is_to_say(&packet(len(dice))),
-        9 => world.refills(),
+        9 => world.fills_up(),
         10..14 => {
             world.arrives();
         }
@@ -227,7 +227,7 @@ fn answers_are_for_the_first_half_of_what_a_key_may_seal() {
     for _ in 0..40 {
         world.client_pings();
         world.arrives();
-        world.refills();
+        world.fills_up();
         if world.pings.no_answer > 0 {
             break;
         }
@@ -300,7 +300,7 @@ fn a_table_that_is_not_filled_runs_out_and_one_that_is_does_not() {
             world.client_pings();
             assert!(world.arrives());
             if fills {
-                world.refills();
+                world.fills_up();
             }
         }
         let by_program = if fills { ENTRIES + 3 } else { ENTRIES };
@@ -320,7 +320,7 @@ fn a_reply_to_a_key_update_holds_the_claim_until_it_has_left() {
         assert!(!world.table.look().is_open(), "sealed, and held back");
         assert!(!world.pair.server.owes());
         world.publish_tx();
-        world.numbers().refill();
+        world.numbers().fill_up();
         assert!(!world.table.look().is_open(), "still held back");
         // Two pings go to user space, whose answer to the first brings it along.
         for _ in 0..2 {

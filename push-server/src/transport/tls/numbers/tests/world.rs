@@ -262,9 +262,9 @@ impl World {
     }
 
     /// The shard looks which tables run low.
-    pub(super) fn refills(&mut self) {
+    pub(super) fn fills_up(&mut self) {
         if std::mem::take(&mut self.runs_low) {
-            self.numbers().refill();
+            self.numbers().fill_up();
         }
     }
 

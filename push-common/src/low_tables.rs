@@ -1,7 +1,7 @@
 //! Which answer tables run low. The programs note it, and user space looks from time to time: nothing waits
 //! for it, since a ping that was not sealed ahead is left to user space.
 //!
-//! One bit a slot, and one row of words a shard, in an mmapped array map (`REFILLS`): a shard reads its
+//! One bit a slot, and one row of words a shard, in an mmapped array map (`LOW_TABLES`): a shard reads its
 //! own row alone. The program sets a bit by an atomic or, and the shard takes a word by exchanging it for 0.
 
 /// Bits of a word.
