@@ -137,7 +137,7 @@ pub(crate) enum Completion<S, B> {
     Received { token: Token, received: Received<B>, more: bool },
     /// The socket has accepted all bytes, and how many, or the send has failed.
     Sent { token: Token, weight: u32, result: io::Result<usize> },
-    /// A send was interrupted: the socket has accepted so many bytes, and `unsent` follow them.
+    /// A send was interrupted: the socket has accepted so many bytes, and `unsent` follow them, at least one.
     Interrupted { token: Token, weight: u32, accepted: usize, unsent: Vec<Bytes> },
     /// Another shard or thread has something for this one.
     Woken,

@@ -270,7 +270,8 @@ impl<P: Ports> Shard<P> {
         self.keep_input(index);
     }
 
-    /// Sends on where a send was interrupted, unless nothing is sent any more.
+    /// Sends on where a send was interrupted, unless nothing is sent any more. There is something to send: one that
+    /// was whole has ended with `Completion::Sent`, which publishes `tx`. Only a mutant leaves nothing.
     fn send_unsent(&mut self, index: u32, unsent: Unsent) {
         let Unsent { chunks, weight } = unsent;
         let client = &mut self.clients[index];
