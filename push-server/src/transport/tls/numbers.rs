@@ -55,8 +55,8 @@ pub(crate) struct Numbers {
     next: Next,
     /// The suite of the client's key.
     suite: Option<&'static Suite>,
-    /// The client's key.
-    secrets: Secrets,
+    /// The client's key. In one place: numbers are swapped and moved, and would leave copies behind.
+    secrets: Option<Box<Secrets>>,
     /// Records that are sealed, and that the layer has not given out; `u16::MAX`: nobody knows how many, and the
     /// claim is held for good.
     unsaid: u16,
@@ -108,7 +108,7 @@ impl Numbers {
             decrypter: None,
             next: Next::Rustls { sent: 0, received: 0 },
             suite: None,
-            secrets: Secrets::NONE,
+            secrets: None,
             unsaid: 0,
         }
     }
@@ -237,7 +237,8 @@ impl Numbers {
     /// Fills in what the table lacks. Answers only for numbers below half of what the key may seal
     /// ([`suites`](super::suites)).
     fn fill(&mut self, table: &Table, claim: &Claim) {
-        let (Some(suite), Some(encrypter)) = (self.suite, &mut self.encrypter) else { return };
+        let Some(encrypter) = &mut self.encrypter else { return };
+        let (Some(suite), Some(secrets)) = (self.suite, &self.secrets) else { return };
         for at in ahead(claim.next()).take_while(|at| at.number() < suite.answers_max) {
             if table.wants_answer(claim, at)
                 && let Some(answer) = pingresp(encrypter.as_mut(), at)
@@ -249,7 +250,7 @@ impl Numbers {
         let expected = ahead(table.expected());
         let mut wanted = expected.filter(|at| table.wants_request(claim, *at)).peekable();
         if wanted.peek().is_some() {
-            suite.requests(&self.secrets, &mut wanted, |at, request| {
+            suite.requests(secrets, &mut wanted, |at, request| {
                 table.fill_request(claim, at, request);
             });
         }
@@ -293,8 +294,8 @@ impl Numbers {
         let begin = message.payload.first_chunk().copied();
         let decrypter = self.decrypter.as_mut().ok_or(Error::DecryptError)?;
         let opened = decrypter.decrypt(message, number)?;
-        if let (Some(suite), Some(begin)) = (self.suite, begin) {
-            suite.note_nonce(&mut self.secrets, begin, number);
+        if let (Some(suite), Some(secrets), Some(begin)) = (self.suite, &mut self.secrets, begin) {
+            suite.note_nonce(secrets, begin, number);
         }
         match &mut self.next {
             Next::Rustls { received, .. } => *received = count_after(rustls_next),
@@ -320,11 +321,11 @@ impl Numbers {
         &mut self,
         decrypter: Box<dyn MessageDecrypter>,
         suite: &'static Suite,
-        secrets: Secrets,
+        secrets: Box<Secrets>,
     ) {
         self.decrypter = Some(decrypter);
         self.suite = Some(suite);
-        self.secrets = secrets;
+        self.secrets = Some(secrets);
         match &mut self.next {
             Next::Rustls { received, .. } => *received = 0,
             Next::Table { table, under_way } => {
@@ -437,7 +438,7 @@ pub(super) fn hand_encrypter(encrypter: Box<dyn MessageEncrypter>) -> Box<dyn Me
 pub(super) fn hand_decrypter(
     decrypter: Box<dyn MessageDecrypter>,
     suite: &'static Suite,
-    secrets: Option<Secrets>,
+    secrets: Option<Box<Secrets>>,
 ) -> Box<dyn MessageDecrypter> {
     AT_WORK.with_borrow_mut(|at_work| {
         let Some(secrets) = secrets.filter(|_| at_work.is_lent) else { return decrypter };
