@@ -11,7 +11,7 @@ use push_common::shared_word::SharedWord;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::Sealed;
 
-use crate::maps::{FlowCell, LOW_TABLES_ROW, LOW_TABLES, TABLES, count};
+use crate::maps::{FlowCell, LOW_TABLES, LOW_TABLES_ROW, TABLES, count};
 use crate::parse::{Scratch, Tcp, forgotten};
 use crate::word::Word;
 

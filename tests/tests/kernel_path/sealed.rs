@@ -16,7 +16,7 @@ use push_common::clock::Monotonic;
 use push_server::kernel::{
     KernelPath, KernelPathOptions, Registration, ShardPath, SlotRef, Table, Unarmed,
 };
-use push_tests::records::{Kind, SHAPES, fill, first, fill_up, sealed};
+use push_tests::records::{Kind, SHAPES, fill, fill_up, first, sealed};
 use push_tests::skip::{Skip, report};
 
 use super::namespace::{Veth, ip};

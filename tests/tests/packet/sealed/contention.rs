@@ -8,7 +8,7 @@ use std::time::Instant;
 use push_common::answer_table::RecordShape;
 use push_common::counter::Counter;
 use push_tests::expectations::PATIENCE;
-use push_tests::records::{Kind, first, number, fill_up, sealed};
+use push_tests::records::{Kind, fill_up, first, number, sealed};
 
 use super::world;
 use crate::bytes::{Bytes, key, read_right};

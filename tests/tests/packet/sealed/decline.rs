@@ -5,7 +5,7 @@ use push_common::answer_table::{ENTRIES, RecordShape};
 use push_common::counter::Counter;
 use push_common::flow::NO_TABLE;
 use push_common::slot::state;
-use push_tests::records::{self, Kind, SHAPES, copied, fill, first, number, fill_up, sealed};
+use push_tests::records::{self, Kind, SHAPES, copied, fill, fill_up, first, number, sealed};
 
 use super::{assert_passed, world};
 use crate::bytes::{Bytes, read_right};
