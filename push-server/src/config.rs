@@ -3,10 +3,11 @@
 //!
 //! `settings` is the table of them, and `table` turns a row into code; `values`, `bounded` and
 //! `modes` parse single values, `file` reads the TOML file, `loaded` puts flags over the file. This
-//! module has the values in force and their defaults, and checks rules that concern several
-//! settings.
+//! module has the values in force and their defaults, and `contradictions` the rules that concern
+//! several settings.
 
 mod bounded;
+mod contradictions;
 mod error;
 mod file;
 mod listeners;
@@ -21,14 +22,13 @@ mod tls;
 mod totals;
 mod values;
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::mqtt::Limits;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-pub use listeners::Listener;
+pub use listeners::ListenerKind;
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
@@ -180,20 +180,6 @@ impl Default for Config {
     }
 }
 
-/// A value that is valid by itself and contradicts another setting.
-struct Contradiction {
-    key: &'static str,
-    /// The other setting; `key` itself if there is none.
-    other: &'static str,
-    value: String,
-    /// The values that would be allowed.
-    allowed: String,
-}
-
-fn not_one_of(key: &str) -> String {
-    format!("an address that is not one of {key}")
-}
-
 impl Config {
     /// A settings file that gives these settings.
     pub fn to_toml(&self) -> String {
@@ -212,18 +198,18 @@ impl Config {
     }
 
     /// The addresses of the listeners of one kind.
-    pub fn addresses_of(&self, listener: Listener) -> &[SocketAddr] {
+    pub fn addresses_of(&self, listener: ListenerKind) -> &[SocketAddr] {
         match listener {
-            Listener::Mqtt => &self.listen,
-            Listener::Tls => &self.tls_listen,
-            Listener::WebSocket => &self.ws_listen,
-            Listener::TlsWebSocket => &self.wss_listen,
+            ListenerKind::Mqtt => &self.listen,
+            ListenerKind::Tls => &self.tls_listen,
+            ListenerKind::WebSocket => &self.ws_listen,
+            ListenerKind::TlsWebSocket => &self.wss_listen,
         }
     }
 
     /// The addresses that clients connect to, by kind.
-    pub fn listeners(&self) -> impl Iterator<Item = (Listener, SocketAddr)> {
-        Listener::ALL.into_iter().flat_map(|listener| {
+    pub fn listeners(&self) -> impl Iterator<Item = (ListenerKind, SocketAddr)> {
+        ListenerKind::ALL.into_iter().flat_map(|listener| {
             self.addresses_of(listener).iter().map(move |&address| (listener, address))
         })
     }
@@ -231,64 +217,5 @@ impl Config {
     /// Whether any client can connect over TLS.
     pub fn has_tls_listener(&self) -> bool {
         self.listeners().any(|(listener, _)| listener.has_tls())
-    }
-
-    /// Contradictions between settings that are each valid by themselves.
-    fn contradictions(&self) -> Vec<Contradiction> {
-        let mut found = Vec::new();
-        let mut refuse = |key, other, value: &dyn fmt::Display, allowed: String| {
-            found.push(Contradiction { key, other, value: value.to_string(), allowed });
-        };
-        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
-        if self.listeners().next().is_none() {
-            let allowed = "at least one address for clients";
-            refuse("listen", "listen", &"0 addresses", allowed.into());
-        }
-        for (key, addresses) in
-            Listener::ALL.map(|listener| (listener.key(), self.addresses_of(listener)))
-        {
-            let listed = addresses.len();
-            if listed > LISTEN_MAX {
-                let allowed = format!("at most {LISTEN_MAX} addresses");
-                refuse(key, key, &format_args!("{listed} addresses"), allowed);
-            }
-            for address in addresses.iter().filter(|address| address.port() != 0) {
-                match taken.iter().find(|(_, other)| other == address) {
-                    Some(&(other, _)) if other == key => {
-                        refuse(key, key, address, "each address once".into());
-                    }
-                    Some(&(other, _)) => refuse(key, other, address, not_one_of(other)),
-                    None => taken.push((key, *address)),
-                }
-            }
-        }
-        if let Some(http) = self.http
-            && let Some(&(key, _)) = taken.iter().find(|(_, address)| *address == http)
-        {
-            refuse("http", key, &http, not_one_of(key));
-        }
-        let denied = self.limits.policy.filters_denied().count();
-        if denied > FILTERS_DENIED_MAX {
-            let allowed = format!("at most {FILTERS_DENIED_MAX} filters");
-            refuse("denied-filter", "denied-filter", &format_args!("{denied} filters"), allowed);
-        }
-        let tls_listener = self.listeners().find(|(listener, _)| listener.has_tls());
-        self.tls.contradictions(tls_listener, &mut refuse);
-        if self.scram_required && self.scram_users.is_none() {
-            let allowed = "a file of users, by scram-users".into();
-            refuse("scram-required", "scram-users", &true, allowed);
-        }
-        let (outbox, packet) = (self.limits.outbox_bytes_max, self.limits.packet_bytes_max);
-        if outbox < u64::from(packet) {
-            let allowed = format!("at least max-packet-bytes, which is {packet}");
-            refuse("outbox-bytes-max", "max-packet-bytes", &outbox, allowed);
-        }
-        let (input, least) = (self.input_bytes_max, INPUT_PACKETS_MIN * u64::from(packet));
-        if input < least {
-            let allowed =
-                format!("at least {INPUT_PACKETS_MIN} times max-packet-bytes, which is {least}");
-            refuse("input-bytes-max", "max-packet-bytes", &input, allowed);
-        }
-        found
     }
 }

@@ -2,7 +2,7 @@
 
 /// Which layers are around MQTT on a listener's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listener {
+pub enum ListenerKind {
     /// None.
     Mqtt,
     /// TLS.
@@ -13,7 +13,7 @@ pub enum Listener {
     TlsWebSocket,
 }
 
-impl Listener {
+impl ListenerKind {
     /// Every kind, in the order of `--help`.
     pub const ALL: [Self; 4] = [Self::Mqtt, Self::Tls, Self::WebSocket, Self::TlsWebSocket];
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Config;
+use super::contradictions::Contradictions;
 use super::error::{ConfigError, SetBy};
 use super::file::File;
 use super::settings::Settings;
@@ -44,7 +45,7 @@ impl Loaded {
             errors.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
         let is_refused = |key: &str| refused.iter().any(|refused| refused == key);
         // A default that replaces a refused value contradicts nothing.
-        let contradictions = loaded.config.contradictions().into_iter();
+        let contradictions = Contradictions::of(&loaded.config).into_iter();
         errors.extend(
             contradictions.filter(|found| !is_refused(found.key) && !is_refused(found.other)).map(
                 |found| ConfigError::Invalid {

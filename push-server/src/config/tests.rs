@@ -449,7 +449,7 @@ fn a_server_may_listen_for_tls_alone() {
     let file = "listen = []\ntls-listen = '[::1]:8883'\ntls-cert = '/cert'\ntls-key = '/key'\n";
     let config = load(&[], file).expect("valid").config;
     let address = "[::1]:8883".parse().expect("address");
-    assert_eq!(config.listeners().collect::<Vec<_>>(), [(Listener::Tls, address)]);
+    assert_eq!(config.listeners().collect::<Vec<_>>(), [(ListenerKind::Tls, address)]);
     assert!(config.has_tls_listener());
     assert!(!Config::default().has_tls_listener());
 }

@@ -1,10 +1,10 @@
 //! The settings of TLS, and which of them contradict each other.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::listeners::Listener;
+use super::contradictions::Contradictions;
+use super::listeners::ListenerKind;
 use super::modes::{ClientAuthMode, TlsVersionMode};
 
 /// Most certificates, one a host name or kind of key: all are read at each reload.
@@ -46,50 +46,47 @@ impl Default for TlsSettings {
     }
 }
 
-/// Takes a setting that contradicts another: both keys, the value, and what would be allowed.
-pub(super) type Refuse<'a> = dyn FnMut(&'static str, &'static str, &dyn Display, String) + 'a;
-
 impl TlsSettings {
     /// Contradictions between settings of TLS. `listener`: the first that is for TLS.
-    pub(super) fn contradictions(
+    pub(super) fn look_for_contradictions(
         &self,
-        listener: Option<(Listener, SocketAddr)>,
-        refuse: &mut Refuse<'_>,
+        listener: Option<(ListenerKind, SocketAddr)>,
+        found: &mut Contradictions,
     ) {
         let (certs, keys) = (self.cert_files.len(), self.key_files.len());
         if let Some((listener, address)) = listener.filter(|_| certs == 0) {
-            let allowed = "a certificate with it, by tls-cert and tls-key".into();
-            refuse(listener.key(), "tls-cert", &address, allowed);
+            let allowed = "a certificate with it, by tls-cert and tls-key";
+            found.refuse(listener.key(), "tls-cert", &address, allowed);
         }
         if certs != keys {
             let allowed = format!("one for each tls-cert, which is given {certs} times");
-            refuse("tls-key", "tls-cert", &format_args!("{keys} files"), allowed);
+            found.refuse("tls-key", "tls-cert", &format_args!("{keys} files"), allowed);
         }
         if certs > CERTIFICATES_MAX {
             let allowed = format!("at most {CERTIFICATES_MAX} files");
-            refuse("tls-cert", "tls-cert", &format_args!("{certs} files"), allowed);
+            found.refuse("tls-cert", "tls-cert", &format_args!("{certs} files"), allowed);
         }
         let first_cert = self.cert_files.first().filter(|_| listener.is_none());
         if let Some(file) = first_cert {
-            let allowed = "a listener with it, by tls-listen or wss-listen".into();
-            refuse("tls-cert", "tls-listen", &file.display(), allowed);
+            let allowed = "a listener with it, by tls-listen or wss-listen";
+            found.refuse("tls-cert", "tls-listen", &file.display(), allowed);
         }
         let asks_clients = self.client_auth != ClientAuthMode::None;
         match self.client_ca_files.first() {
             None if asks_clients => {
                 let allowed = "a file of those who sign clients' certificates, by tls-client-ca";
-                refuse("tls-client-auth", "tls-client-ca", &self.client_auth, allowed.into());
+                found.refuse("tls-client-auth", "tls-client-ca", &self.client_auth, allowed);
             }
             Some(file) if !asks_clients => {
                 let allowed = "tls-client-auth optional or required with it";
-                refuse("tls-client-ca", "tls-client-auth", &file.display(), allowed.into());
+                found.refuse("tls-client-ca", "tls-client-auth", &file.display(), allowed);
             }
             _ => {}
         }
         let first_crl = self.client_crl_files.first().filter(|_| self.client_ca_files.is_empty());
         if let Some(file) = first_crl {
-            let allowed = "tls-client-ca with it, for the certificates that it revokes".into();
-            refuse("tls-client-crl", "tls-client-ca", &file.display(), allowed);
+            let allowed = "tls-client-ca with it, for the certificates that it revokes";
+            found.refuse("tls-client-crl", "tls-client-ca", &file.display(), allowed);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use tracing::info;
 
 use super::observed::{Facts, PingPath};
-use crate::config::Listener;
+use crate::config::ListenerKind;
 use crate::kernel;
 use crate::shard::Listening;
 
@@ -14,10 +14,10 @@ use crate::shard::Listening;
 pub(super) fn log(facts: &Facts) {
     for &Listening { listener, address } in &facts.listening {
         let protocol = match listener {
-            Listener::Mqtt => "MQTT",
-            Listener::Tls => "MQTT over TLS",
-            Listener::WebSocket => "MQTT over WebSocket",
-            Listener::TlsWebSocket => "MQTT over WebSocket and TLS",
+            ListenerKind::Mqtt => "MQTT",
+            ListenerKind::Tls => "MQTT over TLS",
+            ListenerKind::WebSocket => "MQTT over WebSocket",
+            ListenerKind::TlsWebSocket => "MQTT over WebSocket and TLS",
         };
         let heartbeats = heartbeats(&facts.path, kernel::interfaces_for(&[address]));
         info!(%address, protocol, heartbeats, "listening");

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
-use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
+use crate::config::{Config, ConfigError, DurabilityMode, ListenerKind, Loaded, SetBy};
 use crate::kernel;
 
 /// Something that would stop a start.
@@ -95,8 +95,9 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
 
 /// The addresses to listen at, without default ones that this machine lacks.
 fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
-    let is_asked =
-        |&(listener, _): &(Listener, _)| listener != Listener::Mqtt || !loaded.listen_is_default;
+    let is_asked = |&(listener, _): &(ListenerKind, _)| {
+        listener != ListenerKind::Mqtt || !loaded.listen_is_default
+    };
     let clients = loaded.config.listeners().filter(is_asked);
     let clients = clients.map(|(listener, address)| (listener.key(), address));
     clients.chain(loaded.config.http.map(|address| ("http", address))).collect()

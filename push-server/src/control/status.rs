@@ -14,7 +14,7 @@ use super::line_queue::{FLUSH_MAX, LineQueue, STATUS_LINES_MAX};
 use super::metrics;
 use super::observed::{Facts, Observed, PingPath, pings_kernel};
 use super::status_text::{self, grouped, short};
-use crate::config::Listener;
+use crate::config::ListenerKind;
 use crate::shard::Listening;
 
 /// Makes the terminal cut a line at its edge: a wrapped one could not be redrawn in place.
@@ -129,7 +129,7 @@ pub fn welcome(facts: &Facts) -> String {
     lines.push(format!("  http        {http}"));
     let mut screen = lines.join("\n");
     screen.push('\n');
-    let plain = facts.listening.iter().find(|listening| listening.listener == Listener::Mqtt);
+    let plain = facts.listening.iter().find(|listening| listening.listener == ListenerKind::Mqtt);
     if let Some(plain) = plain {
         let address = reachable(plain.address);
         let (host, port) = (address.ip(), address.port());
@@ -147,10 +147,10 @@ pub fn welcome(facts: &Facts) -> String {
 fn target(listening: &Listening) -> String {
     let address = listening.address;
     match listening.listener {
-        Listener::Mqtt => address.to_string(),
-        Listener::Tls => format!("mqtts://{address}"),
-        Listener::WebSocket => format!("ws://{address}/mqtt"),
-        Listener::TlsWebSocket => format!("wss://{address}/mqtt"),
+        ListenerKind::Mqtt => address.to_string(),
+        ListenerKind::Tls => format!("mqtts://{address}"),
+        ListenerKind::WebSocket => format!("ws://{address}/mqtt"),
+        ListenerKind::TlsWebSocket => format!("wss://{address}/mqtt"),
     }
 }
 

@@ -42,7 +42,7 @@ fn welcome_says_where_to_connect_who_answers_and_what_to_try() {
     assert!(!screen.contains("ws://"), "{screen}");
     let (mut user, _) = observed(user_path(), Instant::now());
     let address = "127.0.0.1:9001".parse().expect("address");
-    for listener in [Listener::WebSocket, Listener::TlsWebSocket, Listener::Tls] {
+    for listener in [ListenerKind::WebSocket, ListenerKind::TlsWebSocket, ListenerKind::Tls] {
         user.facts.listening.push(Listening { listener, address });
     }
     let screen = welcome(&user.facts);
@@ -69,7 +69,7 @@ fn lines_fit_a_narrow_terminal_whatever_the_numbers() {
     assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
     let (mut user, _) = observed(user_path(), Instant::now());
     let address = "[2001:db8:1:2:3:4:5:6]:1883".parse().expect("address");
-    user.facts.listening = vec![Listening { listener: Listener::Mqtt, address }; 7];
+    user.facts.listening = vec![Listening { listener: ListenerKind::Mqtt, address }; 7];
     user.facts.path = PingPath::User { reason: "no program can be attached ".repeat(9) };
     for line in welcome(&user.facts).lines().filter(|line| !line.contains("mosquitto")) {
         assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());

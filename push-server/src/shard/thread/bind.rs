@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, ListenerKind};
 use crate::ring::{self, Keepalive};
 use crate::transport::Kind;
 
@@ -18,7 +18,7 @@ const LISTEN_BACKLOG: i32 = 4_096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// The layers of its connections.
-    pub listener: Listener,
+    pub listener: ListenerKind,
     /// The address, its port filled in.
     pub address: SocketAddr,
 }
@@ -31,7 +31,7 @@ pub(super) fn bind_all(
     by_shard: &mut [Vec<(OwnedFd, Kind)>],
 ) -> Result<Vec<Listening>, (Listening, io::Error)> {
     let mut bound = Vec::new();
-    for listener in Listener::ALL {
+    for listener in ListenerKind::ALL {
         for &address in config.addresses_of(listener) {
             let (actual, sockets) = bind_each(address, by_shard.len(), keepalive)
                 .map_err(|error| (Listening { listener, address }, error))?;
@@ -44,12 +44,12 @@ pub(super) fn bind_all(
     Ok(bound)
 }
 
-fn kind_of(listener: Listener) -> Kind {
+fn kind_of(listener: ListenerKind) -> Kind {
     match listener {
-        Listener::Mqtt => Kind::Plain,
-        Listener::Tls => Kind::Tls,
-        Listener::WebSocket => Kind::WebSocket,
-        Listener::TlsWebSocket => Kind::TlsWebSocket,
+        ListenerKind::Mqtt => Kind::Plain,
+        ListenerKind::Tls => Kind::Tls,
+        ListenerKind::WebSocket => Kind::WebSocket,
+        ListenerKind::TlsWebSocket => Kind::TlsWebSocket,
     }
 }
 
