@@ -6,6 +6,7 @@
 //! module has the values in force and their defaults, and `contradictions` the rules that concern
 //! several settings.
 
+mod addresses;
 mod bounded;
 mod contradictions;
 mod error;
@@ -26,26 +27,30 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::mqtt::Limits;
+pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-pub use listeners::ListenerKind;
+pub use listeners::{Listener, ListenerKind, ListenerOrigin, ListenerTable};
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
-    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
+    ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, ProtocolMode, Switch,
+    TlsVersionMode,
 };
 pub use settings::{CONNECTIONS_MAX, Settings};
 pub use tls::TlsSettings;
 pub use totals::Totals;
 pub use values::{
-    Address, Directory, Expected, FilePath, InterfaceName, OptionalAddress, PlainFilter,
-    ServerReference, TopicPrefix,
+    Address, Directory, Expected, FilePath, InterfaceName, ListenerName, OptionalAddress,
+    PlainFilter, ServerReference, TopicPrefix,
 };
 
 /// Most shards of a server: one for each core of today's machines; a set of shards fits one word.
 pub const SHARDS_MAX: u64 = 64;
-/// Most addresses that clients may connect to, by each kind of listener.
+/// Most addresses that clients may connect to, by each setting that names some.
 pub const LISTEN_MAX: usize = 64;
+/// Most `[[listener]]` tables: as many as there may be addresses of all kinds without them.
+pub const LISTENER_TABLES_MAX: usize = 256;
 /// Most filters denied to everybody: each subscription is compared with all of them.
 pub const FILTERS_DENIED_MAX: usize = 64;
 /// Connections if `max-connections` is not given and the descriptors allow more. One million,
@@ -74,6 +79,12 @@ pub struct Config {
     pub ws_listen: Vec<SocketAddr>,
     /// `--wss-listen`: addresses for clients over WebSocket inside TLS.
     pub wss_listen: Vec<SocketAddr>,
+    /// `--unix-listen`: Unix sockets for MQTT clients.
+    pub unix_listen: Vec<UnixAddress>,
+    /// The `[[listener]]` tables of the file, in the place of these lists.
+    pub listener_tables: Vec<ListenerTable>,
+    /// `--listen-dual`: whether `[::]` serves IPv4, too.
+    pub listen_dual: bool,
     /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
     pub interfaces: Vec<String>,
     /// `--http`: health and metrics; `None`: not served.
@@ -147,6 +158,9 @@ impl Default for Config {
             tls_listen: Vec::new(),
             ws_listen: Vec::new(),
             wss_listen: Vec::new(),
+            unix_listen: Vec::new(),
+            listener_tables: Vec::new(),
+            listen_dual: false,
             interfaces: Vec::new(),
             http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
             http_connections_max: 64,
@@ -194,28 +208,21 @@ impl Config {
             (None, Some(in_force)) => format!("# {key} is not set: {in_force} on this machine\n"),
             (None, None) => format!("# {key} is not set\n"),
         };
-        self.entries().into_iter().zip(here.entries()).map(line).collect()
+        let settings = self.entries().into_iter().zip(here.entries()).map(line);
+        settings.chain(self.tables_as_toml()).collect()
     }
 
-    /// The addresses of the listeners of one kind.
-    pub fn addresses_of(&self, listener: ListenerKind) -> &[SocketAddr] {
-        match listener {
-            ListenerKind::Mqtt => &self.listen,
-            ListenerKind::Tls => &self.tls_listen,
-            ListenerKind::WebSocket => &self.ws_listen,
-            ListenerKind::TlsWebSocket => &self.wss_listen,
-        }
-    }
-
-    /// The addresses that clients connect to, by kind.
-    pub fn listeners(&self) -> impl Iterator<Item = (ListenerKind, SocketAddr)> {
-        ListenerKind::ALL.into_iter().flat_map(|listener| {
-            self.addresses_of(listener).iter().map(move |&address| (listener, address))
-        })
-    }
-
-    /// Whether any client can connect over TLS.
-    pub fn has_tls_listener(&self) -> bool {
-        self.listeners().any(|(listener, _)| listener.has_tls())
+    /// The `[[listener]]` tables, with the defaults that hold in them; they come last in a file.
+    fn tables_as_toml(&self) -> Vec<String> {
+        let listeners = self.listeners();
+        let tables = listeners.iter().filter(|listener| listener.is_table());
+        let lines = tables.flat_map(|listener| {
+            let entries = listener.entries().into_iter().map(|(key, value)| match value {
+                Some(value) => format!("{key} = {value}\n"),
+                None => format!("# {key} is not set\n"),
+            });
+            std::iter::once("\n[[listener]]\n".to_owned()).chain(entries)
+        });
+        lines.collect()
     }
 }

@@ -30,6 +30,6 @@ pub fn start(shards: u16) -> (Shards, Target, TempDir) {
     let (config, tls) = (Arc::new(config), Arc::default());
     let shards = Shards::start(&config, Access::default(), tls, 100, None, Some(lock))
         .expect("shards start");
-    let target = Target::at(shards.listening()[0].address);
+    let target = Target::at(shards.listening()[0].address.tcp().expect("an address of TCP"));
     (shards, target, directory)
 }

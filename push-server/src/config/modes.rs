@@ -43,6 +43,7 @@ one_of_words!(
     DurabilityMode,
     KernelPathMode,
     OutboxFullMode,
+    ProtocolMode,
     Switch,
     TlsVersionMode
 );
@@ -106,6 +107,15 @@ impl From<OutboxFull> for OutboxFullMode {
             OutboxFull::Refuse => Self::Refuse,
         }
     }
+}
+
+/// What clients of a listener speak, inside of TLS or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolMode {
+    /// MQTT alone.
+    Mqtt,
+    /// MQTT over WebSocket.
+    Ws,
 }
 
 /// Whether clients over TLS show a certificate.

@@ -6,6 +6,7 @@
 //! field's default is in `Config::default()` or `Limits::default()`.
 
 use super::SHARDS_MAX;
+use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::modes::{
@@ -80,6 +81,15 @@ settings! {
         /// Needs tls-cert and tls-key.
         #[serde(deserialize_with = "one_or_more")]
         wss_listen: Vec<Address>, "ADDR:PORT" => wss_listen;
+        /// Unix socket for MQTT clients on this machine, by its absolute path; may be given several
+        /// times. MODE says who may connect, 0660 if it is left out: the server's user and group.
+        /// User space answers heartbeats of its clients.
+        #[serde(deserialize_with = "one_or_more")]
+        unix_listen: Vec<UnixAddress>, "PATH[,mode=MODE]" => unix_listen;
+        /// Serve IPv4 clients at [::], too: they need no address of their own then. Without it [::]
+        /// is for IPv6 alone.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        listen_dual: bool, "BOOL" => listen_dual;
         /// Interface on which the kernel answers heartbeats; may be given several times. User space
         /// serves connections over other interfaces. Left out: the interfaces that own the listen
         /// addresses.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
+use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Unit};
 use super::log_filter::LogFilter;
 use super::modes::{
@@ -152,6 +153,7 @@ field!(
     |said| said.into_iter().map(|Address(address)| address).collect(),
     |addresses| texts(addresses)
 );
+field!(Vec<UnixAddress>, Vec<UnixAddress>, |said| said, |addresses| texts(addresses));
 field!(
     Vec<String>,
     Vec<InterfaceName>,

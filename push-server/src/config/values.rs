@@ -25,6 +25,9 @@ pub(super) const TOPIC_PREFIX_LEVELS_MAX: u16 = 16;
 /// Bytes of the longest host name (RFC 1035, section 2.3.4).
 pub(super) const HOST_BYTES_MAX: usize = 253;
 
+/// Bytes of the longest name of a listener.
+pub(super) const LISTENER_NAME_BYTES_MAX: usize = 64;
+
 /// Why a value was refused: the values that would be allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
@@ -132,6 +135,27 @@ impl FromStr for InterfaceName {
 }
 
 deserialize_from_str!(InterfaceName);
+
+/// What rules and the log call a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerName(pub String);
+
+impl FromStr for ListenerName {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let valid = (1..=LISTENER_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain);
+        valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+            Expected(format!(
+                "a name of 1 to {LISTENER_NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`, as \
+                 devices"
+            ))
+        })
+    }
+}
+
+deserialize_from_str!(ListenerName);
 
 /// A directory that is not the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]

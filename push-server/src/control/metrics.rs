@@ -178,6 +178,7 @@ const FAMILIES: &[Family] = &[
         samples: &[
             ("descriptors", |shard| &shard.limit_descriptors),
             ("max_connections", |shard| &shard.limit_connections),
+            ("listener_connections", |shard| &shard.limit_listener_connections),
             ("receive_buffers", |shard| &shard.limit_receive_buffers),
             ("mailbox", |shard| &shard.limit_mailbox),
             ("letters", |shard| &shard.limit_letters),
@@ -274,6 +275,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("fine_timestamps", |shard| &shard.unarmed_fine_timestamps),
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
+    ("unix_socket", |shard| &shard.unarmed_unix),
     ("layers", |shard| &shard.unarmed_layers),
 ];
 

@@ -129,9 +129,12 @@ pub fn welcome(facts: &Facts) -> String {
     lines.push(format!("  http        {http}"));
     let mut screen = lines.join("\n");
     screen.push('\n');
-    let plain = facts.listening.iter().find(|listening| listening.listener == ListenerKind::Mqtt);
-    if let Some(plain) = plain {
-        let address = reachable(plain.address);
+    let plain = |one: &Listening| match one.listener.kind {
+        ListenerKind::Mqtt => one.address.tcp(),
+        _ => None,
+    };
+    if let Some(plain) = facts.listening.iter().find_map(plain) {
+        let address = reachable(plain);
         let (host, port) = (address.ip(), address.port());
         let _ = write!(
             screen,
@@ -145,8 +148,8 @@ pub fn welcome(facts: &Facts) -> String {
 
 /// What a client is told to connect to.
 fn target(listening: &Listening) -> String {
-    let address = listening.address;
-    match listening.listener {
+    let Some(address) = listening.address.tcp() else { return listening.listener.name.to_string() };
+    match listening.listener.kind {
         ListenerKind::Mqtt => address.to_string(),
         ListenerKind::Tls => format!("mqtts://{address}"),
         ListenerKind::WebSocket => format!("ws://{address}/mqtt"),

@@ -198,6 +198,8 @@ counters! {
     limit_descriptors,
     /// `push_limits_hit_total{limit="max_connections"}`: accept paused.
     limit_connections,
+    /// `push_limits_hit_total{limit="listener_connections"}`: accept paused at one listener.
+    limit_listener_connections,
     /// `push_limits_hit_total{limit="receive_buffers"}`.
     limit_receive_buffers,
     /// `push_limits_hit_total{limit="mailbox"}`: publishers paused.
@@ -296,6 +298,8 @@ counters! {
     unarmed_interface,
     /// `push_kernel_path_declined_total{reason="socket"}`.
     unarmed_socket,
+    /// `push_kernel_path_declined_total{reason="unix_socket"}`.
+    unarmed_unix,
     /// `push_kernel_path_declined_total{reason="layers"}`.
     unarmed_layers,
     /// `push_tls_handshakes_total{result="completed",resumed="no",version="1.2"}`.

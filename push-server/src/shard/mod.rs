@@ -20,6 +20,7 @@ pub mod door;
 mod entrance;
 mod here;
 mod journal;
+mod listeners;
 mod liveness;
 mod notices;
 mod owners;
@@ -51,8 +52,8 @@ pub(crate) use journal::{
 pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
-pub use shared_tls::{SharedTls, TlsConfigs, TlsSource};
-pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind};
+pub use shared_tls::{SharedTls, TlsConfigs, TlsSource, TlsSources};
+pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind, probe_unix};
 
 use std::sync::Arc;
 
@@ -60,10 +61,11 @@ use crate::access::Access;
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
 use crate::store::{Recovered, RecoveredSession, Store};
-use crate::transport::{Kind, ServerTls};
+use crate::transport::ServerTls;
 use answers::Questions;
 use entrance::Entrance;
 use journal::{Completions, JournalStart, OpenRequests, SharedJournal, Waiters};
+use listeners::Listeners;
 use notices::Notices;
 use sessions::RecoveredPart;
 use totals::Totals;
@@ -97,6 +99,7 @@ struct SharedSetup {
     config: Arc<Config>,
     access: Access,
     tls: Arc<SharedTls>,
+    listeners: Listeners,
     /// A test's, which says who clients are in the place of `access`.
     answerer: Option<Arc<dyn Answerer>>,
     connections_max: u32,
@@ -119,6 +122,7 @@ impl Shared {
             config,
             access,
             tls,
+            listeners,
             answerer,
             connections_max,
             retained,
@@ -134,7 +138,7 @@ impl Shared {
         let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(access, answerer, Arc::clone(&completions)),
-            entrance: Entrance::new(connections_max, config.shards, hash_seed, tls),
+            entrance: Entrance::new(connections_max, config.shards, hash_seed, listeners, tls),
             routing: Routing::default(),
             shares: Shares::default(),
             retained,
@@ -172,9 +176,9 @@ impl Shared {
         self.entrance.first_home_of(&session.record.client_id)
     }
 
-    /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
-    fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
-        self.entrance.tls(kind)
+    /// What a new connection of a listener does its handshake with; `None`: it has none.
+    fn tls(&self, listener: u16) -> Option<Arc<ServerTls>> {
+        self.entrance.tls(listener)
     }
 
     /// The shard that a client's session lives with.

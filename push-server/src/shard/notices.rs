@@ -72,6 +72,16 @@ impl NoticeKind {
     }
 }
 
+/// Whom a line is about.
+pub(super) struct Whom<'a, A> {
+    /// `None`: it is not known yet.
+    pub(super) client_id: Option<&'a str>,
+    /// The name of its listener.
+    pub(super) listener: &'a str,
+    /// Its address, asked for only if the line is said.
+    pub(super) address: A,
+}
+
 /// How often the lines of each kind are said, for all shards.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
@@ -81,14 +91,12 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Says what has happened to a client, unless there were too many of the kind. `address` is asked
-    /// only for lines that are said.
+    /// Says what has happened to a client, unless there were too many of the kind.
     pub(super) fn say(
         &self,
         now: Monotonic,
         kind: NoticeKind,
-        client: Option<&str>,
-        address: impl FnOnce() -> Option<SocketAddr>,
+        whom: Whom<'_, impl FnOnce() -> Option<SocketAddr>>,
         reason: &dyn fmt::Display,
     ) {
         if !tracing::enabled!(tracing::Level::INFO) {
@@ -106,9 +114,10 @@ impl Notices {
             self.holds_back.store(true, Ordering::Relaxed);
             return;
         }
-        let client = client.map(|id| tracing::field::debug(ClientId(id)));
+        let Whom { client_id, listener, address } = whom;
+        let client = client_id.map(|id| tracing::field::debug(ClientId(id)));
         let address = address().map(tracing::field::display);
-        tracing::info!(client, address, reason = %reason, "{}", kind.words());
+        tracing::info!(client, address, %listener, reason = %reason, "{}", kind.words());
     }
 
     /// Logs how many lines were held back in seconds that are over. To be called about once a second.

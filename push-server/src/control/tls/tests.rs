@@ -222,8 +222,8 @@ fn clients_may_name_the_listener_s_protocol_or_none() {
             );
         }
     });
-    assert!(tls.shared().current(Kind::Plain).is_none());
-    assert!(tls.shared().current(Kind::WebSocket).is_none());
+    assert!(tls.shared().current(Kind::Plain, ClientAuthMode::None).is_none());
+    assert!(tls.shared().current(Kind::WebSocket, ClientAuthMode::None).is_none());
 }
 
 #[test]

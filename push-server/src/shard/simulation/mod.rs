@@ -23,6 +23,7 @@ use push_common::clock::Monotonic;
 use super::counters::ShardCounters;
 use super::door::Doors;
 use super::journal::{Completions, OpenRequests, StoreSink};
+use super::listeners::{Listener, Listeners};
 use super::ports::{Ports, Wire as _};
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
@@ -431,6 +432,7 @@ fn start(
         config: Arc::clone(config),
         access: Access::default(),
         tls: Arc::default(),
+        listeners: listeners(),
         answerer: Some(Arc::new(answerer.clone())),
         connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
@@ -454,6 +456,12 @@ fn start(
     (shared, store, shards)
 }
 
+/// One of each kind that a test connects to, in the order of the wire's.
+fn listeners() -> Listeners {
+    let kinds = [("mqtt", Kind::Plain), ("websocket", Kind::WebSocket), ("tls", Kind::Tls)];
+    Listeners::of(kinds.map(|(name, kind)| Listener::of_kind(name, kind)))
+}
+
 impl SimulatedShard {
     fn new(
         shared: &Arc<Shared>,
@@ -469,8 +477,11 @@ impl SimulatedShard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            kinds: vec![Kind::Plain, Kind::WebSocket, Kind::Tls],
-            wire: MemoryWire::new(3, Arc::clone(&bell), bells.to_vec()),
+            wire: MemoryWire::new(
+                shared.entrance.listeners().len(),
+                Arc::clone(&bell),
+                bells.to_vec(),
+            ),
             path: Some(path),
             clock: clock.clone(),
             randomness: SeededRandomness(randomness.next()),

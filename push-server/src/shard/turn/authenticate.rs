@@ -2,6 +2,7 @@
 //! another turn.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Shard;
 use crate::access::{Credentials, Denial, Verdict};
@@ -14,7 +15,7 @@ use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
 use crate::shard::notices::NoticeKind;
-use crate::shard::ports::{Ports, Randomness, Socket, Token};
+use crate::shard::ports::{Ports, Randomness, Token};
 
 /// Why a client is refused, for the log. The client is told less.
 pub(super) struct RefusalText {
@@ -63,13 +64,11 @@ impl<P: Ports> Shard<P> {
     fn judge(&self, index: u32, number: u32, credentials: Credentials) -> Option<Verdict> {
         let client = &self.clients[index];
         let questions = &self.here.shared().questions;
-        let credentials = match questions.ask_for_addresses() {
-            true => Credentials {
-                peer: client.socket.peer_address().ok(),
-                listener: client.socket.local_address().ok(),
-                ..credentials
-            },
-            false => credentials,
+        let listener = &self.here.shared().entrance.listeners()[client.intake.listener()];
+        let credentials = Credentials {
+            peer: questions.ask_for_address().then(|| client.address()).flatten(),
+            listener: Some(Arc::clone(listener.name())),
+            ..credentials
         };
         let who = Questioner { shard: self.here.index(), client: client.token(index), number };
         questions.judge(credentials, who)

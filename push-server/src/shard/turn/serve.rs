@@ -219,8 +219,8 @@ impl<P: Ports> Shard<P> {
 
     /// The network that a client has connected from.
     fn network_of(&self, index: u32) -> PeerNetwork {
-        let peer = self.clients[index].socket.peer_address();
-        peer.map(|peer| self.here.shared().holders.network(peer.ip())).unwrap_or_default()
+        let address = self.clients[index].address();
+        address.map(|address| self.here.shared().holders.network(address.ip())).unwrap_or_default()
     }
 
     /// A session's client may have come from another network: what the session has counts there now.
@@ -243,6 +243,11 @@ impl<P: Ports> Shard<P> {
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16) {
+        let listener = self.clients[index].intake.listener();
+        if self.here.shared().entrance.listeners()[listener].is_unix() {
+            self.path.leave_to_user(self.here.counters());
+            return;
+        }
         // A lagging `rx` does no harm: the programs leave pings to user space until it is right.
         let rx = self.whole_wire_bytes(index).unwrap_or_default();
         let client = &mut self.clients[index];
@@ -559,13 +564,14 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let mut client = self.clients.remove(index);
+        let listener = client.intake.listener();
         let (slot, now) = (client.slot.take(), self.agenda.now());
         self.path.release(slot, &client.socket, self.stop.has_begun(), now);
         if self.stop.is_resetting() {
             client.socket.reset_on_close();
         }
         self.here.counters().connections.sub(1);
-        self.give_place_back();
+        self.give_place_back(listener);
         // The descriptor has to be free before the next accept.
         drop(client);
         self.resume_accepting();
