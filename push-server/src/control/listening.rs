@@ -23,7 +23,7 @@ pub(super) fn log(facts: &Facts) {
             Some(tcp) => heartbeats(&facts.path, kernel::interfaces_for(&[tcp])),
             None => "user space: they come by no interface".to_owned(),
         };
-        info!(%address, protocol, heartbeats, listener = %listener.name, "listening");
+        info!(%address, listener = %listener.name, protocol, heartbeats, "listening");
     }
     if let Some(address) = facts.http {
         info!(%address, protocol = "HTTP", "listening");

@@ -20,7 +20,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConnection, Error, HandshakeKind};
 
 use super::*;
-use crate::config::TlsVersionMode;
+use crate::config::{ListenAddress, ListenerTable, TlsVersionMode};
 use crate::transport::{Kind, Scratch, Table, Transport};
 use fixtures::{
     Authority, BOTH, ECDSA, Files, Issued, both_versions, client, client_of, config, connect,
@@ -293,6 +293,47 @@ fn clients_show_a_certificate_as_set_and_resume_without() {
         let nobody = with(None);
         assert_eq!(connect(&optional, &nobody), full());
         assert_eq!(connect(&optional, &nobody), resumed());
+    });
+}
+
+#[test]
+fn listeners_ask_in_their_own_ways_and_take_no_ticket_of_one_that_asks_less() {
+    let (authority, files) = (Authority::new("CA"), Files::new());
+    let mut settings = TlsSettings::default();
+    files.add(&mut settings, "a", &authority.issue(&["a.example"]));
+    settings.client_ca_files.push(files.write("ca.pem", authority.pem()));
+    let modes = [ClientAuthMode::None, ClientAuthMode::Optional, ClientAuthMode::Required];
+    let table = |(port, mode)| ListenerTable {
+        address: Some(ListenAddress::Tcp(([127, 0, 0, 1], port).into())),
+        tls: Some(true),
+        client_certificate: Some(mode),
+        ..ListenerTable::default()
+    };
+    let config = Config {
+        listen: Vec::new(),
+        listener_tables: (1..).zip(modes).map(table).collect(),
+        tls: settings,
+        ..Config::default()
+    };
+    let tls = Tls::load(&config).expect("valid").expect("somebody listens");
+    let own = authority.client(7);
+    both_versions(|version| {
+        let connect = |client: &_, mode| {
+            let server = tls.shared().current(Kind::Tls, mode).expect("a listener");
+            let (server, _) = handshake(server, client, "a.example")?;
+            Ok::<_, Error>(server.handshake_kind().expect("it is done"))
+        };
+        // The client keeps the latest ticket.
+        let nobody = client(version, None, ECDSA, &[]);
+        for mode in [ClientAuthMode::None, ClientAuthMode::Optional] {
+            assert_eq!(connect(&nobody, mode), full(), "{mode}");
+            assert_eq!(connect(&nobody, mode), resumed(), "{mode}");
+            let refused = connect(&nobody, ClientAuthMode::Required);
+            assert_eq!(refused, Err(Error::NoCertificatesPresented), "{mode}");
+        }
+        let known = client(version, Some(&own), ECDSA, &[]);
+        assert_eq!(connect(&known, ClientAuthMode::Required), full());
+        assert_eq!(connect(&known, ClientAuthMode::Required), resumed());
     });
 }
 
