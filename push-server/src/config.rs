@@ -15,6 +15,8 @@ mod listeners;
 mod loaded;
 mod log_filter;
 mod modes;
+mod proxies;
+mod rules;
 mod settings;
 mod table;
 #[cfg(test)]
@@ -30,19 +32,21 @@ use crate::mqtt::Limits;
 pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-pub use listeners::{Listener, ListenerKind, ListenerOrigin, ListenerTable};
+pub use listeners::{CONNECTIONS_MAX, Listener, ListenerKind, ListenerOrigin, ListenerTable};
+use listeners::{ForAll, UNIX_KEY};
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
     ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, ProtocolMode, Switch,
     TlsVersionMode,
 };
-pub use settings::{CONNECTIONS_MAX, Settings};
+pub use proxies::TrustedProxy;
+pub use settings::Settings;
 pub use tls::TlsSettings;
 pub use totals::Totals;
 pub use values::{
     Address, Directory, Expected, FilePath, InterfaceName, ListenerName, OptionalAddress,
-    PlainFilter, ServerReference, TopicPrefix,
+    PlainFilter, ServerReference, TopicPrefix, WebOrigin,
 };
 
 /// Most shards of a server: one for each core of today's machines; a set of shards fits one word.
@@ -51,6 +55,10 @@ pub const SHARDS_MAX: u64 = 64;
 pub const LISTEN_MAX: usize = 64;
 /// Most `[[listener]]` tables: as many as there may be addresses of all kinds without them.
 pub const LISTENER_TABLES_MAX: usize = 256;
+/// Most networks of proxies: the address of each of their connections is compared with all of them.
+pub const TRUSTED_PROXIES_MAX: usize = 64;
+/// Most origins of web pages, of a listener or of all.
+pub const WS_ORIGINS_MAX: usize = 64;
 /// Most filters denied to everybody: each subscription is compared with all of them.
 pub const FILTERS_DENIED_MAX: usize = 64;
 /// Connections if `max-connections` is not given and the descriptors allow more. One million,
@@ -83,8 +91,12 @@ pub struct Config {
     pub unix_listen: Vec<UnixAddress>,
     /// The `[[listener]]` tables of the file, in the place of these lists.
     pub listener_tables: Vec<ListenerTable>,
+    /// `--trusted-proxies`: whose word about a client's address counts.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// `--listen-dual`: whether `[::]` serves IPv4, too.
     pub listen_dual: bool,
+    /// `--ws-origins`: origins of web pages that may connect; empty: all.
+    pub ws_origins: Vec<String>,
     /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
     pub interfaces: Vec<String>,
     /// `--http`: health and metrics; `None`: not served.
@@ -160,6 +172,8 @@ impl Default for Config {
             wss_listen: Vec::new(),
             unix_listen: Vec::new(),
             listener_tables: Vec::new(),
+            trusted_proxies: Vec::new(),
+            ws_origins: Vec::new(),
             listen_dual: false,
             interfaces: Vec::new(),
             http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
@@ -224,5 +238,37 @@ impl Config {
             std::iter::once("\n[[listener]]\n".to_owned()).chain(entries)
         });
         lines.collect()
+    }
+
+    /// The addresses of one kind that flags name.
+    fn addresses_of(&self, kind: ListenerKind) -> &[SocketAddr] {
+        match kind {
+            ListenerKind::Mqtt => &self.listen,
+            ListenerKind::Tls => &self.tls_listen,
+            ListenerKind::WebSocket => &self.ws_listen,
+            ListenerKind::TlsWebSocket => &self.wss_listen,
+        }
+    }
+
+    /// The listeners, in the order in which they are bound: by it everybody knows them.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let for_all = ForAll { client_auth: self.tls.client_auth, web_origins: &self.ws_origins };
+        let tables = self.listener_tables.iter().enumerate();
+        let tables = tables.filter_map(|(place, table)| table.listener(place, for_all));
+        let listed = ListenerKind::ALL.into_iter().flat_map(|kind| {
+            self.addresses_of(kind).iter().map(move |&address| {
+                Listener::listed(kind.key(), kind, ListenAddress::Tcp(address), for_all)
+            })
+        });
+        let unix = self.unix_listen.iter().cloned().map(|address| {
+            let address = ListenAddress::Unix(address);
+            Listener::listed(UNIX_KEY, ListenerKind::Mqtt, address, for_all)
+        });
+        listed.chain(unix).chain(tables).collect()
+    }
+
+    /// Whether any client can connect over TLS.
+    pub fn has_tls_listener(&self) -> bool {
+        self.listeners().iter().any(|listener| listener.kind.has_tls())
     }
 }

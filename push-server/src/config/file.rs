@@ -86,7 +86,7 @@ impl Reading<'_> {
             file.lines.insert(name.clone(), self.line_of(key.span().start));
             match self.setting(key, value, &name) {
                 Ok(read) => {
-                    file.settings = Settings::over(read, std::mem::take(&mut file.settings))
+                    file.settings = Settings::over(read, std::mem::take(&mut file.settings));
                 }
                 Err(error) => errors.push(error),
             }

@@ -3,19 +3,15 @@
 //! listener each.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::Value;
 
-use super::Config;
-use super::addresses::{ListenAddress, UnixAddress};
+use super::addresses::ListenAddress;
 use super::bounded::Bounded;
 use super::modes::{ClientAuthMode, ProtocolMode};
-use super::settings::CONNECTIONS_MAX;
-use super::table::Field;
-use super::values::ListenerName;
+use super::values::{ListenerName, WebOrigin, one_or_more};
 
 /// Which layers are around MQTT on a listener's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +61,9 @@ impl ListenerKind {
     }
 }
 
+/// Highest `max-connections`, of the server and of a listener: liveness slots are numbered in 24 bits.
+pub const CONNECTIONS_MAX: u64 = 1 << 24;
+
 /// The setting that names Unix sockets.
 pub(super) const UNIX_KEY: &str = "unix-listen";
 
@@ -83,10 +82,21 @@ pub struct Listener {
     pub kind: ListenerKind,
     /// Whether clients show certificates, where it has TLS.
     pub client_auth: ClientAuthMode,
+    /// Whether its connections begin with a proxy's header, which names the client.
+    pub proxy_protocol: bool,
     /// Most of its connections at once; `None`: as many as the server has.
     pub connections_max: Option<u32>,
+    /// Origins of web pages that may connect; empty: all.
+    pub web_origins: Vec<String>,
     /// Where it is set.
     pub origin: ListenerOrigin,
+}
+
+/// What holds at every listener that does not say otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ForAll<'a> {
+    pub(super) client_auth: ClientAuthMode,
+    pub(super) web_origins: &'a [String],
 }
 
 /// Where a listener is set.
@@ -118,18 +128,21 @@ impl fmt::Display for ListenerOrigin {
 }
 
 impl Listener {
-    fn listed(
-        config: &Config,
+    /// One that a list names.
+    pub(super) fn listed(
         key: &'static str,
         kind: ListenerKind,
         address: ListenAddress,
+        for_all: ForAll<'_>,
     ) -> Self {
         Self {
             name: address.name().into(),
             address,
             kind,
-            client_auth: config.tls.client_auth,
+            client_auth: for_all.client_auth,
+            proxy_protocol: false,
             connections_max: None,
+            web_origins: for_all.web_origins.to_vec(),
             origin: ListenerOrigin::List(key),
         }
     }
@@ -169,9 +182,11 @@ impl Listener {
             ("protocol", text(protocol.to_string())),
             ("tls", Some(Value::Boolean(self.kind.has_tls()))),
             ("client-certificate", text(self.client_auth.to_string())),
+            ("proxy-protocol", Some(Value::Boolean(self.proxy_protocol))),
+            ("max-connections", self.connections_max.map(|max| Value::Integer(max.into()))),
             (
-                "max-connections",
-                Field::<Bounded<u32, 1, CONNECTIONS_MAX>>::show(&self.connections_max),
+                "origins",
+                Some(Value::Array(self.web_origins.iter().cloned().map(Value::String).collect())),
             ),
         ]
     }
@@ -191,8 +206,13 @@ pub struct ListenerTable {
     pub tls: Option<bool>,
     /// Whether clients show certificates, in the place of `tls-client-auth`.
     pub client_certificate: Option<ClientAuthMode>,
+    /// Whether its connections begin with a proxy's header.
+    pub proxy_protocol: Option<bool>,
     /// Most of its connections at once.
     pub max_connections: Option<Bounded<u32, 1, CONNECTIONS_MAX>>,
+    /// Origins of web pages that may connect, in the place of `ws-origins`.
+    #[serde(deserialize_with = "one_or_more")]
+    pub origins: Option<Vec<WebOrigin>>,
 }
 
 impl ListenerTable {
@@ -205,8 +225,16 @@ impl ListenerTable {
             protocol: self.protocol.or(lower.protocol),
             tls: self.tls.or(lower.tls),
             client_certificate: self.client_certificate.or(lower.client_certificate),
+            proxy_protocol: self.proxy_protocol.or(lower.proxy_protocol),
             max_connections: self.max_connections.or(lower.max_connections),
+            origins: self.origins.or(lower.origins),
         }
+    }
+
+    /// Its origins, where there are no pages.
+    pub(super) fn origins_without_pages(&self) -> Option<&WebOrigin> {
+        let is_mqtt = self.protocol != Some(ProtocolMode::Ws);
+        self.origins.as_ref().filter(|_| is_mqtt)?.first()
     }
 
     /// Whether clients are asked for a certificate where there is no TLS to show one by.
@@ -216,49 +244,24 @@ impl ListenerTable {
     }
 
     /// The listener, as the `place`th table of the file; `None`: it has no address.
-    fn listener(&self, place: usize, config: &Config) -> Option<Listener> {
+    pub(super) fn listener(&self, place: usize, for_all: ForAll<'_>) -> Option<Listener> {
         let address = self.address.clone()?;
         let name = self.name.as_ref().map(|ListenerName(name)| name.as_str().into());
         let protocol = self.protocol.unwrap_or(ProtocolMode::Mqtt);
+        let web_origins = match (&self.origins, protocol) {
+            (Some(own), _) => own.iter().map(|WebOrigin(origin)| origin.clone()).collect(),
+            (None, ProtocolMode::Ws) => for_all.web_origins.to_vec(),
+            (None, ProtocolMode::Mqtt) => Vec::new(),
+        };
         Some(Listener {
             name: name.unwrap_or_else(|| address.name().into()),
             address,
             kind: ListenerKind::new(protocol, self.tls.unwrap_or(false)),
-            client_auth: self.client_certificate.unwrap_or(config.tls.client_auth),
+            client_auth: self.client_certificate.unwrap_or(for_all.client_auth),
+            proxy_protocol: self.proxy_protocol.unwrap_or(false),
             connections_max: self.max_connections.map(Bounded::value),
+            web_origins,
             origin: ListenerOrigin::Table(place),
         })
-    }
-}
-
-impl Config {
-    /// The addresses of the listeners of one kind that flags name.
-    fn addresses_of(&self, kind: ListenerKind) -> &[SocketAddr] {
-        match kind {
-            ListenerKind::Mqtt => &self.listen,
-            ListenerKind::Tls => &self.tls_listen,
-            ListenerKind::WebSocket => &self.ws_listen,
-            ListenerKind::TlsWebSocket => &self.wss_listen,
-        }
-    }
-
-    /// The listeners, in the order in which they are bound: by it everybody knows them.
-    pub fn listeners(&self) -> Vec<Listener> {
-        let tables = self.listener_tables.iter().enumerate();
-        let tables = tables.filter_map(|(place, table)| table.listener(place, self));
-        let listed = ListenerKind::ALL.into_iter().flat_map(|kind| {
-            self.addresses_of(kind).iter().map(move |&address| {
-                Listener::listed(self, kind.key(), kind, ListenAddress::Tcp(address))
-            })
-        });
-        let unix = self.unix_listen.iter().cloned().map(|address: UnixAddress| {
-            Listener::listed(self, UNIX_KEY, ListenerKind::Mqtt, ListenAddress::Unix(address))
-        });
-        listed.chain(unix).chain(tables).collect()
-    }
-
-    /// Whether any client can connect over TLS.
-    pub fn has_tls_listener(&self) -> bool {
-        self.listeners().iter().any(|listener| listener.kind.has_tls())
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::Config;
-use super::contradictions::Contradictions;
 use super::error::{ConfigError, SetBy};
 use super::file::{File, LISTENER};
 use super::listeners::ADDRESS_KEYS;
+use super::rules::contradictions;
 use super::settings::Settings;
 
 /// Settings, and what the values themselves do not show.
@@ -52,7 +52,7 @@ impl Loaded {
         let is_refused = |key: &str| refused.iter().any(|refused| refused == key);
         errors.extend(loaded.both_forms());
         // A default that replaces a refused value contradicts nothing.
-        let contradictions = Contradictions::of(&loaded.config).into_iter().filter(|found| {
+        let contradictions = contradictions(&loaded.config).into_iter().filter(|found| {
             !is_refused(found.key) && !found.others.iter().any(|other| is_refused(other))
         });
         errors.extend(contradictions.map(|found| ConfigError::Invalid {

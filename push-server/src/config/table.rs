@@ -15,9 +15,10 @@ use super::log_filter::LogFilter;
 use super::modes::{
     ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, Switch, TlsVersionMode,
 };
+use super::proxies::TrustedProxy;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
-    TopicPrefix,
+    TopicPrefix, WebOrigin,
 };
 use crate::access::Policy;
 use crate::broker::TopicFilter;
@@ -154,6 +155,13 @@ field!(
     |addresses| texts(addresses)
 );
 field!(Vec<UnixAddress>, Vec<UnixAddress>, |said| said, |addresses| texts(addresses));
+field!(
+    Vec<String>,
+    Vec<WebOrigin>,
+    |said| said.into_iter().map(|WebOrigin(origin)| origin).collect(),
+    |origins| texts(origins)
+);
+field!(Vec<TrustedProxy>, Vec<TrustedProxy>, |said| said, |proxies| texts(proxies));
 field!(
     Vec<String>,
     Vec<InterfaceName>,

@@ -122,6 +122,8 @@ ws-listen = ["127.0.0.1:2884", "[::1]:2884"]
 wss-listen = ["127.0.0.1:2886", "[::1]:2886"]
 unix-listen = ["/run/push.sock", "/run/all.sock,mode=0666"]
 listen-dual = true
+ws-origins = ["https://app.example.org", "http://127.0.0.1:8080"]
+trusted-proxies = ["10.0.0.0/8", "unix"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
 redirect-to = "mqtt.example.org:1884"

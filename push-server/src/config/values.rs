@@ -12,6 +12,7 @@ use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::broker::{TopicFilter, TopicName};
+use crate::transport::normal_origin;
 
 /// Bytes of the longest name of a network interface (`IFNAMSIZ` less its terminating zero).
 pub(super) const INTERFACE_NAME_BYTES_MAX: usize = 15;
@@ -156,6 +157,26 @@ impl FromStr for ListenerName {
 }
 
 deserialize_from_str!(ListenerName);
+
+/// The origin of web pages that may connect, in the form in which it is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebOrigin(pub String);
+
+impl FromStr for WebOrigin {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        normal_origin(text).map(Self).ok_or_else(|| {
+            Expected(
+                "the origin of a page, as https://app.example.org or http://127.0.0.1:8080: \
+                 nothing stands behind the host but a port"
+                    .into(),
+            )
+        })
+    }
+}
+
+deserialize_from_str!(WebOrigin);
 
 /// A directory that is not the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]

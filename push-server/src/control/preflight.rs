@@ -73,7 +73,7 @@ struct Missing {
 }
 
 impl Missing {
-    fn new(key: &'static str, value: impl ToString, problem: impl ToString) -> Self {
+    fn new(key: &'static str, value: &dyn ToString, problem: &dyn ToString) -> Self {
         Self { key, table: None, value: value.to_string(), problem: problem.to_string() }
     }
 }
@@ -84,19 +84,19 @@ fn missing(loaded: &Loaded) -> Vec<Missing> {
     let mut found = missing_addresses(loaded);
     match kernel::missing_interfaces(&config.interfaces) {
         Ok(missing) => found.extend(
-            missing.iter().map(|name| Missing::new("iface", name, "there is no such interface")),
+            missing.iter().map(|name| Missing::new("iface", name, &"there is no such interface")),
         ),
-        Err(error) => found.push(Missing::new("iface", config.interfaces.join(", "), error)),
+        Err(error) => found.push(Missing::new("iface", &config.interfaces.join(", "), &error)),
     }
     if let (Some(path), Err(error)) = (&config.scram_users, access::load(config)) {
-        found.push(Missing::new("scram-users", path.display(), error));
+        found.push(Missing::new("scram-users", &path.display(), &error));
     }
     let of_tls = tls::problems(config).into_iter();
-    found.extend(of_tls.map(|(key, file, problem)| Missing::new(key, file, problem)));
+    found.extend(of_tls.map(|(key, file, problem)| Missing::new(key, &file, &problem)));
     if config.durability != DurabilityMode::Off
         && let Err(problem) = try_directory(&config.data_dir)
     {
-        found.push(Missing::new("data-dir", config.data_dir.display(), problem));
+        found.push(Missing::new("data-dir", &config.data_dir.display(), &problem));
     }
     found
 }
@@ -110,7 +110,7 @@ fn missing_addresses(loaded: &Loaded) -> Vec<Missing> {
     let lacks = |key, address: SocketAddr| {
         let error = TcpListener::bind(SocketAddr::new(address.ip(), 0)).err()?;
         let problem = format!("this machine does not have it ({error})");
-        startup::is_absence(&error).then(|| Missing::new(key, address, problem))
+        startup::is_absence(&error).then(|| Missing::new(key, &address, &problem))
     };
     let clients = loaded.config.listeners().into_iter().filter(is_asked);
     let clients = clients.filter_map(|Listener { address, origin, .. }| {
@@ -118,7 +118,7 @@ fn missing_addresses(loaded: &Loaded) -> Vec<Missing> {
             ListenAddress::Tcp(tcp) => lacks(origin.key(), *tcp),
             ListenAddress::Unix(unix) => match probe_unix(&unix.path) {
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                    Some(Missing::new(origin.key(), &address, error))
+                    Some(Missing::new(origin.key(), &address, &error))
                 }
                 _ => None,
             },

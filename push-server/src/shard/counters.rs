@@ -278,6 +278,8 @@ counters! {
     limit_sessions_unused,
     /// `push_limits_hit_total{limit="upgrade_head"}`: request for WebSocket refused.
     limit_upgrade_head,
+    /// `push_limits_hit_total{limit="proxy_header"}`.
+    limit_proxy_header,
     /// `push_limits_hit_total{limit="tls_handshakes"}`: a handshake waits.
     limit_tls_handshakes,
     /// `push_limits_hit_total{limit="tls_handshake_input"}`: connection closed.
@@ -328,6 +330,18 @@ counters! {
     strangers_http,
     /// `push_strangers_total{protocol="mqtt"}`: bare MQTT at an address for TLS or WebSocket.
     strangers_mqtt,
+    /// `push_strangers_total{protocol="proxy"}`: a PROXY header at a listener without.
+    strangers_proxy,
+    /// `push_websocket_origins_refused_total`: requests of pages that may not connect.
+    origins_refused,
+    /// `push_proxied_connections_total{result="told"}`: a proxy has named its client.
+    proxied_told,
+    /// `push_proxied_connections_total{result="local"}`: a proxy for itself, or for whom it does not know.
+    proxied_local,
+    /// `push_proxied_connections_total{result="faulty"}`: no header, a wrong one, or none in time.
+    proxied_faulty,
+    /// `push_proxied_connections_total{result="untrusted"}`: no proxy of `--trusted-proxies`.
+    proxied_untrusted,
     /// `push_session_moves_total{result="moved"}`: to another shard.
     sessions_moved,
     /// `push_session_moves_total{result="stayed"}`.

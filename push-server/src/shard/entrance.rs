@@ -33,6 +33,14 @@ pub(super) struct Entrance {
     rest: Rest,
 }
 
+/// What it is made of.
+#[derive(Debug)]
+pub(super) struct EntranceSetup {
+    pub(super) connections_max: u32,
+    pub(super) listeners: Listeners,
+    pub(super) tls: Arc<SharedTls>,
+}
+
 /// Why a socket has no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoom {
@@ -43,14 +51,9 @@ pub(super) enum NoRoom {
 }
 
 impl Entrance {
-    /// To so many shards, by these listeners; `hash_seed` is random.
-    pub(super) fn new(
-        connections_max: u32,
-        shards: u16,
-        hash_seed: u64,
-        listeners: Listeners,
-        tls: Arc<SharedTls>,
-    ) -> Self {
+    /// To so many shards; `hash_seed` is random.
+    pub(super) fn new(setup: EntranceSetup, shards: u16, hash_seed: u64) -> Self {
+        let EntranceSetup { connections_max, listeners, tls } = setup;
         Self {
             connections_max,
             open: AtomicU32::new(0),

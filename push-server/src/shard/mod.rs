@@ -26,6 +26,7 @@ mod notices;
 mod owners;
 mod ports;
 mod post;
+mod proxies;
 mod publish;
 mod rest;
 mod sessions;
@@ -63,9 +64,8 @@ use crate::config::Config;
 use crate::store::{Recovered, RecoveredSession, Store};
 use crate::transport::ServerTls;
 use answers::Questions;
-use entrance::Entrance;
+use entrance::{Entrance, EntranceSetup};
 use journal::{Completions, JournalStart, OpenRequests, SharedJournal, Waiters};
-use listeners::Listeners;
 use notices::Notices;
 use sessions::RecoveredPart;
 use totals::Totals;
@@ -98,11 +98,9 @@ pub(crate) type ShardStore = dyn Store<Waiters>;
 struct SharedSetup {
     config: Arc<Config>,
     access: Access,
-    tls: Arc<SharedTls>,
-    listeners: Listeners,
+    entrance: EntranceSetup,
     /// A test's, which says who clients are in the place of `access`.
     answerer: Option<Arc<dyn Answerer>>,
-    connections_max: u32,
     retained: Arc<Retained>,
     memory: Arc<SessionMemory>,
     store: Option<Arc<ShardStore>>,
@@ -121,10 +119,8 @@ impl Shared {
         let SharedSetup {
             config,
             access,
-            tls,
-            listeners,
+            entrance,
             answerer,
-            connections_max,
             retained,
             memory,
             store,
@@ -138,7 +134,7 @@ impl Shared {
         let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(access, answerer, Arc::clone(&completions)),
-            entrance: Entrance::new(connections_max, config.shards, hash_seed, listeners, tls),
+            entrance: Entrance::new(entrance, config.shards, hash_seed),
             routing: Routing::default(),
             shares: Shares::default(),
             retained,

@@ -17,6 +17,7 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
+use super::entrance::EntranceSetup;
 #[cfg(any(test, feature = "simulation"))]
 use super::journal::Done;
 use super::journal::{Completions, OpenRequests, StoreSink};
@@ -167,10 +168,8 @@ impl Shards {
         let setup = SharedSetup {
             config: Arc::clone(config),
             access,
-            tls,
-            listeners: Listeners::new(config),
+            entrance: EntranceSetup { connections_max, listeners: Listeners::new(config), tls },
             answerer: None,
-            connections_max,
             retained,
             memory,
             store,

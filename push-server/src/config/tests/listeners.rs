@@ -10,7 +10,9 @@ address = "0.0.0.0:8884"
 protocol = "ws"
 tls = true
 client-certificate = "required"
+proxy-protocol = true
 max-connections = 7
+origins = ["https://app.example.org"]
 
 [[listener]]
 # name is not set
@@ -18,10 +20,13 @@ address = "/run/push.sock,mode=0600"
 protocol = "mqtt"
 tls = false
 client-certificate = "none"
+proxy-protocol = false
 # max-connections is not set
+origins = []
 "#;
 
-const TLS: &str = "tls-cert = '/a'\ntls-key = '/a'\ntls-client-ca = '/ca'\n";
+const TLS: &str =
+    "trusted-proxies = '10.0.0.0/8'\ntls-cert = '/a'\ntls-key = '/a'\ntls-client-ca = '/ca'\n";
 
 fn listeners(file: &str) -> Vec<Listener> {
     load(&[], file).expect("valid").config.listeners()
@@ -34,7 +39,8 @@ fn tables_are_listeners_in_their_order_with_all_that_differs() {
     assert_eq!((&*devices.name, devices.address.to_string()), ("devices", "0.0.0.0:8884".into()));
     assert_eq!(devices.kind, ListenerKind::TlsWebSocket);
     assert_eq!(devices.client_auth, ClientAuthMode::Required);
-    assert_eq!(devices.connections_max, Some(7));
+    assert_eq!(devices.web_origins, ["https://app.example.org"]);
+    assert_eq!((devices.connections_max, devices.proxy_protocol), (Some(7), true));
     assert_eq!((&*local.name, local.kind), ("/run/push.sock", ListenerKind::Mqtt));
     assert_eq!(local.address.path(), Some(Path::new("/run/push.sock")));
     assert_eq!(local.connections_max, None);
@@ -145,6 +151,20 @@ fn tables_contradict_each_other_and_other_settings_by_their_own_lines() {
              and tls-key",
         ),
         (
+            "[[listener]]\naddress = '[::1]:1'\nproxy-protocol = true\n",
+            "push.toml:3: listener.proxy-protocol = true: expected networks that proxies connect \
+             from, by trusted-proxies",
+        ),
+        (
+            "trusted-proxies = 'unix'\n[[listener]]\nproxy-protocol = true\naddress = '[::1]:1'\n",
+            "push.toml:3: listener.proxy-protocol = true: expected networks that proxies connect \
+             from, by trusted-proxies",
+        ),
+        (
+            "trusted-proxies = '::1'\n[[listener]]\naddress = '/a'\nproxy-protocol = true\n",
+            "push.toml:4: listener.proxy-protocol = true: expected unix among trusted-proxies",
+        ),
+        (
             "tls-cert = '/a'\ntls-key = '/a'\n[[listener]]\naddress = '[::1]:1'\ntls = true\n\
              client-certificate = 'required'\n",
             "push.toml:6: listener.client-certificate = required: expected a file of those who sign \
@@ -153,6 +173,31 @@ fn tables_contradict_each_other_and_other_settings_by_their_own_lines() {
     ] {
         assert_eq!(refusals(&[], file), [message]);
     }
+}
+
+#[test]
+fn origins_of_a_table_stand_in_the_place_of_those_for_all() {
+    let table = |more: &str| format!("[[listener]]\naddress = '/a'\n{more}");
+    let file = "ws-origins = 'https://All.example:443'\n";
+    let own = table("protocol = 'ws'\norigins = 'https://own.example'\n");
+    let found = listeners(&format!("{file}{own}"));
+    assert_eq!(found[0].web_origins, ["https://own.example"]);
+    let found = listeners(&format!("{file}{}", table("protocol = 'ws'\n")));
+    assert_eq!(found[0].web_origins, ["https://all.example"]);
+    let found = listeners(&format!("{file}{}", table("protocol = 'ws'\norigins = []\n")));
+    assert!(found[0].web_origins.is_empty(), "all pages may connect here");
+    assert_eq!(
+        refusals(&[], &table("origins = 'https://a.example'\n")),
+        ["push.toml:3: listener.origins = https://a.example: expected protocol = \"ws\" with it"]
+    );
+    assert_eq!(
+        refusals(&["--ws-origins", "https://a.example"], ""),
+        [
+            "--ws-origins = https://a.example: expected a listener with it, by ws-listen or wss-listen"
+        ]
+    );
+    let refused = flag_refusal(&["--ws-origins", "a.example"]);
+    assert!(refused.contains("expected the origin of a page"), "{refused}");
 }
 
 #[test]

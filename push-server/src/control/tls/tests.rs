@@ -21,7 +21,7 @@ use rustls::{ClientConnection, Error, HandshakeKind};
 
 use super::*;
 use crate::config::{ListenAddress, ListenerTable, TlsVersionMode};
-use crate::transport::{Kind, Scratch, Table, Transport};
+use crate::transport::{Kind, Opening, Scratch, Table, Transport};
 use fixtures::{
     Authority, BOTH, ECDSA, Files, Issued, both_versions, client, client_of, config, connect,
     current, full, handshake, load, refusal, resumed, shown,
@@ -476,7 +476,7 @@ fn the_next_ping_of_a_client_is_known_ahead() {
         let host = "a.example".try_into().expect("a name");
         let mut client = ClientConnection::new(client, host).expect("a client");
         let (now, mut scratch) = (Monotonic(0), Scratch::default());
-        let server = Transport::new(Kind::Tls, Some(current(&tls, Kind::Tls)), now);
+        let server = Transport::new(Opening::of(Kind::Tls, Some(current(&tls, Kind::Tls))), now);
         let mut server = server.expect("a configuration");
         while client.is_handshaking() || client.wants_write() {
             server.take(&written(&mut client), PingPace::OFF, now, &mut scratch);

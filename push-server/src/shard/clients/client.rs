@@ -175,9 +175,10 @@ impl<P: Ports> Client<P> {
         Token { index, generation: self.generation }
     }
 
-    /// Its address; `None`: it comes by a Unix socket, or its socket has failed.
+    /// Its address, as its proxy has told it if there is one; `None`: it comes by a Unix socket, or its socket has
+    /// failed.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.socket.peer_address().ok()
+        self.transport.client().or_else(|| self.socket.peer_address().ok())
     }
 
     /// Whether a token of its index means it.

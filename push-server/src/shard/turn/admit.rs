@@ -1,13 +1,15 @@
 //! New connections: a place for each, and the time limit for its CONNECT.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Shard;
 use crate::shard::accept::Parked;
 use crate::shard::clients::PendingClient;
 use crate::shard::entrance::NoRoom;
-use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
-use crate::transport::Transport;
+use crate::shard::notices::{NoticeKind, Whom};
+use crate::shard::ports::{AcceptFault, Ports, Randomness, Socket, SocketOf, Wire};
+use crate::transport::{Opening, Transport};
 
 impl<P: Ports> Shard<P> {
     /// Arms every listener that is not accepting.
@@ -139,12 +141,21 @@ impl<P: Ports> Shard<P> {
     /// A new client has a place. Until the deadline it has to send its CONNECT, and before that all that its layers
     /// need.
     fn admit(&mut self, socket: SocketOf<P>, listener: u16) {
+        let is_proxied = self.here.shared().entrance.listeners()[listener].is_proxied();
+        if is_proxied && !self.is_proxy(&socket, listener) {
+            self.give_place_back(listener);
+            return;
+        }
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
-        let kind = self.here.shared().entrance.listeners()[listener].kind();
         let tls = self.here.shared().tls(listener);
         let has_tls = tls.is_some();
-        let Some(transport) = Transport::new(kind, tls, self.agenda.now()) else {
+        let (kind, upgrade) = {
+            let listener = &self.here.shared().entrance.listeners()[listener];
+            (listener.kind(), Arc::clone(listener.upgrade()))
+        };
+        let opening = Opening { kind, tls, upgrade, is_proxied };
+        let Some(transport) = Transport::new(opening, self.agenda.now()) else {
             tracing::error!("a listener for TLS has no certificate");
             self.give_place_back(listener);
             return;
@@ -158,5 +169,20 @@ impl<P: Ports> Shard<P> {
         client.intake.begin_receive();
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);
+    }
+
+    /// Whether whoever has connected may say for which client. Otherwise it is closed: what it sent would be taken for
+    /// somebody else's.
+    fn is_proxy(&self, socket: &SocketOf<P>, listener: u16) -> bool {
+        let listeners = self.here.shared().entrance.listeners();
+        let peer = socket.peer_address().ok();
+        if listeners.proxies().trust(peer.map(|peer| peer.ip())) {
+            return true;
+        }
+        self.here.counters().proxied_untrusted.add(1);
+        let whom = Whom { client_id: None, listener: listeners[listener].name(), address: || peer };
+        let why = "not one of --trusted-proxies";
+        self.here.shared().notices.say(self.agenda.now(), NoticeKind::Proxy, whom, &why);
+        false
     }
 }

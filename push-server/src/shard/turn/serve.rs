@@ -19,7 +19,7 @@ use crate::shard::liveness::Applicant;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::sessions::{EndedSession, NoPlace, Presence};
-use crate::transport::Goodbye;
+use crate::transport::{Goodbye, ProxyHeader};
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
@@ -300,6 +300,12 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(pending) if pending.handshake.is_asking() => {
                 self.on_unanswered(index);
+            }
+            Phase::Handshake(_)
+                if client.transport.proxy_header() == Some(ProxyHeader::Awaited) =>
+            {
+                self.on_proxy_fault(index, &"no whole PROXY header in time");
+                self.abort(index);
             }
             Phase::Handshake(_) => {
                 if self.end_tls_handshake(index, TlsResult::TimedOut) {

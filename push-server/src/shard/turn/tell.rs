@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Shard;
 use crate::shard::clients::Phase;
-use crate::shard::notices::{ClientId, NoticeKind, Whom};
+use crate::shard::notices::{ClientAddress, ClientId, NoticeKind, Whom};
 use crate::shard::ports::Ports;
 
 impl<P: Ports> Shard<P> {
@@ -34,7 +34,7 @@ impl<P: Ports> Shard<P> {
             && let Some(client) = self.clients.get(index)
         {
             let id = self.client_id_of(index).map(|id| tracing::field::debug(ClientId(id)));
-            let address = client.address().map(tracing::field::display);
+            let address = client.address().map(|at| tracing::field::display(ClientAddress(at)));
             let shared = self.here.shared();
             let listener = shared.entrance.listeners()[client.intake.listener()].name();
             tracing::debug!(client = id, address, %listener, "{words}");
