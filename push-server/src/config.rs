@@ -3,17 +3,21 @@
 //!
 //! `settings` is the table of them, and `table` turns a row into code; `values`, `bounded` and
 //! `modes` parse single values, `file` reads the TOML file, `loaded` puts flags over the file. This
-//! module has the values in force and their defaults, and checks rules that concern several
-//! settings.
+//! module has the values in force and their defaults, and `contradictions` the rules that concern
+//! several settings.
 
+mod addresses;
 mod authentication;
 mod bounded;
+mod contradictions;
 mod error;
 mod file;
 mod listeners;
 mod loaded;
 mod log_filter;
 mod modes;
+mod proxies;
+mod rules;
 mod settings;
 mod table;
 #[cfg(test)]
@@ -22,33 +26,41 @@ mod tls;
 mod totals;
 mod values;
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::mqtt::Limits;
+pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
 pub use authentication::AuthenticationSettings;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-pub use listeners::Listener;
+pub use listeners::{CONNECTIONS_MAX, Listener, ListenerKind, ListenerOrigin, ListenerTable};
+use listeners::{ForAll, UNIX_KEY};
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
+    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, ProtocolMode,
     PublishDeniedMode, Switch, TlsVersionMode,
 };
-pub use settings::{CONNECTIONS_MAX, Settings};
+pub use proxies::TrustedProxy;
+pub use settings::Settings;
 pub use tls::TlsSettings;
 pub use totals::Totals;
 pub use values::{
-    Address, Directory, Expected, FilePath, InterfaceName, OptionalAddress, PlainFilter,
-    ServerReference, TopicPrefix,
+    Address, Directory, Expected, FilePath, InterfaceName, ListenerName, OptionalAddress,
+    PlainFilter, ServerReference, TopicPrefix, WebOrigin,
 };
 
 /// Most shards of a server: one for each core of today's machines; a set of shards fits one word.
 pub const SHARDS_MAX: u64 = 64;
-/// Most addresses that clients may connect to, by each kind of listener.
+/// Most addresses that clients may connect to, by each setting that names some.
 pub const LISTEN_MAX: usize = 64;
+/// Most `[[listener]]` tables: as many as there may be addresses of all kinds without them.
+pub const LISTENER_TABLES_MAX: usize = 256;
+/// Most networks of proxies: the address of each of their connections is compared with all of them.
+pub const TRUSTED_PROXIES_MAX: usize = 64;
+/// Most origins of web pages, of a listener or of all.
+pub const WS_ORIGINS_MAX: usize = 64;
 /// Most filters denied to everybody: each subscription is compared with all of them.
 pub const FILTERS_DENIED_MAX: usize = 64;
 /// Connections if `max-connections` is not given and the descriptors allow more. One million,
@@ -77,6 +89,16 @@ pub struct Config {
     pub ws_listen: Vec<SocketAddr>,
     /// `--wss-listen`: addresses for clients over WebSocket inside TLS.
     pub wss_listen: Vec<SocketAddr>,
+    /// `--unix-listen`: Unix sockets for MQTT clients.
+    pub unix_listen: Vec<UnixAddress>,
+    /// The `[[listener]]` tables of the file, in the place of these lists.
+    pub listener_tables: Vec<ListenerTable>,
+    /// `--trusted-proxies`: whose word about a client's address counts.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// `--listen-dual`: whether `[::]` serves IPv4, too.
+    pub listen_dual: bool,
+    /// `--ws-origins`: origins of web pages that may connect; empty: all.
+    pub ws_origins: Vec<String>,
     /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
     pub interfaces: Vec<String>,
     /// `--http`: health and metrics; `None`: not served.
@@ -153,6 +175,11 @@ impl Default for Config {
             tls_listen: Vec::new(),
             ws_listen: Vec::new(),
             wss_listen: Vec::new(),
+            unix_listen: Vec::new(),
+            listener_tables: Vec::new(),
+            trusted_proxies: Vec::new(),
+            ws_origins: Vec::new(),
+            listen_dual: false,
             interfaces: Vec::new(),
             http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
             http_connections_max: 64,
@@ -187,20 +214,6 @@ impl Default for Config {
     }
 }
 
-/// A value that is valid by itself and contradicts another setting.
-struct Contradiction {
-    key: &'static str,
-    /// The other setting; `key` itself if there is none.
-    other: &'static str,
-    value: String,
-    /// The values that would be allowed.
-    allowed: String,
-}
-
-fn not_one_of(key: &str) -> String {
-    format!("an address that is not one of {key}")
-}
-
 impl Config {
     /// A settings file that gives these settings.
     pub fn to_toml(&self) -> String {
@@ -215,84 +228,53 @@ impl Config {
             (None, Some(in_force)) => format!("# {key} is not set: {in_force} on this machine\n"),
             (None, None) => format!("# {key} is not set\n"),
         };
-        self.entries().into_iter().zip(here.entries()).map(line).collect()
+        let settings = self.entries().into_iter().zip(here.entries()).map(line);
+        settings.chain(self.tables_as_toml()).collect()
     }
 
-    /// The addresses of the listeners of one kind.
-    pub fn addresses_of(&self, listener: Listener) -> &[SocketAddr] {
-        match listener {
-            Listener::Mqtt => &self.listen,
-            Listener::Tls => &self.tls_listen,
-            Listener::WebSocket => &self.ws_listen,
-            Listener::TlsWebSocket => &self.wss_listen,
+    /// The `[[listener]]` tables, with the defaults that hold in them; they come last in a file.
+    fn tables_as_toml(&self) -> Vec<String> {
+        let listeners = self.listeners();
+        let tables = listeners.iter().filter(|listener| listener.is_table());
+        let lines = tables.flat_map(|listener| {
+            let entries = listener.entries().into_iter().map(|(key, value)| match value {
+                Some(value) => format!("{key} = {value}\n"),
+                None => format!("# {key} is not set\n"),
+            });
+            std::iter::once("\n[[listener]]\n".to_owned()).chain(entries)
+        });
+        lines.collect()
+    }
+
+    /// The addresses of one kind that flags name.
+    fn addresses_of(&self, kind: ListenerKind) -> &[SocketAddr] {
+        match kind {
+            ListenerKind::Mqtt => &self.listen,
+            ListenerKind::Tls => &self.tls_listen,
+            ListenerKind::WebSocket => &self.ws_listen,
+            ListenerKind::TlsWebSocket => &self.wss_listen,
         }
     }
 
-    /// The addresses that clients connect to, by kind.
-    pub fn listeners(&self) -> impl Iterator<Item = (Listener, SocketAddr)> {
-        Listener::ALL.into_iter().flat_map(|listener| {
-            self.addresses_of(listener).iter().map(move |&address| (listener, address))
-        })
+    /// The listeners, in the order in which they are bound: by it everybody knows them.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let for_all = ForAll { client_auth: self.tls.client_auth, web_origins: &self.ws_origins };
+        let tables = self.listener_tables.iter().enumerate();
+        let tables = tables.filter_map(|(place, table)| table.listener(place, for_all));
+        let listed = ListenerKind::ALL.into_iter().flat_map(|kind| {
+            self.addresses_of(kind).iter().map(move |&address| {
+                Listener::listed(kind.key(), kind, ListenAddress::Tcp(address), for_all)
+            })
+        });
+        let unix = self.unix_listen.iter().cloned().map(|address| {
+            let address = ListenAddress::Unix(address);
+            Listener::listed(UNIX_KEY, ListenerKind::Mqtt, address, for_all)
+        });
+        listed.chain(unix).chain(tables).collect()
     }
 
     /// Whether any client can connect over TLS.
     pub fn has_tls_listener(&self) -> bool {
-        self.listeners().any(|(listener, _)| listener.has_tls())
-    }
-
-    /// Contradictions between settings that are each valid by themselves.
-    fn contradictions(&self) -> Vec<Contradiction> {
-        let mut found = Vec::new();
-        let mut refuse = |key, other, value: &dyn fmt::Display, allowed: String| {
-            found.push(Contradiction { key, other, value: value.to_string(), allowed });
-        };
-        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
-        if self.listeners().next().is_none() {
-            let allowed = "at least one address for clients";
-            refuse("listen", "listen", &"0 addresses", allowed.into());
-        }
-        for (key, addresses) in
-            Listener::ALL.map(|listener| (listener.key(), self.addresses_of(listener)))
-        {
-            let listed = addresses.len();
-            if listed > LISTEN_MAX {
-                let allowed = format!("at most {LISTEN_MAX} addresses");
-                refuse(key, key, &format_args!("{listed} addresses"), allowed);
-            }
-            for address in addresses.iter().filter(|address| address.port() != 0) {
-                match taken.iter().find(|(_, other)| other == address) {
-                    Some(&(other, _)) if other == key => {
-                        refuse(key, key, address, "each address once".into());
-                    }
-                    Some(&(other, _)) => refuse(key, other, address, not_one_of(other)),
-                    None => taken.push((key, *address)),
-                }
-            }
-        }
-        if let Some(http) = self.http
-            && let Some(&(key, _)) = taken.iter().find(|(_, address)| *address == http)
-        {
-            refuse("http", key, &http, not_one_of(key));
-        }
-        let denied = self.limits.policy.filters_denied().count();
-        if denied > FILTERS_DENIED_MAX {
-            let allowed = format!("at most {FILTERS_DENIED_MAX} filters");
-            refuse("denied-filter", "denied-filter", &format_args!("{denied} filters"), allowed);
-        }
-        let tls_listener = self.listeners().find(|(listener, _)| listener.has_tls());
-        self.tls.contradictions(tls_listener, &mut refuse);
-        self.authentication.contradictions(self.listeners(), &self.tls, &mut refuse);
-        let (outbox, packet) = (self.limits.outbox_bytes_max, self.limits.packet_bytes_max);
-        if outbox < u64::from(packet) {
-            let allowed = format!("at least max-packet-bytes, which is {packet}");
-            refuse("outbox-bytes-max", "max-packet-bytes", &outbox, allowed);
-        }
-        let (input, least) = (self.input_bytes_max, INPUT_PACKETS_MIN * u64::from(packet));
-        if input < least {
-            let allowed =
-                format!("at least {INPUT_PACKETS_MIN} times max-packet-bytes, which is {least}");
-            refuse("input-bytes-max", "max-packet-bytes", &input, allowed);
-        }
-        found
+        self.listeners().iter().any(|listener| listener.kind.has_tls())
     }
 }

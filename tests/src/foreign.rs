@@ -2,7 +2,7 @@
 //! MQTT.js and paho for JavaScript.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -23,6 +23,8 @@ pub enum By<'a> {
     WebSocket,
     /// WebSocket inside TLS.
     WebSocketTls(&'a Folder),
+    /// A Unix socket; only paho for Python can.
+    Unix(&'a Path),
 }
 
 impl By<'_> {
@@ -30,7 +32,7 @@ impl By<'_> {
     #[track_caller]
     pub fn target(self, server: &Server) -> Target {
         match self {
-            Self::Tcp => server.target().clone(),
+            Self::Tcp | Self::Unix(_) => server.target().clone(),
             Self::Tls(_) => server.tls(),
             Self::WebSocket => server.websocket(),
             Self::WebSocketTls(_) => server.websocket_tls(),
@@ -40,7 +42,7 @@ impl By<'_> {
     /// The file of certificates to trust.
     fn ca(self) -> Option<PathBuf> {
         match self {
-            Self::Tcp | Self::WebSocket => None,
+            Self::Tcp | Self::WebSocket | Self::Unix(_) => None,
             Self::Tls(folder) | Self::WebSocketTls(folder) => Some(folder.ca()),
         }
     }
@@ -48,7 +50,7 @@ impl By<'_> {
     /// As URLs begin.
     fn scheme(self) -> &'static str {
         match self {
-            Self::Tcp => "mqtt",
+            Self::Tcp | Self::Unix(_) => "mqtt",
             Self::Tls(_) => "mqtts",
             Self::WebSocket => "ws",
             Self::WebSocketTls(_) => "wss",
@@ -235,11 +237,16 @@ pub fn paho_with(
     let transport = match by {
         By::Tcp | By::Tls(_) => "tcp",
         By::WebSocket | By::WebSocketTls(_) => "websockets",
+        By::Unix(_) => "unix",
+    };
+    let host = match by {
+        By::Unix(path) => path.display().to_string(),
+        _ => target.address.ip().to_string(),
     };
     let mut command = target.command(python);
     command
         .arg(workspace_path("tests/tests/clients/paho_roundtrip.py"))
-        .args(["--host", &target.address.ip().to_string()])
+        .args(["--host", &host])
         .args(["--port", &target.address.port().to_string()])
         .args(["--protocol", protocol, "--case", case, "--transport", transport]);
     if let Some(ca) = by.ca() {

@@ -31,6 +31,6 @@ pub fn start(shards: u16) -> (Shards, Target, TempDir) {
     let answerer = Arc::new(SharedAccess::new(Access::default()));
     let shards =
         Shards::start(&config, answerer, tls, 100, None, Some(lock)).expect("shards start");
-    let target = Target::at(shards.listening()[0].address);
+    let target = Target::at(shards.listening()[0].address.tcp().expect("an address of TCP"));
     (shards, target, directory)
 }

@@ -128,6 +128,24 @@ impl Server {
         })
     }
 
+    /// Its own directory, which goes with it.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where the listener with this name is reached.
+    #[track_caller]
+    pub fn listener_called(&self, name: &str) -> Target {
+        let named = format!(" listener={name} ");
+        let address = wait_for("the log line of a listener", || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains(&named))?;
+            let (_, after) = line.split_once("listening address=")?;
+            after.split(' ').next()?.parse().ok()
+        });
+        self.target.with_address(address)
+    }
+
     /// Its address for MQTT over TLS, started with [`ServerBuilder::tls`].
     #[track_caller]
     pub fn tls(&self) -> Target {

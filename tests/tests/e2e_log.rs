@@ -74,7 +74,9 @@ fn the_start_says_where_it_listens_and_that_it_is_ready(path: PingPath) -> TestR
         PingPath::Kernel => "heartbeats=\"kernel on lo\"",
         PingPath::User => "heartbeats=\"user space: --kernel-path off\"",
     };
-    let mqtt = format!("listening address={} protocol=\"MQTT\" {answers}", server.target().address);
+    let address = server.target().address;
+    let mqtt =
+        format!("listening address={address} listener={address} protocol=\"MQTT\" {answers}");
     assert!(listening[0].ends_with(&mqtt), "no `{mqtt}`: {log}");
     let websocket = format!("protocol=\"MQTT over WebSocket\" {answers}");
     assert!(listening[1].ends_with(&websocket), "{log}");
@@ -126,8 +128,11 @@ fn ask_to_come_in(server: &Server, client_id: &str) -> SocketAddr {
 fn a_refused_client_is_named_with_address_and_reason() -> TestResult {
     let (server, _users) = refusing()?;
     let address = ask_to_come_in(&server, "sensor-1");
-    let line =
-        format!("client refused client=\"sensor-1\" address={address} reason=not authorized");
+    let listener = server.target().address;
+    let line = format!(
+        "client refused client=\"sensor-1\" address={address} listener={listener} \
+         reason=not authorized"
+    );
     wait_for("the refusal in the log", || server.log().contains(&line).then_some(()));
     assert!(!server.log().contains("secret"), "a password is logged: {}", server.log());
     Ok(())
@@ -159,8 +164,9 @@ fn what_the_server_ends_is_logged_with_client_address_and_reason() -> TestResult
     let mut stranger = server.target().connect(None).expect("connect");
     stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("send");
     let no_mqtt = stranger.local_addr().expect("an address");
+    let listener = server.target().address;
     let said = |words: &str, id: &str, address: SocketAddr, reason: &str| {
-        format!("{words} client=\"{id}\" address={address} reason={reason}")
+        format!("{words} client=\"{id}\" address={address} listener={listener} reason={reason}")
     };
     for line in [
         said("client taken over", "twice", address(&first), "session taken over"),
@@ -168,7 +174,7 @@ fn what_the_server_ends_is_logged_with_client_address_and_reason() -> TestResult
         said("client expired", "silent", address(&silent), "keep alive timeout"),
         format!(
             "another protocol than the address is for address={no_mqtt} \
-             reason=it sent an HTTP request to an address for MQTT"
+             listener={listener} reason=it sent an HTTP request to an address for MQTT"
         ),
     ] {
         wait_for(&line, || server.log().contains(&line).then_some(()));

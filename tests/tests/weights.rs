@@ -13,11 +13,11 @@ use push_server::broker::{
     Held, Member, Message, MessageProperties, QoS, Retained, Routing, Shares, SubscriptionOptions,
     Subscriptions, TopicFilter, TopicName, UserProperties, subscription_weight_bytes,
 };
-use push_server::config::Config;
+use push_server::config::{ClientAuthMode, Config};
 use push_server::control::crypto_provider;
 use push_server::mqtt::{Limits, SubscriptionList};
 use push_server::shard::simulation::{Peer, World};
-use push_server::shard::{TlsConfigs, TlsSource};
+use push_server::shard::{TlsConfigs, TlsSource, TlsSources};
 use push_tests::certificates::Folder;
 use push_tests::tls::Offer;
 use rustls::crypto::ring;
@@ -318,7 +318,8 @@ fn an_idle_connection_over_tls_takes_no_more_than_is_promised() {
             let mut world = World::new(&Arc::new(Config { shards: 1, ..Config::default() }), 1);
             let config = Arc::new(server_config(&folder, shows_certificate));
             let source: Arc<dyn TlsSource> = Arc::new(Fixed(config));
-            world.serve_tls(TlsConfigs { mqtt: Arc::clone(&source), websocket: source });
+            let sources = TlsSources { mqtt: Arc::clone(&source), websocket: source };
+            world.serve_tls(TlsConfigs::default().with(ClientAuthMode::None, sources));
             // What tables, scratch and buffers take once.
             let mut peers = Vec::with_capacity(2 * CONNECTIONS);
             peers.extend((0..CONNECTIONS).map(|at| idle_over_tls(&mut world, &client, at)));

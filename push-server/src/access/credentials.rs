@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zeroize::Zeroizing;
@@ -21,8 +22,9 @@ pub struct Credentials {
     pub proof: Option<Proof>,
     /// The client's address; `None` if its socket can no longer tell, or no rule asks for it.
     pub peer: Option<SocketAddr>,
-    /// The address of the server's that the client connected to.
-    pub listener: Option<SocketAddr>,
+    /// The listener that the client came by: the name that its table gives it, or its address as
+    /// written, so that rules can name it. `None` only until a shard has said it.
+    pub listener: Option<Arc<str>>,
 }
 
 /// One step of an exchange.

@@ -1,11 +1,11 @@
 //! The settings of who may connect, and which of them contradict each other.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::addresses::ListenAddress;
+use super::contradictions::Contradictions;
 use super::listeners::Listener;
 use super::modes::{AnonymousMode, ClientAuthMode};
-use super::tls::{Refuse, TlsSettings};
 
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,33 +41,35 @@ impl AuthenticationSettings {
         }
     }
 
-    /// Contradictions between these settings, and with the addresses that clients connect to: what other machines
-    /// reach must not be open by accident.
-    pub(super) fn contradictions(
+    /// Looks for contradictions between these settings, and with the addresses that clients connect to: what other
+    /// machines reach must not be open by accident.
+    pub(super) fn look_for_contradictions(
         &self,
-        listeners: impl Iterator<Item = (Listener, SocketAddr)>,
-        tls: &TlsSettings,
-        refuse: &mut Refuse<'_>,
+        listeners: &[Listener],
+        found: &mut Contradictions,
     ) {
         if self.scram_required && self.users_file.is_none() {
-            let allowed = "a file of users, by users".into();
-            refuse("scram-required", "users", &true, allowed);
+            found.refuse("scram-required", &["users"], &true, "a file of users, by users");
         }
         if self.anonymous == AnonymousMode::Never && !self.has_source() {
-            let allowed = "a file of users with it, by users: nobody else could connect".into();
-            refuse("anonymous", "users", &self.anonymous, allowed);
+            let allowed = "a file of users with it, by users: nobody else could connect";
+            found.refuse("anonymous", &["users"], &self.anonymous, allowed);
         }
         if self.anonymous != AnonymousMode::Auto || self.has_source() {
             return;
         }
-        for (listener, address) in listeners {
+        for listener in listeners {
             // A certificate says that a client may connect, though not who it is.
             let asks_for_certificate =
-                listener.has_tls() && tls.client_auth == ClientAuthMode::Required;
-            if !address.ip().to_canonical().is_loopback() && !asks_for_certificate {
+                listener.kind.has_tls() && listener.client_auth == ClientAuthMode::Required;
+            let is_reached = match &listener.address {
+                ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+                ListenAddress::Unix(_) => false,
+            };
+            if is_reached && !asks_for_certificate {
                 let allowed = "an address that only this machine reaches, while nobody says who clients are: add \
                                --users FILE, or let everybody in by --anonymous always";
-                refuse(listener.key(), "anonymous", &address, allowed.into());
+                found.refuse_address(listener, &["anonymous"], allowed);
             }
         }
     }

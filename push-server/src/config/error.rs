@@ -70,14 +70,14 @@ pub enum ConfigError {
         message: String,
     },
     /// The file has an unknown key.
-    #[error("{}: unknown key; {}", set_by.name(key), suggestion(nearest.as_deref()))]
+    #[error("{}: unknown key; {hint}", set_by.name(key))]
     UnknownKey {
         /// The key.
         key: String,
         /// The place that sets it.
         set_by: SetBy,
-        /// A known key like it.
-        nearest: Option<String>,
+        /// A known key like it, or where they are listed.
+        hint: String,
     },
     /// A value is not allowed.
     #[error("{} = {value}: expected {allowed}", set_by.name(key))]
@@ -109,12 +109,5 @@ impl ConfigError {
             Self::Syntax { line, .. } => Some(*line),
             Self::Unreadable { .. } | Self::TooLarge { .. } => None,
         }
-    }
-}
-
-fn suggestion(nearest: Option<&str>) -> String {
-    match nearest {
-        Some(key) => format!("did you mean {key}?"),
-        None => "`push-server run --help` lists the keys".into(),
     }
 }

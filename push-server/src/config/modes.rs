@@ -44,6 +44,7 @@ one_of_words!(
     DurabilityMode,
     KernelPathMode,
     OutboxFullMode,
+    ProtocolMode,
     PublishDeniedMode,
     Switch,
     TlsVersionMode
@@ -129,6 +130,15 @@ pub enum PublishDeniedMode {
     Drop,
     /// The connection is closed.
     Close,
+}
+
+/// What clients of a listener speak, inside of TLS or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolMode {
+    /// MQTT alone.
+    Mqtt,
+    /// MQTT over WebSocket.
+    Ws,
 }
 
 /// Whether clients over TLS show a certificate.

@@ -6,23 +6,24 @@
 //! field's default is in `Config::default()` or `Limits::default()`.
 
 use super::SHARDS_MAX;
+use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Bytes, Secs};
+use super::listeners::CONNECTIONS_MAX;
 use super::log_filter::LogFilter;
 use super::modes::{
     AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
     PublishDeniedMode, Switch, TlsVersionMode,
 };
+use super::proxies::TrustedProxy;
 use super::table::settings;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
-    TopicPrefix, one_or_more,
+    TopicPrefix, WebOrigin, one_or_more,
 };
 
 /// Highest `share-tries-max`: each try looks at a session, all of them perhaps in one turn of a
 /// shard.
 const SHARE_TRIES_MAX: u64 = 1_024;
-/// Highest `max-connections`: liveness slots are numbered in 24 bits.
-pub const CONNECTIONS_MAX: u64 = 1 << 24;
 /// Highest number of sessions, retained messages or messages in an outbox.
 pub(super) const COUNT_MAX: u64 = 1_000_000_000;
 /// Highest number of bytes for settings without a narrower bound: 1 TiB.
@@ -86,6 +87,28 @@ settings! {
         /// Needs tls-cert and tls-key.
         #[serde(deserialize_with = "one_or_more")]
         wss_listen: Vec<Address>, "ADDR:PORT" => wss_listen;
+        /// Unix socket for MQTT clients on this machine, by its absolute path; may be given several
+        /// times. MODE says who may connect, 0660 if it is left out: the server's user and group.
+        /// User space answers heartbeats of its clients.
+        #[serde(deserialize_with = "one_or_more")]
+        unix_listen: Vec<UnixAddress>, "PATH[,mode=MODE]" => unix_listen;
+        /// Serve IPv4 clients at [::], too: they need no address of their own then. Without it [::]
+        /// is for IPv6 alone.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        listen_dual: bool, "BOOL" => listen_dual;
+        /// Origin of web pages that may connect over WebSocket, as https://app.example.org; may be given
+        /// several times. A browser says in each request which page it is of; a page of another origin
+        /// is refused (403). Programs other than browsers say what they like, or nothing, and are let
+        /// in. Left out: any page may connect, and acts with all that its user's browser can reach.
+        #[serde(deserialize_with = "one_or_more")]
+        ws_origins: Vec<WebOrigin>, "ORIGIN" => ws_origins;
+        /// Network or address of proxies in front of this server, or unix for those that come by a Unix
+        /// socket; may be given several times. They say for which client they connect: by the PROXY
+        /// protocol at a [[listener]] with proxy-protocol = true, where others are closed, and by
+        /// X-Forwarded-For over WebSocket. That client's address counts then, for limits, rules and the
+        /// log.
+        #[serde(deserialize_with = "one_or_more")]
+        trusted_proxies: Vec<TrustedProxy>, "CIDR|unix" => trusted_proxies;
         /// Interface on which the kernel answers heartbeats; may be given several times. User space
         /// serves connections over other interfaces. Left out: the interfaces that own the listen
         /// addresses.

@@ -9,15 +9,17 @@ use std::path::PathBuf;
 
 use toml::Value;
 
+use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Unit};
 use super::log_filter::LogFilter;
 use super::modes::{
     AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
     PublishDeniedMode, Switch, TlsVersionMode,
 };
+use super::proxies::TrustedProxy;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
-    TopicPrefix,
+    TopicPrefix, WebOrigin,
 };
 use crate::access::Policy;
 use crate::broker::TopicFilter;
@@ -153,6 +155,14 @@ field!(
     |said| said.into_iter().map(|Address(address)| address).collect(),
     |addresses| texts(addresses)
 );
+field!(Vec<UnixAddress>, Vec<UnixAddress>, |said| said, |addresses| texts(addresses));
+field!(
+    Vec<String>,
+    Vec<WebOrigin>,
+    |said| said.into_iter().map(|WebOrigin(origin)| origin).collect(),
+    |origins| texts(origins)
+);
+field!(Vec<TrustedProxy>, Vec<TrustedProxy>, |said| said, |proxies| texts(proxies));
 field!(
     Vec<String>,
     Vec<InterfaceName>,

@@ -1,5 +1,7 @@
 //! Claims about precedence and about every message a wrong setting gets.
 
+mod listeners;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -118,6 +120,10 @@ const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
 tls-listen = ["127.0.0.1:2885", "[::1]:2885"]
 ws-listen = ["127.0.0.1:2884", "[::1]:2884"]
 wss-listen = ["127.0.0.1:2886", "[::1]:2886"]
+unix-listen = ["/run/push.sock", "/run/all.sock,mode=0666"]
+listen-dual = true
+ws-origins = ["https://app.example.org", "http://127.0.0.1:8080"]
+trusted-proxies = ["10.0.0.0/8", "unix"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
 redirect-to = "mqtt.example.org:1884"
@@ -527,8 +533,10 @@ fn websocket_addresses_are_each_once_and_nobody_elses() {
 fn a_server_may_listen_for_tls_alone() {
     let file = "listen = []\ntls-listen = '[::1]:8883'\ntls-cert = '/cert'\ntls-key = '/key'\n";
     let config = load(&[], file).expect("valid").config;
-    let address = "[::1]:8883".parse().expect("address");
-    assert_eq!(config.listeners().collect::<Vec<_>>(), [(Listener::Tls, address)]);
+    let address = ListenAddress::Tcp("[::1]:8883".parse().expect("address"));
+    let listeners = config.listeners();
+    assert_eq!(listeners.len(), 1);
+    assert_eq!((listeners[0].kind, &listeners[0].address), (ListenerKind::Tls, &address));
     assert!(config.has_tls_listener());
     assert!(!Config::default().has_tls_listener());
 }

@@ -1,10 +1,9 @@
 //! The settings of TLS, and which of them contradict each other.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::listeners::Listener;
+use super::contradictions::Contradictions;
+use super::listeners::{Listener, ListenerOrigin};
 use super::modes::{ClientAuthMode, TlsVersionMode};
 
 /// Most certificates, one a host name or kind of key: all are read at each reload.
@@ -46,50 +45,63 @@ impl Default for TlsSettings {
     }
 }
 
-/// Takes a setting that contradicts another: both keys, the value, and what would be allowed.
-pub(super) type Refuse<'a> = dyn FnMut(&'static str, &'static str, &dyn Display, String) + 'a;
+/// The settings that give listeners for TLS.
+const LISTENERS_FOR_TLS: &[&str] =
+    &["tls-listen", "wss-listen", "listener", "listener.tls", "listener.address"];
+
+/// What clients' certificates need.
+const SIGNERS: &str = "a file of those who sign clients' certificates, by tls-client-ca";
 
 impl TlsSettings {
-    /// Contradictions between settings of TLS. `listener`: the first that is for TLS.
-    pub(super) fn contradictions(
+    /// Contradictions between settings of TLS.
+    pub(super) fn look_for_contradictions(
         &self,
-        listener: Option<(Listener, SocketAddr)>,
-        refuse: &mut Refuse<'_>,
+        listeners: &[Listener],
+        found: &mut Contradictions,
     ) {
         let (certs, keys) = (self.cert_files.len(), self.key_files.len());
-        if let Some((listener, address)) = listener.filter(|_| certs == 0) {
-            let allowed = "a certificate with it, by tls-cert and tls-key".into();
-            refuse(listener.key(), "tls-cert", &address, allowed);
+        let listener = listeners.iter().find(|listener| listener.kind.has_tls());
+        if let Some(listener) = listener.filter(|_| certs == 0) {
+            let allowed = "a certificate with it, by tls-cert and tls-key";
+            found.refuse_address(listener, &["tls-cert"], allowed);
         }
         if certs != keys {
             let allowed = format!("one for each tls-cert, which is given {certs} times");
-            refuse("tls-key", "tls-cert", &format_args!("{keys} files"), allowed);
+            found.refuse("tls-key", &["tls-cert"], &format_args!("{keys} files"), allowed);
         }
         if certs > CERTIFICATES_MAX {
             let allowed = format!("at most {CERTIFICATES_MAX} files");
-            refuse("tls-cert", "tls-cert", &format_args!("{certs} files"), allowed);
+            found.refuse("tls-cert", &[], &format_args!("{certs} files"), allowed);
         }
         let first_cert = self.cert_files.first().filter(|_| listener.is_none());
         if let Some(file) = first_cert {
-            let allowed = "a listener with it, by tls-listen or wss-listen".into();
-            refuse("tls-cert", "tls-listen", &file.display(), allowed);
+            let allowed = "a listener with it, by tls-listen or wss-listen";
+            found.refuse("tls-cert", LISTENERS_FOR_TLS, &file.display(), allowed);
         }
-        let asks_clients = self.client_auth != ClientAuthMode::None;
-        match self.client_ca_files.first() {
-            None if asks_clients => {
-                let allowed = "a file of those who sign clients' certificates, by tls-client-ca";
-                refuse("tls-client-auth", "tls-client-ca", &self.client_auth, allowed.into());
+        let asks_at = listeners.iter().find(|listener| listener.asks_clients());
+        let is_asked = asks_at.is_some() || self.client_auth != ClientAuthMode::None;
+        match (self.client_ca_files.first(), asks_at.map(|listener| listener.origin)) {
+            (None, Some(ListenerOrigin::Table(place)))
+                if self.client_auth == ClientAuthMode::None =>
+            {
+                let key = ("listener.client-certificate", &["tls-client-ca"] as &[_]);
+                let mode = asks_at.map_or(self.client_auth, |listener| listener.client_auth);
+                found.refuse_in(place, key, &mode, SIGNERS);
             }
-            Some(file) if !asks_clients => {
+            (None, _) if is_asked => {
+                found.refuse("tls-client-auth", &["tls-client-ca"], &self.client_auth, SIGNERS);
+            }
+            (Some(file), _) if !is_asked => {
                 let allowed = "tls-client-auth optional or required with it";
-                refuse("tls-client-ca", "tls-client-auth", &file.display(), allowed.into());
+                let others = &["tls-client-auth", "listener.client-certificate"];
+                found.refuse("tls-client-ca", others, &file.display(), allowed);
             }
             _ => {}
         }
         let first_crl = self.client_crl_files.first().filter(|_| self.client_ca_files.is_empty());
         if let Some(file) = first_crl {
-            let allowed = "tls-client-ca with it, for the certificates that it revokes".into();
-            refuse("tls-client-crl", "tls-client-ca", &file.display(), allowed);
+            let allowed = "tls-client-ca with it, for the certificates that it revokes";
+            found.refuse("tls-client-crl", &["tls-client-ca"], &file.display(), allowed);
         }
     }
 }

@@ -12,6 +12,7 @@ use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::broker::{TopicFilter, TopicName};
+use crate::transport::normal_origin;
 
 /// Bytes of the longest name of a network interface (`IFNAMSIZ` less its terminating zero).
 pub(super) const INTERFACE_NAME_BYTES_MAX: usize = 15;
@@ -24,6 +25,9 @@ pub(super) const TOPIC_PREFIX_LEVELS_MAX: u16 = 16;
 
 /// Bytes of the longest host name (RFC 1035, section 2.3.4).
 pub(super) const HOST_BYTES_MAX: usize = 253;
+
+/// Bytes of the longest name of a listener.
+pub(super) const LISTENER_NAME_BYTES_MAX: usize = 64;
 
 /// Why a value was refused: the values that would be allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,6 +136,47 @@ impl FromStr for InterfaceName {
 }
 
 deserialize_from_str!(InterfaceName);
+
+/// What rules and the log call a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerName(pub String);
+
+impl FromStr for ListenerName {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let valid = (1..=LISTENER_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain);
+        valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+            Expected(format!(
+                "a name of 1 to {LISTENER_NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`, as \
+                 devices"
+            ))
+        })
+    }
+}
+
+deserialize_from_str!(ListenerName);
+
+/// The origin of web pages that may connect, in the form in which it is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebOrigin(pub String);
+
+impl FromStr for WebOrigin {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        normal_origin(text).map(Self).ok_or_else(|| {
+            Expected(
+                "the origin of a page, as https://app.example.org or http://127.0.0.1:8080: \
+                 nothing stands behind the host but a port"
+                    .into(),
+            )
+        })
+    }
+}
+
+deserialize_from_str!(WebOrigin);
 
 /// A directory that is not the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]

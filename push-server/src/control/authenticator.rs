@@ -166,7 +166,7 @@ impl fmt::Debug for Authenticator {
 }
 
 impl Answerer for Authenticator {
-    fn asks_for_addresses(&self) -> bool {
+    fn asks_for_address(&self) -> bool {
         false
     }
 

@@ -95,15 +95,18 @@ impl ProcessLimits {
 }
 
 fn reserved(config: &Config) -> u64 {
-    let listeners = config.listeners().count() as u64;
-    let shards = u64::from(config.shards) * (DESCRIPTORS_RESERVED_PER_SHARD + listeners);
+    let listeners = config.listeners();
+    // Each has a socket for each shard, and one at a path its file.
+    let sockets = DESCRIPTORS_RESERVED_PER_SHARD + listeners.len() as u64;
+    let shards = u64::from(config.shards) * sockets;
+    let files = listeners.iter().filter(|listener| listener.address.path().is_some()).count();
     let store = match config.durability {
         DurabilityMode::Fsync | DurabilityMode::Os => store::embedded::DESCRIPTORS_MAX,
         DurabilityMode::Off => 0,
     };
     // One more is accepted before another gives way.
     let http = config.http.map_or(0, |_| u64::from(config.http_connections_max) + 1);
-    DESCRIPTORS_RESERVED + http + store + shards
+    DESCRIPTORS_RESERVED + http + store + shards + files as u64
 }
 
 /// Bytes of memory to assume if the machine does not tell.

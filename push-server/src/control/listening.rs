@@ -6,21 +6,24 @@ use std::io;
 use tracing::info;
 
 use super::observed::{Facts, PingPath};
-use crate::config::Listener;
+use crate::config::ListenerKind;
 use crate::kernel;
 use crate::shard::Listening;
 
 /// Logs a line for each listener.
 pub(super) fn log(facts: &Facts) {
-    for &Listening { listener, address } in &facts.listening {
-        let protocol = match listener {
-            Listener::Mqtt => "MQTT",
-            Listener::Tls => "MQTT over TLS",
-            Listener::WebSocket => "MQTT over WebSocket",
-            Listener::TlsWebSocket => "MQTT over WebSocket and TLS",
+    for Listening { listener, address } in &facts.listening {
+        let protocol = match listener.kind {
+            ListenerKind::Mqtt => "MQTT",
+            ListenerKind::Tls => "MQTT over TLS",
+            ListenerKind::WebSocket => "MQTT over WebSocket",
+            ListenerKind::TlsWebSocket => "MQTT over WebSocket and TLS",
         };
-        let heartbeats = heartbeats(&facts.path, kernel::interfaces_for(&[address]));
-        info!(%address, protocol, heartbeats, "listening");
+        let heartbeats = match address.tcp() {
+            Some(tcp) => heartbeats(&facts.path, kernel::interfaces_for(&[tcp])),
+            None => "user space: they come by no interface".to_owned(),
+        };
+        info!(%address, listener = %listener.name, protocol, heartbeats, "listening");
     }
     if let Some(address) = facts.http {
         info!(%address, protocol = "HTTP", "listening");

@@ -32,7 +32,7 @@ use crate::shard::{
     UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
-use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
+use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, PROXY_HEADER_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
 use out::Out;
 
 /// The media type of the text form.
@@ -56,6 +56,9 @@ const GAUGES: &[(&str, &str, Pick)] = &[
 const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
     ("push_connects_bridge", "Bridges of other brokers accepted", |shard| &shard.connects_bridge),
+    ("push_websocket_origins_refused", "Requests of pages that may not connect", |shard| {
+        &shard.origins_refused
+    }),
     ("push_connections_unanswered", "Connections whose peer answered TCP no more", |shard| {
         &shard.unanswered
     }),
@@ -170,6 +173,7 @@ const FAMILIES: &[Family] = &[
         samples: &[
             ("descriptors", |shard| &shard.limit_descriptors),
             ("max_connections", |shard| &shard.limit_connections),
+            ("listener_connections", |shard| &shard.limit_listener_connections),
             ("receive_buffers", |shard| &shard.limit_receive_buffers),
             ("mailbox", |shard| &shard.limit_mailbox),
             ("letters", |shard| &shard.limit_letters),
@@ -207,6 +211,7 @@ const FAMILIES: &[Family] = &[
             ("sessions_share", |shard| &shard.limit_sessions_share),
             ("sessions_unused", |shard| &shard.limit_sessions_unused),
             ("upgrade_head", |shard| &shard.limit_upgrade_head),
+            ("proxy_header", |shard| &shard.limit_proxy_header),
             ("tls_handshakes", |shard| &shard.limit_tls_handshakes),
             ("tls_handshake_input", |shard| &shard.limit_tls_handshake_input),
         ],
@@ -219,6 +224,18 @@ const FAMILIES: &[Family] = &[
             ("tls", |shard| &shard.strangers_tls),
             ("http", |shard| &shard.strangers_http),
             ("mqtt", |shard| &shard.strangers_mqtt),
+            ("proxy", |shard| &shard.strangers_proxy),
+        ],
+    },
+    Family {
+        name: "push_proxied_connections",
+        help: "Connections to listeners for proxies, by what their PROXY header has said",
+        label: "result",
+        samples: &[
+            ("told", |shard| &shard.proxied_told),
+            ("local", |shard| &shard.proxied_local),
+            ("faulty", |shard| &shard.proxied_faulty),
+            ("untrusted", |shard| &shard.proxied_untrusted),
         ],
     },
     Family {
@@ -266,6 +283,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("fine_timestamps", |shard| &shard.unarmed_fine_timestamps),
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
+    ("unix_socket", |shard| &shard.unarmed_unix),
     ("layers", |shard| &shard.unarmed_layers),
 ];
 
@@ -556,6 +574,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),
         ("upgrade_head", UPGRADE_HEAD_BYTES_MAX as u64),
+        ("proxy_header", PROXY_HEADER_BYTES_MAX as u64),
         ("tls_handshake_input", HANDSHAKE_INPUT_BYTES_MAX as u64),
     ]
 }

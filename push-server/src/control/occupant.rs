@@ -31,6 +31,8 @@ impl fmt::Display for Occupant {
 
 /// State of a listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
 const LISTEN: &str = "0A";
+/// Flags of a listening socket in `/proc/net/unix` (`__SO_ACCEPTCON`).
+const ACCEPTS: &str = "00010000";
 /// `PF_EXITING` of `<linux/sched.h>`.
 const EXITING: u64 = 4;
 
@@ -43,12 +45,23 @@ pub(super) fn listener_at(address: SocketAddr) -> Option<Occupant> {
         .flat_map(|table| listening(table, address))
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
+    owner_of_any(&sockets)
+}
+
+/// The process that listens at a Unix socket; `None` if `/proc` shows none.
+pub(super) fn listener_at_path(path: &Path) -> Option<Occupant> {
+    let table = fs::read_to_string("/proc/self/net/unix").ok()?;
+    let inodes = listening_at(&table, path.to_str()?);
+    owner_of_any(&inodes.map(|inode| format!("socket:[{inode}]")).collect::<Vec<_>>())
+}
+
+fn owner_of_any(sockets: &[String]) -> Option<Occupant> {
     if sockets.is_empty() {
         return None;
     }
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.find_map(|pid| owner(pid, &sockets))
+    pids.find_map(|pid| owner(pid, sockets))
 }
 
 /// The process that has locked `dir` (`flock`); `None` if `/proc` shows none.
@@ -111,6 +124,17 @@ fn listening(table: &str, address: SocketAddr) -> impl Iterator<Item = &str> {
         })
         .filter(move |(local, _)| local.is_some_and(|local| collide(local, address)))
         .filter_map(|(_, inode)| inode)
+}
+
+/// The inodes of sockets that listen at `path`, from `/proc/net/unix`.
+fn listening_at<'a>(table: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
+    // Number, references, protocol, flags, type, state, inode, path, which may have blanks.
+    table.lines().skip(1).filter_map(move |line| {
+        let mut fields = line.split_whitespace();
+        let accepts = fields.nth(3)? == ACCEPTS;
+        let inode = fields.nth(2)?;
+        (accepts && line.split_once(inode)?.1.trim_start() == path).then_some(inode)
+    })
 }
 
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::occupant::{Occupant, listener_at, locker_of};
+use super::occupant::{Occupant, listener_at, listener_at_path, locker_of};
 
 /// Pause between two tries.
 const RETRY_PERIOD: Duration = Duration::from_millis(10);
@@ -26,8 +26,8 @@ const UNSEEN: &str = "a process that cannot be seen from here";
 /// A thing that a start may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// A listen address, by its setting.
-    Listen(&'static str),
+    /// A listen address.
+    Listen,
     /// The HTTP address.
     Http,
     /// `--data-dir`.
@@ -42,7 +42,7 @@ impl Wanted {
 
     fn place(self) -> usize {
         match self {
-            Self::Listen(_) => 0,
+            Self::Listen => 0,
             Self::Http => 1,
             Self::DataDir => 2,
             Self::BpfDir => 3,
@@ -101,7 +101,7 @@ pub enum AddressError {
     Held(Occupant),
     /// It stays in use, and no process is seen to hold it.
     #[error(
-        "{source}, and was so for {secs} s (--start-wait-secs); `ss -ltnp`, as root, names who \
+        "{source}, and was so for {secs} s (--start-wait-secs); `ss -lnp`, as root, names who \
          holds it", secs = waited.as_secs()
     )]
     InUse {
@@ -141,10 +141,30 @@ impl Patience {
         address: SocketAddr,
         bind: impl FnMut() -> io::Result<T>,
     ) -> Result<T, AddressError> {
+        self.for_listener(wanted, &address, bind, || listener_at(address))
+    }
+
+    /// The same for the path of a Unix socket.
+    pub(crate) fn for_path(
+        &mut self,
+        wanted: Wanted,
+        path: &Path,
+        probe: impl FnMut() -> io::Result<()>,
+    ) -> Result<(), AddressError> {
+        self.for_listener(wanted, &path.display(), probe, || listener_at_path(path))
+    }
+
+    fn for_listener<T>(
+        &mut self,
+        wanted: Wanted,
+        name: &dyn fmt::Display,
+        bind: impl FnMut() -> io::Result<T>,
+        occupant: impl Fn() -> Option<Occupant>,
+    ) -> Result<T, AddressError> {
         let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
         let waits_for = |occupant: &Occupant| may_let_go(wanted, occupant);
-        let request = Wait { wanted, name: &address, is_in_use, waits_for: &waits_for };
-        let found = self.wait(&request, bind, || listener_at(address), std::thread::sleep);
+        let request = Wait { wanted, name, is_in_use, waits_for: &waits_for };
+        let found = self.wait(&request, bind, occupant, std::thread::sleep);
         found.map_err(|NotHad { error, occupant, waited }| match occupant {
             Some(occupant) => AddressError::Held(occupant),
             None if is_in_use(&error) => AddressError::InUse { source: error, waited },

@@ -9,8 +9,11 @@ use std::path::Path;
 use super::access::AccessError;
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
-use crate::config::{Config, ConfigError, DurabilityMode, Listener, Loaded, SetBy};
+use crate::config::{
+    Config, ConfigError, DurabilityMode, ListenAddress, Listener, ListenerOrigin, Loaded, SetBy,
+};
 use crate::kernel;
+use crate::shard::probe_unix;
 
 /// Something that would stop a start.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +40,11 @@ impl Problem {
 pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
     // A refused value was replaced by its default, which the user did not ask for.
     let refused: Vec<_> = mistakes.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
-    let here =
-        missing(loaded).into_iter().filter(|(key, ..)| !refused.iter().any(|other| other == key));
-    let here = here.map(|(key, value, problem)| Problem::Machine {
+    let is_refused = |key: &str| refused.iter().any(|other| other == key);
+    let here = missing(loaded).into_iter().filter(|found| !is_refused(found.key));
+    let here = here.map(|Missing { key, table, value, problem }| Problem::Machine {
         key,
-        set_by: loaded.set_by(key),
+        set_by: loaded.set_by(key, table),
         value,
         problem,
     });
@@ -61,26 +64,30 @@ pub fn in_force(config: &Config) -> Config {
     }
 }
 
-/// What the machine lacks: key, value, and the problem.
-fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
-    let config = &loaded.config;
-    let mut found: Vec<(&'static str, String, String)> = Vec::new();
-    for (key, address) in asked_addresses(loaded) {
-        if let Err(error) = TcpListener::bind(SocketAddr::new(address.ip(), 0))
-            && startup::is_absence(&error)
-        {
-            found.push((
-                key,
-                address.to_string(),
-                format!("this machine does not have it ({error})"),
-            ));
-        }
+/// What the machine lacks.
+struct Missing {
+    key: &'static str,
+    /// The `[[listener]]` table that has the key.
+    table: Option<usize>,
+    value: String,
+    problem: String,
+}
+
+impl Missing {
+    fn new(key: &'static str, value: &dyn ToString, problem: &dyn ToString) -> Self {
+        Self { key, table: None, value: value.to_string(), problem: problem.to_string() }
     }
+}
+
+/// All that the machine lacks.
+fn missing(loaded: &Loaded) -> Vec<Missing> {
+    let config = &loaded.config;
+    let mut found = missing_addresses(loaded);
     match kernel::missing_interfaces(&config.interfaces) {
         Ok(missing) => found.extend(
-            missing.into_iter().map(|name| ("iface", name, "there is no such interface".into())),
+            missing.iter().map(|name| Missing::new("iface", name, &"there is no such interface")),
         ),
-        Err(error) => found.push(("iface", config.interfaces.join(", "), error.to_string())),
+        Err(error) => found.push(Missing::new("iface", &config.interfaces.join(", "), &error)),
     }
     if let Err(error) = access::load(config) {
         let (key, path) = match &error {
@@ -88,24 +95,48 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
             _ => ("users", &config.authentication.users_file),
         };
         let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        found.push((key, path, error.to_string()));
+        found.push(Missing::new(key, &path, &error));
     }
-    found.extend(tls::problems(config));
+    let of_tls = tls::problems(config).into_iter();
+    found.extend(of_tls.map(|(key, file, problem)| Missing::new(key, &file, &problem)));
     if config.durability != DurabilityMode::Off
         && let Err(problem) = try_directory(&config.data_dir)
     {
-        found.push(("data-dir", config.data_dir.display().to_string(), problem));
+        found.push(Missing::new("data-dir", &config.data_dir.display(), &problem));
     }
     found
 }
 
-/// The addresses to listen at, without default ones that this machine lacks.
-fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
-    let is_asked =
-        |&(listener, _): &(Listener, _)| listener != Listener::Mqtt || !loaded.listen_is_default;
-    let clients = loaded.config.listeners().filter(is_asked);
-    let clients = clients.map(|(listener, address)| (listener.key(), address));
-    clients.chain(loaded.config.http.map(|address| ("http", address))).collect()
+/// Addresses to listen at that the machine does not have, but for default ones.
+fn missing_addresses(loaded: &Loaded) -> Vec<Missing> {
+    let is_asked = |listener: &Listener| {
+        let is_default = listener.origin == ListenerOrigin::List("listen");
+        !(is_default && loaded.listen_is_default)
+    };
+    let lacks = |key, address: SocketAddr| {
+        let error = TcpListener::bind(SocketAddr::new(address.ip(), 0)).err()?;
+        let problem = format!("this machine does not have it ({error})");
+        startup::is_absence(&error).then(|| Missing::new(key, &address, &problem))
+    };
+    let clients = loaded.config.listeners().into_iter().filter(is_asked);
+    let clients = clients.filter_map(|Listener { address, origin, .. }| {
+        let missing = match &address {
+            ListenAddress::Tcp(tcp) => lacks(origin.key(), *tcp),
+            ListenAddress::Unix(unix) => match probe_unix(&unix.path) {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    Some(Missing::new(origin.key(), &address, &error))
+                }
+                _ => None,
+            },
+        };
+        let table = match origin {
+            ListenerOrigin::List(_) => None,
+            ListenerOrigin::Table(place) => Some(place),
+        };
+        missing.map(|missing| Missing { table, ..missing })
+    });
+    let http = loaded.config.http.and_then(|address| lacks("http", address));
+    clients.chain(http).collect()
 }
 
 /// Whether files can be made in `dir`, or `dir` itself. Tries it, because permissions alone do not

@@ -19,9 +19,11 @@ use super::patience::{AddressError, DirectoryError, Patience, Wanted};
 use super::supervise::{Ending, Running, Supervisor};
 use super::tls::{Tls, TlsError};
 use super::{access, listening, privileges, status};
-use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
+use crate::config::{
+    Config, DurabilityMode, KernelPathMode, ListenAddress, Listener, ListenerOrigin, Loaded,
+};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins, TABLE_BYTES};
-use crate::shard::{Answerer, ShardError, Shards, SharedAccess, probe_bind};
+use crate::shard::{Answerer, ShardError, Shards, SharedAccess, probe_bind, probe_unix};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
 /// One extra slot for each so many, and one extra answer table: both are divided evenly among shards,
@@ -58,12 +60,12 @@ pub enum StartError {
         source: AddressError,
     },
     /// A listen address cannot be bound.
-    #[error("cannot listen on {address}: {source}; choose another by --{key}")]
+    #[error("cannot listen on {address}: {source}; choose another by {origin}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The setting that names it.
-        key: &'static str,
+        origin: ListenerOrigin,
         /// Why binding failed.
         source: AddressError,
     },
@@ -250,11 +252,17 @@ fn bind_http(
 /// socket that is bound and does not listen keeps no other out, and one that listens early accepts
 /// clients that nobody serves until the start succeeds.
 fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
-    for (listener, address) in config.listeners().filter(|(_, address)| address.port() != 0) {
-        let key = listener.key();
-        patience
-            .for_address(Wanted::Listen(key), address, || probe_bind(address))
-            .map_err(|source| StartError::Listen { address, key, source })?;
+    for Listener { address, origin, .. } in config.listeners() {
+        let free = match &address {
+            ListenAddress::Tcp(tcp) if tcp.port() == 0 => Ok(()),
+            ListenAddress::Tcp(tcp) => {
+                patience.for_address(Wanted::Listen, *tcp, || probe_bind(*tcp, config.listen_dual))
+            }
+            ListenAddress::Unix(unix) => {
+                patience.for_path(Wanted::Listen, &unix.path, || probe_unix(&unix.path))
+            }
+        };
+        free.map_err(|source| StartError::Listen { address, origin, source })?;
     }
     Ok(())
 }
@@ -357,7 +365,9 @@ fn load(
     }
     let interfaces = match config.interfaces.as_slice() {
         [] => {
-            let addresses: Vec<_> = config.listeners().map(|(_, address)| address).collect();
+            let listeners = config.listeners();
+            let addresses: Vec<_> =
+                listeners.iter().filter_map(|listener| listener.address.tcp()).collect();
             kernel::interfaces_for(&addresses).map_err(|error| {
                 format!("cannot find the interfaces of the listen addresses: {error}")
             })?

@@ -14,7 +14,7 @@ use super::line_queue::{FLUSH_MAX, LineQueue, STATUS_LINES_MAX};
 use super::metrics;
 use super::observed::{Facts, Observed, PingPath, pings_kernel};
 use super::status_text::{self, grouped, short};
-use crate::config::Listener;
+use crate::config::ListenerKind;
 use crate::shard::Listening;
 
 /// Makes the terminal cut a line at its edge: a wrapped one could not be redrawn in place.
@@ -129,9 +129,12 @@ pub fn welcome(facts: &Facts) -> String {
     lines.push(format!("  http        {http}"));
     let mut screen = lines.join("\n");
     screen.push('\n');
-    let plain = facts.listening.iter().find(|listening| listening.listener == Listener::Mqtt);
-    if let Some(plain) = plain {
-        let address = reachable(plain.address);
+    let plain = |one: &Listening| match one.listener.kind {
+        ListenerKind::Mqtt => one.address.tcp(),
+        _ => None,
+    };
+    if let Some(plain) = facts.listening.iter().find_map(plain) {
+        let address = reachable(plain);
         let (host, port) = (address.ip(), address.port());
         let _ = write!(
             screen,
@@ -145,12 +148,12 @@ pub fn welcome(facts: &Facts) -> String {
 
 /// What a client is told to connect to.
 fn target(listening: &Listening) -> String {
-    let address = listening.address;
-    match listening.listener {
-        Listener::Mqtt => address.to_string(),
-        Listener::Tls => format!("mqtts://{address}"),
-        Listener::WebSocket => format!("ws://{address}/mqtt"),
-        Listener::TlsWebSocket => format!("wss://{address}/mqtt"),
+    let Some(address) = listening.address.tcp() else { return listening.listener.name.to_string() };
+    match listening.listener.kind {
+        ListenerKind::Mqtt => address.to_string(),
+        ListenerKind::Tls => format!("mqtts://{address}"),
+        ListenerKind::WebSocket => format!("ws://{address}/mqtt"),
+        ListenerKind::TlsWebSocket => format!("wss://{address}/mqtt"),
     }
 }
 

@@ -23,7 +23,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::ProducesTickets;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
@@ -34,6 +33,7 @@ use expiry::{Reminder, Validity, date};
 use material::{FileMistake, Material};
 use stamps::Stamps;
 use status::Reload;
+use tickets::TicketKeys;
 
 pub(crate) use pem::TLS_FILE_BYTES_MAX;
 pub use provider::provider as crypto_provider;
@@ -66,6 +66,8 @@ fn sentence(mistakes: &[FileMistake]) -> String {
 /// Keeps what clients over TLS are served with as the files say.
 pub(crate) struct Tls {
     settings: TlsSettings,
+    /// How listeners ask for clients' certificates.
+    modes: Vec<ClientAuthMode>,
     provider: Arc<CryptoProvider>,
     shared: Arc<SharedTls>,
     status: Arc<TlsStatus>,
@@ -77,7 +79,7 @@ pub(crate) struct Tls {
 struct Served {
     material: Material,
     /// Keys of tickets.
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: TicketKeys,
     stamps: Stamps,
     /// What the last reload was refused for, told once.
     refusal: Option<String>,
@@ -101,20 +103,21 @@ impl Tls {
             return Ok(None);
         }
         let settings = config.tls.clone();
+        let modes = modes(config);
         let provider = Arc::new(provider::provider());
         let stamps = Stamps::taken(files(&settings), SystemTime::now());
         let material = Material::read(&settings, &provider).map_err(TlsError::Files)?;
-        let tickets = provider::ticket_keys().map_err(ConfigsError::from)?;
-        let configs = configs(&material, &settings, &provider, &tickets)?;
+        let tickets = TicketKeys::new().map_err(ConfigsError::from)?;
+        let configs = configs(&material, &settings, &modes, &provider, &tickets)?;
         let shared = Arc::new(SharedTls::new(configs));
-        tell_loaded(&material, &settings);
+        tell_loaded(&material, &modes);
         let reminders = HashMap::new();
         let mut served = Served { material, tickets, stamps, refusal: None, reminders };
         served.remind(now_secs());
         let status = Arc::new(TlsStatus::default());
         status.set_expiries(served.expiries());
         let served = Mutex::new(served);
-        Ok(Some(Self { settings, provider, shared, status, served }))
+        Ok(Some(Self { settings, modes, provider, shared, status, served }))
     }
 
     /// What shards use.
@@ -146,8 +149,7 @@ impl Tls {
             }
         }
         served.remind(now_secs());
-        // Makes rustls replace keys that are too old, though no client connects.
-        let _ = served.tickets.encrypt(&[]);
+        served.tickets.renew();
     }
 
     /// Time between two looks.
@@ -195,11 +197,11 @@ impl Tls {
         }
         // A ticket says that a client's certificate was good: by the rules of before.
         let tickets = match material.admits_same(&served.material) {
-            true => Arc::clone(&served.tickets),
-            false => provider::ticket_keys().map_err(ConfigsError::from)?,
+            true => served.tickets.clone(),
+            false => TicketKeys::new().map_err(ConfigsError::from)?,
         };
-        let configs = configs(&material, &self.settings, &self.provider, &tickets)?;
-        tell_loaded(&material, &self.settings);
+        let configs = configs(&material, &self.settings, &self.modes, &self.provider, &tickets)?;
+        tell_loaded(&material, &self.modes);
         self.shared.replace(configs);
         (served.material, served.tickets) = (material, tickets);
         served.reminders.clear();
@@ -303,7 +305,7 @@ fn files(settings: &TlsSettings) -> impl Iterator<Item = &Path> {
 }
 
 /// Logs what is loaded.
-fn tell_loaded(material: &Material, settings: &TlsSettings) {
+fn tell_loaded(material: &Material, modes: &[ClientAuthMode]) {
     for doubt in &material.doubts {
         warn!("{doubt}");
     }
@@ -317,13 +319,23 @@ fn tell_loaded(material: &Material, settings: &TlsSettings) {
         info!("{} is for {hosts}, until {}", pair.file.display(), date(pair.valid_until));
     }
     let (authorities, lists) = (material.authorities.len(), material.revoked.len());
-    match settings.client_auth {
-        ClientAuthMode::None => {}
-        mode => info!(
+    for mode in modes.iter().filter(|mode| **mode != ClientAuthMode::None) {
+        info!(
             "certificates of clients: {mode}, of {authorities} authorities, with {lists} lists of \
              revoked ones"
-        ),
+        );
     }
+}
+
+/// The ways in which listeners ask for clients' certificates, each once.
+fn modes(config: &Config) -> Vec<ClientAuthMode> {
+    let mut modes = Vec::new();
+    for listener in config.listeners().iter().filter(|listener| listener.kind.has_tls()) {
+        if !modes.contains(&listener.client_auth) {
+            modes.push(listener.client_auth);
+        }
+    }
+    modes
 }
 
 fn now_secs() -> u64 {

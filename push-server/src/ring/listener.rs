@@ -20,8 +20,8 @@ pub(crate) struct Keepalive {
 }
 
 /// Opens a listening TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (accepted sockets inherit
-/// it), close-on-exec, and for IPv6 addresses `IPV6_V6ONLY`, so that `0.0.0.0` and `[::]` can be
-/// used together. It stays blocking: the ring polls before it would block, and a non-blocking
+/// it), close-on-exec, and, if `v6_only`, `IPV6_V6ONLY` for IPv6 addresses, so that `0.0.0.0` and
+/// `[::]` can be used together. It stays blocking: the ring polls before it would block, and a non-blocking
 /// socket would fail with `EAGAIN` instead.
 ///
 /// Accepted sockets inherit `keepalive` as well. `TCP_USER_TIMEOUT` stays unset: it would replace
@@ -29,12 +29,13 @@ pub(crate) struct Keepalive {
 /// some 15 minutes).
 pub(crate) fn listen(
     address: SocketAddr,
+    v6_only: bool,
     backlog: i32,
     keepalive: Option<Keepalive>,
 ) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(v6_only)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;

@@ -45,7 +45,7 @@ fn assert_silent(ring: &mut Ring) {
 }
 
 fn listening(ip: std::net::IpAddr) -> (OwnedFd, SocketAddr) {
-    let listener = listen(SocketAddr::new(ip, 0), 16, None).expect("loopback listens");
+    let listener = listen(SocketAddr::new(ip, 0), true, 16, None).expect("loopback listens");
     let socket = Socket::from(listener);
     let address = socket.local_addr().expect("bound").as_socket().expect("internet");
     (socket.into(), address)

@@ -1,4 +1,5 @@
 //! Accepting: multishot accepts that pause when a limit is reached, and go on when there is room.
+//! The limit may be a listener's own: then the others go on.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +7,6 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 
 use super::ports::Wire;
-use crate::transport::Kind;
 
 /// How soon a paused accept is tried again when no connection of this shard ends before.
 const RETRY_MILLIS: u64 = 100;
@@ -14,30 +14,44 @@ const RETRY_MILLIS: u64 = 100;
 /// A pause is worth a line in the log this often; the counters tell the rest.
 const WARNING_PERIOD: Duration = Duration::from_secs(10);
 
-/// Sockets that a multishot accept may bring after the limit was seen and before it is cancelled;
+/// Sockets that multishot accepts may bring after the limit was seen and before they are cancelled;
 /// they wait for room. More are closed.
 pub(crate) const PARKED_MAX: usize = 16;
 
 /// A shard's listeners and whether they accept.
 #[derive(Debug)]
 pub(super) struct Acceptor<S> {
-    listeners: Vec<Listener>,
-    parked: VecDeque<(S, Kind)>,
+    listeners: Vec<Gate>,
+    parked: VecDeque<Parked<S>>,
     paused_until: Option<Monotonic>,
     warned_at: Option<Monotonic>,
 }
 
-#[derive(Debug)]
-struct Listener {
-    kind: Kind,
+/// One listener.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gate {
+    /// Its accept is under way.
     accepting: bool,
+    /// It waits for room.
+    is_paused: bool,
+}
+
+/// A socket that waits for a place, and its listener.
+#[derive(Debug)]
+pub(super) struct Parked<S> {
+    pub(super) socket: S,
+    pub(super) listener: u16,
 }
 
 impl<S> Acceptor<S> {
-    /// `kinds`: of the wire's listeners.
-    pub(super) fn new(kinds: Vec<Kind>) -> Self {
-        let listeners = kinds.into_iter().map(|kind| Listener { kind, accepting: false }).collect();
-        Self { listeners, parked: VecDeque::new(), paused_until: None, warned_at: None }
+    /// For so many listeners of the wire.
+    pub(super) fn new(listeners: usize) -> Self {
+        Self {
+            listeners: vec![Gate::default(); listeners],
+            parked: VecDeque::new(),
+            paused_until: None,
+            warned_at: None,
+        }
     }
 
     /// When a paused accept is to be tried again.
@@ -45,16 +59,16 @@ impl<S> Acceptor<S> {
         self.paused_until
     }
 
+    /// Whether any listener waits for room.
     pub(super) fn is_paused(&self) -> bool {
         self.paused_until.is_some()
     }
 
-    /// Arms every listener that is not accepting.
+    /// Arms every listener that neither accepts nor waits for room.
     pub(super) fn start(&mut self, wire: &mut impl Wire) {
-        self.paused_until = None;
-        for (index, listener) in (0u32..).zip(&mut self.listeners) {
-            if !listener.accepting {
-                listener.accepting = true;
+        for (index, gate) in (0u32..).zip(&mut self.listeners) {
+            if !gate.accepting && !gate.is_paused {
+                gate.accepting = true;
                 wire.accept(index);
             }
         }
@@ -62,7 +76,9 @@ impl<S> Acceptor<S> {
 
     /// Closes the listeners for ever: the server stops.
     pub(super) fn stop(&mut self, wire: &mut impl Wire) {
-        self.cancel(wire);
+        for listener in (0u16..).take(self.listeners.len()) {
+            self.cancel(listener, wire);
+        }
         self.paused_until = None;
         self.parked.clear();
         // Closing the listeners lets the system refuse new connections at once.
@@ -70,37 +86,75 @@ impl<S> Acceptor<S> {
         wire.close_listeners();
     }
 
-    /// A listener's accept has completed, and goes on or not (`more`). Returns which layers its sockets speak;
-    /// `None`: the listener was closed.
-    pub(super) fn brought(&mut self, listener: u32, more: bool) -> Option<Kind> {
-        let listener = self.listeners.get_mut(listener as usize)?;
-        listener.accepting &= more;
-        Some(listener.kind)
+    /// A listener's accept has completed, and goes on or not (`more`). Returns the listener; `None`:
+    /// it was closed.
+    pub(super) fn brought(&mut self, listener: u32, more: bool) -> Option<u16> {
+        let gate = self.listeners.get_mut(listener as usize)?;
+        gate.accepting &= more;
+        u16::try_from(listener).ok()
     }
 
     /// A socket has no place: it waits for one, or is closed.
-    pub(super) fn park(&mut self, socket: S, kind: Kind) {
+    pub(super) fn park(&mut self, socket: S, listener: u16) {
         if self.parked.len() < PARKED_MAX {
-            self.parked.push_back((socket, kind));
+            self.parked.push_back(Parked { socket, listener });
         }
     }
 
-    /// Takes the socket that has waited longest for a place.
-    pub(super) fn unpark(&mut self) -> Option<(S, Kind)> {
-        self.parked.pop_front()
+    /// Whether sockets of a listener wait for a place.
+    pub(super) fn has_parked(&self, listener: u16) -> bool {
+        self.parked.iter().any(|parked| parked.listener == listener)
     }
 
-    pub(super) fn has_parked(&self) -> bool {
-        !self.parked.is_empty()
+    /// Takes the sockets that wait, the longest first.
+    pub(super) fn take_parked(&mut self) -> VecDeque<Parked<S>> {
+        std::mem::take(&mut self.parked)
     }
 
-    /// Accepts no more until it is tried again.
-    pub(super) fn pause(&mut self, wire: &mut impl Wire, now: Monotonic) {
-        self.retry_later(now);
-        self.cancel(wire);
+    /// The same sockets wait on, without those that found a place.
+    pub(super) fn put_back(&mut self, parked: VecDeque<Parked<S>>) {
+        self.parked = parked;
     }
 
-    /// Not all parked sockets found a place: accepting is tried again.
+    /// Accepts no more at a listener until it is tried again.
+    pub(super) fn pause(&mut self, listener: u16, wire: &mut impl Wire, now: Monotonic) {
+        if let Some(gate) = self.listeners.get_mut(usize::from(listener)) {
+            gate.is_paused = true;
+            self.retry_later(now);
+            self.cancel(listener, wire);
+        }
+    }
+
+    /// The same at all of them.
+    pub(super) fn pause_all(&mut self, wire: &mut impl Wire, now: Monotonic) {
+        for listener in (0u16..).take(self.listeners.len()) {
+            self.pause(listener, wire, now);
+        }
+    }
+
+    /// There is room again: listeners that wait for it go on, but for those that `lacks_room` or
+    /// whose sockets wait still. Those are tried again.
+    pub(super) fn resume(
+        &mut self,
+        lacks_room: impl Fn(u16) -> bool,
+        wire: &mut impl Wire,
+        now: Monotonic,
+    ) {
+        let parked = &self.parked;
+        let waits = |listener: u16| {
+            lacks_room(listener) || parked.iter().any(|parked| parked.listener == listener)
+        };
+        for (listener, gate) in (0u16..).zip(&mut self.listeners) {
+            gate.is_paused = gate.is_paused && waits(listener);
+        }
+        self.paused_until = None;
+        if self.listeners.iter().any(|gate| gate.is_paused) {
+            self.retry_later(now);
+        }
+        self.start(wire);
+    }
+
+    /// Nothing has found room: it is tried again.
     pub(super) fn retry_later(&mut self, now: Monotonic) {
         self.paused_until = Some(now.after_millis(RETRY_MILLIS));
     }
@@ -114,11 +168,9 @@ impl<S> Acceptor<S> {
         due
     }
 
-    fn cancel(&self, wire: &mut impl Wire) {
-        for (index, listener) in (0u32..).zip(&self.listeners) {
-            if listener.accepting {
-                wire.cancel_accept(index);
-            }
+    fn cancel(&self, listener: u16, wire: &mut impl Wire) {
+        if self.listeners[usize::from(listener)].accepting {
+            wire.cancel_accept(listener.into());
         }
     }
 }

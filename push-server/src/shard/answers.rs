@@ -19,8 +19,8 @@ pub(crate) const QUESTIONS_MAX: u32 = 1_024;
 
 /// Judges the credentials of clients. Shards call it and wait, so it must not block.
 pub trait Answerer: fmt::Debug + Send + Sync {
-    /// Whether it looks at the addresses of the client and of the listener. Each costs a system call.
-    fn asks_for_addresses(&self) -> bool {
+    /// Whether it looks at the client's address, which costs a system call.
+    fn asks_for_address(&self) -> bool {
         true
     }
 
@@ -37,7 +37,7 @@ pub trait Answerer: fmt::Debug + Send + Sync {
 /// Hashes passwords on the shard, so it is for tests whose users have none. A server's answerer is `control`'s, and
 /// hashes on threads of its own.
 impl Answerer for SharedAccess {
-    fn asks_for_addresses(&self) -> bool {
+    fn asks_for_address(&self) -> bool {
         false
     }
 
@@ -97,9 +97,9 @@ impl Questions {
         self.answerer.access()
     }
 
-    /// Whether credentials have to name the addresses of the client and of the listener.
-    pub(super) fn ask_for_addresses(&self) -> bool {
-        self.answerer.asks_for_addresses()
+    /// Whether credentials have to name the client's address.
+    pub(super) fn ask_for_address(&self) -> bool {
+        self.answerer.asks_for_address()
     }
 
     /// Asks for a verdict on credentials. `None`: it comes later.

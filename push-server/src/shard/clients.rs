@@ -72,15 +72,16 @@ impl<P: Ports> Clients<P> {
         }
     }
 
-    /// Adds the client of a new socket, under a new generation. Returns its index.
+    /// Adds the client of a listener's new socket, under a new generation. Returns its index.
     pub(super) fn add(
         &mut self,
         socket: SocketOf<P>,
+        listener: u16,
         transport: Transport,
         pending: PendingClient,
     ) -> u32 {
         let generation = self.next_generation();
-        self.put(Client::new(socket, generation, transport, pending))
+        self.put(Client::new((socket, listener), generation, transport, pending))
     }
 
     /// Counts, for tests alone, that a client was looked at for something to send.

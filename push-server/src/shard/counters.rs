@@ -206,6 +206,8 @@ counters! {
     limit_descriptors,
     /// `push_limits_hit_total{limit="max_connections"}`: accept paused.
     limit_connections,
+    /// `push_limits_hit_total{limit="listener_connections"}`: accept paused at one listener.
+    limit_listener_connections,
     /// `push_limits_hit_total{limit="receive_buffers"}`.
     limit_receive_buffers,
     /// `push_limits_hit_total{limit="mailbox"}`: publishers paused.
@@ -284,6 +286,8 @@ counters! {
     limit_sessions_unused,
     /// `push_limits_hit_total{limit="upgrade_head"}`: request for WebSocket refused.
     limit_upgrade_head,
+    /// `push_limits_hit_total{limit="proxy_header"}`.
+    limit_proxy_header,
     /// `push_limits_hit_total{limit="tls_handshakes"}`: a handshake waits.
     limit_tls_handshakes,
     /// `push_limits_hit_total{limit="tls_handshake_input"}`: connection closed.
@@ -304,6 +308,8 @@ counters! {
     unarmed_interface,
     /// `push_kernel_path_declined_total{reason="socket"}`.
     unarmed_socket,
+    /// `push_kernel_path_declined_total{reason="unix_socket"}`.
+    unarmed_unix,
     /// `push_kernel_path_declined_total{reason="layers"}`.
     unarmed_layers,
     /// `push_tls_handshakes_total{result="completed",resumed="no",version="1.2"}`.
@@ -332,6 +338,18 @@ counters! {
     strangers_http,
     /// `push_strangers_total{protocol="mqtt"}`: bare MQTT at an address for TLS or WebSocket.
     strangers_mqtt,
+    /// `push_strangers_total{protocol="proxy"}`: a PROXY header at a listener without.
+    strangers_proxy,
+    /// `push_websocket_origins_refused_total`: requests of pages that may not connect.
+    origins_refused,
+    /// `push_proxied_connections_total{result="told"}`: a proxy has named its client.
+    proxied_told,
+    /// `push_proxied_connections_total{result="local"}`: a proxy for itself, or for whom it does not know.
+    proxied_local,
+    /// `push_proxied_connections_total{result="faulty"}`: no header, a wrong one, or none in time.
+    proxied_faulty,
+    /// `push_proxied_connections_total{result="untrusted"}`: no proxy of `--trusted-proxies`.
+    proxied_untrusted,
     /// `push_session_moves_total{result="moved"}`: to another shard.
     sessions_moved,
     /// `push_session_moves_total{result="stayed"}`.

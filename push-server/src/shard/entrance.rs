@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::connect_order::{ConnectNumber, ConnectOrder};
+use super::listeners::Listeners;
 use super::owners::Owners;
 use super::rest::Rest;
 use super::shared_tls::SharedTls;
 use crate::mutant::{Rule, is_left_out};
-use crate::transport::{Kind, ServerTls};
+use crate::transport::ServerTls;
 
 /// One for all shards.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Entrance {
     connections_max: u32,
     /// Open sockets of all shards.
     open: AtomicU32,
+    listeners: Listeners,
     tls: Arc<SharedTls>,
     /// Tells which connection of a client is the later one.
     connect_order: ConnectOrder,
@@ -31,17 +33,31 @@ pub(super) struct Entrance {
     rest: Rest,
 }
 
+/// What it is made of.
+#[derive(Debug)]
+pub(super) struct EntranceSetup {
+    pub(super) connections_max: u32,
+    pub(super) listeners: Listeners,
+    pub(super) tls: Arc<SharedTls>,
+}
+
+/// Why a socket has no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// The server has as many as it may have.
+    Server,
+    /// Its listener has.
+    Listener,
+}
+
 impl Entrance {
     /// To so many shards; `hash_seed` is random.
-    pub(super) fn new(
-        connections_max: u32,
-        shards: u16,
-        hash_seed: u64,
-        tls: Arc<SharedTls>,
-    ) -> Self {
+    pub(super) fn new(setup: EntranceSetup, shards: u16, hash_seed: u64) -> Self {
+        let EntranceSetup { connections_max, listeners, tls } = setup;
         Self {
             connections_max,
             open: AtomicU32::new(0),
+            listeners,
             tls,
             connect_order: ConnectOrder::default(),
             is_stopping: AtomicBool::new(false),
@@ -62,18 +78,35 @@ impl Entrance {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Takes a place for a socket, if there is one.
-    pub(super) fn take_place(&self) -> bool {
-        let has_place = self.open.fetch_add(1, Ordering::Relaxed) < self.connections_max;
-        if !has_place {
-            self.give_place_back();
-        }
-        has_place
+    /// The listeners that sockets come from.
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.listeners
     }
 
-    /// A socket is closed, or was not let in.
-    pub(super) fn give_place_back(&self) {
+    /// Takes a place for a socket of a listener.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn take_place(&self, listener: u16) -> Result<(), NoRoom> {
+        if !self.listeners[listener].take_place() {
+            return Err(NoRoom::Listener);
+        }
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+            self.give_place_back(listener);
+            return Err(NoRoom::Server);
+        }
+        Ok(())
+    }
+
+    /// A socket of a listener is closed, or was not let in.
+    pub(super) fn give_place_back(&self, listener: u16) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+        self.listeners[listener].give_place_back();
+    }
+
+    /// Whether the server has a place for a socket.
+    pub(super) fn has_place(&self) -> bool {
+        self.open.load(Ordering::Relaxed) < self.connections_max
     }
 
     /// What handshakes of TLS use.
@@ -82,9 +115,10 @@ impl Entrance {
         &self.tls
     }
 
-    /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
-    pub(super) fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
-        self.tls.current(kind)
+    /// What a new connection of a listener does its handshake with; `None`: it has none.
+    pub(super) fn tls(&self, listener: u16) -> Option<Arc<ServerTls>> {
+        let listener = &self.listeners[listener];
+        self.tls.current(listener.kind(), listener.client_auth())
     }
 
     /// The number of a connection whose CONNECT has just been read whole. One that has a number keeps it.

@@ -114,6 +114,11 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
+    /// A connection comes by no network, so no program sees its heartbeats.
+    pub(super) fn leave_to_user(&self, counters: &ShardCounters) {
+        counters.unarmed_unix.add(u64::from(self.port.is_some()));
+    }
+
     /// The socket has accepted `tx` bytes: tells the kernel. The first time that the client `is_served`, lets the
     /// kernel answer its pings, and takes the slot back if the kernel cannot.
     pub(super) fn sent(

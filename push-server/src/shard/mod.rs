@@ -20,11 +20,13 @@ pub mod door;
 mod entrance;
 mod here;
 mod journal;
+mod listeners;
 mod liveness;
 mod notices;
 mod owners;
 mod ports;
 mod post;
+mod proxies;
 mod publish;
 mod rest;
 mod sessions;
@@ -51,17 +53,17 @@ pub(crate) use journal::{
 pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
-pub use shared_tls::{SharedTls, TlsConfigs, TlsSource};
-pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind};
+pub use shared_tls::{SharedTls, TlsConfigs, TlsSource, TlsSources};
+pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind, probe_unix};
 
 use std::sync::Arc;
 
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
 use crate::store::{Recovered, RecoveredSession, Store};
-use crate::transport::{Kind, ServerTls};
+use crate::transport::ServerTls;
 use answers::Questions;
-use entrance::Entrance;
+use entrance::{Entrance, EntranceSetup};
 use journal::{Completions, JournalStart, OpenRequests, SharedJournal, Waiters};
 use notices::Notices;
 use sessions::RecoveredPart;
@@ -94,10 +96,9 @@ pub(crate) type ShardStore = dyn Store<Waiters>;
 #[derive(Debug)]
 struct SharedSetup {
     config: Arc<Config>,
+    entrance: EntranceSetup,
     /// Says who clients are.
     answerer: Arc<dyn Answerer>,
-    tls: Arc<SharedTls>,
-    connections_max: u32,
     retained: Arc<Retained>,
     memory: Arc<SessionMemory>,
     store: Option<Arc<ShardStore>>,
@@ -115,9 +116,8 @@ impl Shared {
     fn new(setup: SharedSetup, mut recovered: Recovered) -> (Arc<Self>, Vec<RecoveredPart>) {
         let SharedSetup {
             config,
+            entrance,
             answerer,
-            tls,
-            connections_max,
             retained,
             memory,
             store,
@@ -131,7 +131,7 @@ impl Shared {
         let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(answerer, Arc::clone(&completions)),
-            entrance: Entrance::new(connections_max, config.shards, hash_seed, tls),
+            entrance: Entrance::new(entrance, config.shards, hash_seed),
             routing: Routing::default(),
             shares: Shares::default(),
             retained,
@@ -169,9 +169,9 @@ impl Shared {
         self.entrance.first_home_of(&session.record.client_id)
     }
 
-    /// What a new connection of a listener of this kind does its handshake with; `None`: it has none.
-    fn tls(&self, kind: Kind) -> Option<Arc<ServerTls>> {
-        self.entrance.tls(kind)
+    /// What a new connection of a listener does its handshake with; `None`: it has none.
+    fn tls(&self, listener: u16) -> Option<Arc<ServerTls>> {
+        self.entrance.tls(listener)
     }
 
     /// The shard that a client's session lives with.

@@ -31,6 +31,8 @@ pub(crate) enum NoticeKind {
     Stranger,
     /// Its handshake of TLS has failed.
     TlsFailed,
+    /// It came to a listener for proxies, and is none, or did not say for which client.
+    Proxy,
     /// It did not send its CONNECT in time.
     ConnectTimeout,
     /// It broke the protocol or a limit that it was told.
@@ -43,11 +45,12 @@ pub(crate) enum NoticeKind {
     Ended,
 }
 
-const KINDS: [NoticeKind; 9] = [
+const KINDS: [NoticeKind; 10] = [
     NoticeKind::Refused,
     NoticeKind::NotMqtt,
     NoticeKind::Stranger,
     NoticeKind::TlsFailed,
+    NoticeKind::Proxy,
     NoticeKind::ConnectTimeout,
     NoticeKind::Fault,
     NoticeKind::Expired,
@@ -63,6 +66,7 @@ impl NoticeKind {
             Self::NotMqtt => "connection closed: no valid CONNECT",
             Self::Stranger => "connection closed: another protocol than the address is for",
             Self::TlsFailed => "connection closed: the TLS handshake failed",
+            Self::Proxy => "connection closed: no PROXY header that counts",
             Self::ConnectTimeout => "connection closed: no CONNECT in time",
             Self::Fault => "client disconnected for its fault",
             Self::Expired => "client expired",
@@ -70,6 +74,16 @@ impl NoticeKind {
             Self::Ended => "client disconnected by the server",
         }
     }
+}
+
+/// Whom a line is about.
+pub(super) struct Whom<'a, A> {
+    /// `None`: it is not known yet.
+    pub(super) client_id: Option<&'a str>,
+    /// The name of its listener.
+    pub(super) listener: &'a str,
+    /// Its address, asked for only if the line is said.
+    pub(super) address: A,
 }
 
 /// How often the lines of each kind are said, for all shards.
@@ -81,14 +95,12 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Says what has happened to a client, unless there were too many of the kind. `address` is asked
-    /// only for lines that are said.
+    /// Says what has happened to a client, unless there were too many of the kind.
     pub(super) fn say(
         &self,
         now: Monotonic,
         kind: NoticeKind,
-        client: Option<&str>,
-        address: impl FnOnce() -> Option<SocketAddr>,
+        whom: Whom<'_, impl FnOnce() -> Option<SocketAddr>>,
         reason: &dyn fmt::Display,
     ) {
         if !tracing::enabled!(tracing::Level::INFO) {
@@ -106,9 +118,10 @@ impl Notices {
             self.holds_back.store(true, Ordering::Relaxed);
             return;
         }
-        let client = client.map(|id| tracing::field::debug(ClientId(id)));
-        let address = address().map(tracing::field::display);
-        tracing::info!(client, address, reason = %reason, "{}", kind.words());
+        let Whom { client_id, listener, address } = whom;
+        let client = client_id.map(|id| tracing::field::debug(ClientId(id)));
+        let address = address().map(|address| tracing::field::display(ClientAddress(address)));
+        tracing::info!(client, address, %listener, reason = %reason, "{}", kind.words());
     }
 
     /// Logs how many lines were held back in seconds that are over. To be called about once a second.
@@ -171,6 +184,19 @@ impl LineRate {
 
     fn is_over(&self, now: Monotonic) -> bool {
         self.since.is_none_or(|since| since.after_millis(PERIOD_MILLIS) <= now)
+    }
+}
+
+/// An address, without the port where that is not known.
+pub(super) struct ClientAddress(pub(super) SocketAddr);
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.port() {
+            // A proxy told it by X-Forwarded-For.
+            0 => self.0.ip().fmt(formatter),
+            _ => self.0.fmt(formatter),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::config::ClientAuthMode;
 use crate::transport::{Kind, ServerTls};
 
 /// What the next handshakes use. Connections that are there keep what theirs has used.
@@ -12,13 +13,46 @@ pub struct SharedTls {
     current: RwLock<Option<TlsConfigs>>,
 }
 
+/// What listeners use, by whether their clients show certificates.
+#[derive(Clone, Debug, Default)]
+pub struct TlsConfigs {
+    none: Option<TlsSources>,
+    optional: Option<TlsSources>,
+    required: Option<TlsSources>,
+}
+
 /// What each kind of listener uses: they differ in what clients may name by ALPN.
 #[derive(Clone, Debug)]
-pub struct TlsConfigs {
+pub struct TlsSources {
     /// Of listeners for MQTT inside TLS.
     pub mqtt: Arc<dyn TlsSource>,
     /// Of listeners for WebSocket inside TLS.
     pub websocket: Arc<dyn TlsSource>,
+}
+
+impl TlsConfigs {
+    /// Listeners whose clients show certificates like this use `sources`.
+    #[must_use]
+    pub fn with(mut self, client_auth: ClientAuthMode, sources: TlsSources) -> Self {
+        *self.sources_mut(client_auth) = Some(sources);
+        self
+    }
+
+    fn sources_mut(&mut self, client_auth: ClientAuthMode) -> &mut Option<TlsSources> {
+        match client_auth {
+            ClientAuthMode::None => &mut self.none,
+            ClientAuthMode::Optional => &mut self.optional,
+            ClientAuthMode::Required => &mut self.required,
+        }
+    }
+
+    fn sources(&self, client_auth: ClientAuthMode) -> Option<&TlsSources> {
+        match client_auth {
+            ClientAuthMode::None => self.none.as_ref(),
+            ClientAuthMode::Optional => self.optional.as_ref(),
+            ClientAuthMode::Required => self.required.as_ref(),
+        }
+    }
 }
 
 /// Gives each connection its configuration.
@@ -34,10 +68,14 @@ impl SharedTls {
     }
 
     /// What a new connection of a listener uses; `None`: its listener is not one for TLS.
-    pub(crate) fn current(&self, kind: Kind) -> Option<Arc<ServerTls>> {
+    pub(crate) fn current(
+        &self,
+        kind: Kind,
+        client_auth: ClientAuthMode,
+    ) -> Option<Arc<ServerTls>> {
         // The lock holds pointers, whole whatever panicked.
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let current = current.as_ref()?;
+        let current = current.as_ref()?.sources(client_auth)?;
         let source = match kind {
             Kind::Plain | Kind::WebSocket => return None,
             Kind::Tls => &current.mqtt,

@@ -2,6 +2,7 @@
 
 mod door;
 mod moving;
+mod proxied;
 mod tls;
 
 use std::sync::Arc;

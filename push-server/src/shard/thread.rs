@@ -8,7 +8,6 @@ mod probes;
 mod wire;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -18,16 +17,18 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
+use super::entrance::EntranceSetup;
 #[cfg(any(test, feature = "simulation"))]
 use super::journal::Done;
 use super::journal::{Completions, OpenRequests, StoreSink};
+use super::listeners::Listeners;
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{Answerer, ShardStore, Shared, SharedSetup, SharedTls};
 use crate::broker::{Retained, SessionMemory};
-use crate::config::{Config, DurabilityMode};
+use crate::config::{Config, DurabilityMode, ListenAddress, Listener, ListenerOrigin};
 use crate::kernel::{self, KernelPath, ShardPath};
 use crate::ring::{RingError, RingHandle};
 #[cfg(any(test, feature = "simulation"))]
@@ -36,23 +37,22 @@ use crate::store::embedded::{
     self, ClockReading, DirectoryLock, Durability, StoreError, StoreOptions,
 };
 use crate::store::{Clocks, Opening, Recovered, StoreCounters};
-use crate::transport::Kind;
-use bind::bind_all;
+use bind::{Bound, SocketFile, bind_all};
 use machine::{Machine, MachineClock, SystemRandomness};
 use wire::{RingWire, WakeUp};
 
-pub use bind::{Listening, probe_bind};
+pub use bind::{Listening, probe_bind, probe_unix};
 
 /// Why shards could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
     /// A listen address could not be bound.
-    #[error("cannot listen on {address}: {source}; choose another by --{key}")]
+    #[error("cannot listen on {address}: {source}; choose another by {origin}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The setting that named it.
-        key: &'static str,
+        origin: ListenerOrigin,
         /// The system's reason.
         source: io::Error,
     },
@@ -88,6 +88,8 @@ pub enum ShardError {
 pub struct Shards {
     shared: Arc<Shared>,
     listening: Vec<Listening>,
+    /// Removed with it.
+    _files: Vec<SocketFile>,
     counters: Vec<Arc<ShardCounters>>,
     wake_ups: Vec<WakeUp>,
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
@@ -132,10 +134,10 @@ impl Shards {
     ) -> Result<Self, ShardError> {
         let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
-        let listening =
+        let Bound { listening, files } =
             bind_all(config, keepalive, &mut listeners).map_err(|(refused, source)| {
-                let Listening { listener, address } = refused;
-                ShardError::Listen { address, key: listener.key(), source }
+                let Listener { address, origin, .. } = refused;
+                ShardError::Listen { address, origin, source }
             })?;
         let start_error = |shard| move |source| ShardError::Start { shard, source };
         let wake_ups = (0..config.shards)
@@ -164,9 +166,8 @@ impl Shards {
         };
         let setup = SharedSetup {
             config: Arc::clone(config),
+            entrance: EntranceSetup { connections_max, listeners: Listeners::new(config), tls },
             answerer,
-            tls,
-            connections_max,
             retained,
             memory,
             store,
@@ -180,6 +181,7 @@ impl Shards {
         let mut shards = Self {
             shared: Arc::clone(&shared),
             listening,
+            _files: files,
             counters: Vec::new(),
             wake_ups,
             threads: Vec::new(),
@@ -367,7 +369,7 @@ struct ThreadSetup {
     index: u16,
     shared: Arc<Shared>,
     mailboxes: Arc<[Mailbox<Mail<Machine>>]>,
-    listeners: Vec<(OwnedFd, Kind)>,
+    listeners: Vec<OwnedFd>,
     wake_up: WakeUp,
     path: Option<ShardPath>,
     counters: Arc<ShardCounters>,
@@ -381,14 +383,12 @@ fn run_shard(
 ) -> Result<(), ShardError> {
     let index = setup.index;
     let ring_error = |source| ShardError::Ring { shard: index, source };
-    let (listeners, kinds) = setup.listeners.into_iter().unzip();
-    let wire = RingWire::new(listeners, setup.wake_up).map_err(ring_error)?;
+    let wire = RingWire::new(setup.listeners, setup.wake_up).map_err(ring_error)?;
     let handle = wire.handle();
     let mut shard = Shard::<Machine>::new(ShardSetup {
         index,
         shared: setup.shared,
         mailboxes: setup.mailboxes,
-        kinds,
         wire,
         path: setup.path,
         clock: MachineClock,

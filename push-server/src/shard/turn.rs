@@ -56,7 +56,6 @@ use super::timers::{Timed, Timers};
 use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::store::Write;
-use crate::transport::Kind;
 use errand::Errand;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
@@ -110,8 +109,6 @@ pub(super) struct ShardSetup<P: Ports> {
     pub(super) shared: Arc<Shared>,
     /// Of every shard, in order.
     pub(super) mailboxes: Arc<[Mailbox<Mail<P>>]>,
-    /// Of the wire's listeners.
-    pub(super) kinds: Vec<Kind>,
     pub(super) wire: P::Wire,
     pub(super) path: Option<P::Liveness>,
     pub(super) clock: P::Clock,
@@ -148,13 +145,14 @@ impl<P: Ports> Shard<P> {
         );
         let sending = Sending::new(&setup.shared.memory.sending);
         let tls_handshakes = TlsHandshakes::new(setup.shared.totals.tls_places());
+        let acceptor = Acceptor::new(setup.shared.entrance.listeners().len());
         let here = Here::new(setup.index, setup.shared, setup.counters, setup.randomness);
         let mut shard = Self {
             here,
             wire: setup.wire,
             path: HeartbeatPath::new(setup.path),
             post: Post::new(setup.index, setup.mailboxes),
-            acceptor: Acceptor::new(setup.kinds),
+            acceptor,
             clients: Clients::new(sending, tls_handshakes),
             sessions,
             agenda,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::proxy::ProxyFault;
 use super::stranger::Stranger;
 use super::tls::TlsFault;
 
@@ -12,6 +13,8 @@ pub(crate) enum Ended {
     Stranger(Stranger),
     /// The peer asked for something other than MQTT over WebSocket.
     NotUpgraded,
+    /// It is of a page whose origin may not connect.
+    OriginRefused,
     /// Its request is longer than [`super::UPGRADE_HEAD_BYTES_MAX`].
     HeadTooLarge,
     /// It sent a close frame.
@@ -24,6 +27,8 @@ pub(crate) enum Ended {
     LeftTls,
     /// TLS has failed.
     Tls(TlsFault),
+    /// It did not begin with a PROXY header, where one is needed.
+    Proxy(ProxyFault),
 }
 
 /// A limit that a layer enforces on its peer.
@@ -35,6 +40,8 @@ pub(crate) enum Limit {
     PingRate,
     /// [`super::HANDSHAKE_INPUT_BYTES_MAX`].
     HandshakeInput,
+    /// [`super::PROXY_HEADER_BYTES_MAX`].
+    ProxyHeader,
 }
 
 /// Why the server ends a connection, for layers that can tell the peer.
@@ -62,8 +69,11 @@ impl Ended {
             Self::HeadTooLarge => Some(Limit::UpgradeHead),
             Self::PingRate => Some(Limit::PingRate),
             Self::Tls(TlsFault::TooLong) => Some(Limit::HandshakeInput),
+            Self::Proxy(ProxyFault::TooLong) => Some(Limit::ProxyHeader),
             Self::Stranger(_)
+            | Self::Proxy(_)
             | Self::NotUpgraded
+            | Self::OriginRefused
             | Self::Left
             | Self::Fault
             | Self::LeftTls
@@ -78,7 +88,9 @@ impl fmt::Display for Ended {
         formatter.write_str(match self {
             Self::Stranger(stranger) => return stranger.fmt(formatter),
             Self::Tls(fault) => return fault.fmt(formatter),
+            Self::Proxy(fault) => return fault.fmt(formatter),
             Self::NotUpgraded => "no request for MQTT over WebSocket",
+            Self::OriginRefused => "it is of a page whose origin is not one of --ws-origins",
             Self::HeadTooLarge => "its request is too large",
             Self::Left => "client closed its WebSocket",
             Self::Fault => "broke the rules of WebSocket",

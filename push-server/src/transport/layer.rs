@@ -6,6 +6,7 @@ use push_common::heartbeat::Heartbeat;
 use push_common::ping_rate::PingPace;
 
 use super::end::{Ended, Goodbye};
+use super::proxy::Proxy;
 #[cfg(test)]
 use super::tests::records::Records;
 use super::tls::{Numbers, Tls, TlsHandshake};
@@ -16,6 +17,8 @@ use super::websocket::WebSocket;
 pub(super) enum Layer {
     WebSocket(WebSocket),
     Tls(Tls),
+    /// In front of all others.
+    Proxy(Proxy),
     /// A stand-in for TLS in tests.
     #[cfg(test)]
     Records(Records),
@@ -34,6 +37,8 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.take(bytes, pace, now, inside),
             Self::Tls(tls) => tls.take(bytes, records, inside),
+            // Not asked: a stack passes it by, and nothing is copied.
+            Self::Proxy(proxy) => inside.extend_from_slice(proxy.take(bytes)),
             #[cfg(test)]
             Self::Records(records) => records.take(bytes, inside),
         }
@@ -55,7 +60,7 @@ impl Layer {
     pub(super) fn tls_handshake(&self) -> Option<TlsHandshake> {
         match self {
             Self::Tls(tls) => Some(tls.handshake()),
-            Self::WebSocket(_) => None,
+            Self::WebSocket(_) | Self::Proxy(_) => None,
             #[cfg(test)]
             Self::Records(_) => None,
         }
@@ -66,6 +71,7 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.held_bytes(),
             Self::Tls(tls) => tls.held_bytes(),
+            Self::Proxy(proxy) => proxy.held_bytes(),
             #[cfg(test)]
             Self::Records(_) => 0,
         }
@@ -77,6 +83,7 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.wrap(chunks),
             Self::Tls(tls) => tls.wrap(chunks, bytes_max),
+            Self::Proxy(_) => {}
             #[cfg(test)]
             Self::Records(records) => records.wrap(chunks),
         }
@@ -87,6 +94,7 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.owes(),
             Self::Tls(tls) => tls.owes(),
+            Self::Proxy(_) => false,
             #[cfg(test)]
             Self::Records(records) => records.owes(),
         }
@@ -102,6 +110,7 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.close(goodbye),
             Self::Tls(tls) => tls.close(),
+            Self::Proxy(proxy) => proxy.close(),
             #[cfg(test)]
             Self::Records(records) => records.close(),
         }
@@ -113,6 +122,7 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.ended(),
             Self::Tls(tls) => tls.ended(),
+            Self::Proxy(proxy) => proxy.ended(),
             #[cfg(test)]
             Self::Records(records) => records.ended(),
         }
@@ -124,6 +134,7 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.around(inside),
             Self::Tls(tls) => tls.around(inside),
+            Self::Proxy(proxy) => proxy.is_open().then_some(inside),
             #[cfg(test)]
             Self::Records(records) => records.around(inside),
         }
@@ -133,7 +144,7 @@ impl Layer {
     pub(super) fn numbers(&mut self) -> Option<&mut Numbers> {
         match self {
             Self::Tls(tls) => tls.numbers(),
-            Self::WebSocket(_) => None,
+            Self::WebSocket(_) | Self::Proxy(_) => None,
             #[cfg(test)]
             Self::Records(_) => None,
         }
@@ -144,6 +155,7 @@ impl Layer {
         match self {
             Self::WebSocket(websocket) => websocket.is_whole(),
             Self::Tls(tls) => tls.is_whole(),
+            Self::Proxy(proxy) => proxy.is_open(),
             #[cfg(test)]
             Self::Records(records) => records.is_whole(),
         }

@@ -1,4 +1,5 @@
-//! The layers around the MQTT bytes of a connection: none, WebSocket's frames, TLS records, or both.
+//! The layers around the MQTT bytes of a connection: none, WebSocket's frames, TLS records, or both; and in front
+//! of them perhaps the header of a proxy.
 //! Sans I/O: a peer's bytes in, MQTT's bytes out, and the reverse. It knows no MQTT packet, no socket
 //! and no clock.
 //!
@@ -36,6 +37,7 @@
 
 mod end;
 mod layer;
+mod proxy;
 mod stranger;
 mod tls;
 mod websocket;
@@ -45,22 +47,27 @@ mod tests;
 
 use std::sync::Arc;
 
+// It has addresses and, unlike `std::net`, no sockets.
+use core::net::{IpAddr, SocketAddr};
+
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
 use push_common::ping_rate::PingPace;
 
 use layer::Layer;
+use proxy::Proxy;
 use tls::Tls;
 use websocket::WebSocket;
 
 pub(crate) use end::{Ended, Goodbye, Limit};
+pub(crate) use proxy::{PROXY_HEADER_BYTES_MAX, ProxyHeader};
 pub(crate) use stranger::Stranger;
 pub(crate) use tls::{
     Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake, TlsVersion,
     numbered,
 };
-pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
+pub(crate) use websocket::{UPGRADE_HEAD_BYTES_MAX, UpgradeRules, normal_origin};
 
 /// Certificates and clients for tests of whole shards.
 #[cfg(test)]
@@ -77,6 +84,26 @@ pub(crate) enum Kind {
     Tls,
     /// TLS records around WebSocket's binary frames.
     TlsWebSocket,
+}
+
+/// What a new connection begins with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) kind: Kind,
+    /// What its handshake of TLS uses; `None`: nothing is there to use.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    /// What its request for WebSocket is judged by.
+    pub(crate) upgrade: Arc<UpgradeRules>,
+    /// Whether a proxy's header comes before all else.
+    pub(crate) is_proxied: bool,
+}
+
+impl Opening {
+    /// Of this kind, without a proxy; whoever asks is upgraded.
+    #[cfg(test)]
+    pub(crate) fn of(kind: Kind, tls: Option<Arc<ServerTls>>) -> Self {
+        Self { kind, tls, upgrade: Arc::default(), is_proxied: false }
+    }
 }
 
 /// The layers of one connection; a null pointer if there are none.
@@ -100,31 +127,76 @@ pub(crate) struct Scratch {
     inside: Option<Box<Scratch>>,
 }
 
+/// As idle connections have it. Tests have one layer more.
+#[cfg(not(test))]
+const _: () = assert!(size_of::<Layers>() <= 72);
+
 impl Transport {
-    /// The transport of a new connection. Pings of its layers count from `now` on. `tls`: what its handshake uses.
-    /// `None`: there is TLS in this kind, and nothing to use.
-    pub(crate) fn new(kind: Kind, tls: Option<Arc<ServerTls>>, now: Monotonic) -> Option<Self> {
+    /// The transport of a new connection. Pings of its layers count from `now` on. `None`: there is TLS in this kind,
+    /// and nothing to use.
+    pub(crate) fn new(opening: Opening, now: Monotonic) -> Option<Self> {
+        let Opening { kind, tls, upgrade, is_proxied } = opening;
         let inside = match kind {
             Kind::Plain | Kind::Tls => Self(None),
             Kind::WebSocket | Kind::TlsWebSocket => {
-                Self::around(Layer::WebSocket(WebSocket::new(now)), Self(None))
+                Self::around(Layer::WebSocket(WebSocket::new(upgrade, now)), Self(None))
             }
         };
-        match kind {
-            Kind::Plain | Kind::WebSocket => Some(inside),
-            Kind::Tls | Kind::TlsWebSocket => {
-                Some(Self::around(Layer::Tls(Tls::new(tls?)), inside))
-            }
-        }
+        let all = match kind {
+            Kind::Plain | Kind::WebSocket => inside,
+            Kind::Tls | Kind::TlsWebSocket => Self::around(Layer::Tls(Tls::new(tls?)), inside),
+        };
+        Some(if is_proxied { Self::around(Layer::Proxy(Proxy::new()), all) } else { all })
     }
 
     fn around(outer: Layer, inside: Self) -> Self {
         Self(Some(Box::new(Layers { received_bytes: 0, outer, inside })))
     }
 
+    /// How far the header of a proxy has come; `None`: there is no proxy.
+    pub(crate) fn proxy_header(&self) -> Option<ProxyHeader> {
+        self.proxy().map(Proxy::header)
+    }
+
+    /// The client's address, if a proxy has told it.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        self.proxy().and_then(Proxy::client)
+    }
+
+    /// A proxy has told the client's address inside of the layers.
+    pub(crate) fn set_client(&mut self, client: SocketAddr) {
+        if let Some(layers) = &mut self.0
+            && let Layer::Proxy(proxy) = &mut layers.outer
+        {
+            return proxy.set_client(client);
+        }
+        // In front of the others, as if the proxy had said it there: only such a connection pays for it.
+        *self = Self::around(Layer::Proxy(Proxy::open(client)), std::mem::take(self));
+    }
+
+    /// Takes the addresses that proxies have added to a request for WebSocket, the last one's first: once, right when
+    /// that has been taken.
+    pub(crate) fn take_forwarded(&mut self) -> Vec<IpAddr> {
+        let Some(layers) = &mut self.0 else { return Vec::new() };
+        match &mut layers.outer {
+            Layer::WebSocket(websocket) => websocket.take_forwarded(),
+            _ => layers.inside.take_forwarded(),
+        }
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        match &self.0.as_ref()?.outer {
+            Layer::Proxy(proxy) => Some(proxy),
+            _ => None,
+        }
+    }
+
     /// Whether MQTT's bytes go to the socket as they are.
     pub(crate) fn is_plain(&self) -> bool {
-        self.0.is_none()
+        self.0.as_ref().is_none_or(|layers| match &layers.outer {
+            Layer::Proxy(_) => layers.inside.is_plain(),
+            _ => false,
+        })
     }
 
     /// Whether nobody else can read them there: what leaves is a copy of each connection's own.
@@ -144,6 +216,12 @@ impl Transport {
         let Some(layers) = &mut self.0 else { return bytes };
         let Scratch { records, unwrapped, inside } = scratch;
         layers.received_bytes += bytes.len() as u64;
+        if let Layer::Proxy(proxy) = &mut layers.outer {
+            return match proxy.take(bytes) {
+                [] => &[],
+                bytes => layers.inside.take(bytes, pace, now, inside.get_or_insert_default()),
+            };
+        }
         unwrapped.clear();
         layers.outer.take(bytes, pace, now, records, unwrapped);
         layers.inside.take(unwrapped, pace, now, inside.get_or_insert_default())
@@ -151,7 +229,9 @@ impl Transport {
 
     /// Whether what was taken lets a handshake go on, by `step`. No more is to be taken before.
     pub(crate) fn wants_step(&self) -> bool {
-        self.0.as_ref().is_some_and(|layers| layers.outer.wants_step())
+        self.0
+            .as_ref()
+            .is_some_and(|layers| layers.outer.wants_step() || layers.inside.wants_step())
     }
 
     /// Goes on with a handshake. Returns the bytes of MQTT that have come behind it, like `take`.
@@ -163,15 +243,19 @@ impl Transport {
     ) -> &'a [u8] {
         let Some(layers) = &mut self.0 else { return &[] };
         let Scratch { unwrapped, inside, .. } = scratch;
+        if let Layer::Proxy(_) = layers.outer {
+            return layers.inside.step(pace, now, inside.get_or_insert_default());
+        }
         unwrapped.clear();
-        // TLS is the outermost layer where there is any.
+        // TLS is the outermost layer where there is any, but for a proxy's.
         layers.outer.step(unwrapped);
         layers.inside.take(unwrapped, pace, now, inside.get_or_insert_default())
     }
 
     /// How far the handshake of TLS has come; `None`: there is no TLS.
     pub(crate) fn tls_handshake(&self) -> Option<TlsHandshake> {
-        self.0.as_ref()?.outer.tls_handshake()
+        let layers = self.0.as_ref()?;
+        layers.outer.tls_handshake().or_else(|| layers.inside.tls_handshake())
     }
 
     /// Bytes that have come, and wait in the layers for others.
@@ -190,7 +274,9 @@ impl Transport {
 
     /// Whether layers keep bytes of MQTT for the next `wrap`.
     pub(crate) fn has_unwrapped(&self) -> bool {
-        self.0.as_ref().is_some_and(|layers| layers.outer.has_unwrapped())
+        self.0
+            .as_ref()
+            .is_some_and(|layers| layers.outer.has_unwrapped() || layers.inside.has_unwrapped())
     }
 
     /// Whether `wrap` would return something without bytes of MQTT.
@@ -225,7 +311,11 @@ impl Transport {
 
     /// The record numbers that the kernel path shares. `None`: no TLS, or none whose heartbeats can be known ahead.
     pub(crate) fn numbers(&mut self) -> Option<&mut Numbers> {
-        self.0.as_mut()?.outer.numbers()
+        let layers = self.0.as_mut()?;
+        match &mut layers.outer {
+            Layer::Proxy(_) => layers.inside.numbers(),
+            outer => outer.numbers(),
+        }
     }
 
     /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is
@@ -234,6 +324,9 @@ impl Transport {
     /// ended is not known.
     pub(crate) fn whole_wire_bytes(&self, parsed_bytes: u64, pending_bytes: usize) -> Option<u64> {
         let Some(layers) = &self.0 else { return Some(parsed_bytes) };
+        if let Layer::Proxy(proxy) = &layers.outer {
+            return proxy.wire_bytes(layers.inside.whole_wire_bytes(parsed_bytes, pending_bytes)?);
+        }
         (pending_bytes == 0 && self.is_whole()).then_some(layers.received_bytes)
     }
 

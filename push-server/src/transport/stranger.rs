@@ -12,6 +12,8 @@ pub(crate) enum Stranger {
     Http,
     /// MQTT, where it is inside of layers.
     Mqtt,
+    /// The PROXY protocol, where none is expected.
+    Proxy,
 }
 
 /// A record of a handshake, and the higher byte of every version.
@@ -19,6 +21,9 @@ const CLIENT_HELLO: [u8; 2] = [0x16, 0x03];
 
 /// The fixed header's first byte of CONNECT, with which every client begins.
 const CONNECT: u8 = 0x10;
+
+/// What headers of the PROXY protocol begin with, versions 1 and 2.
+const PROXY_HEADERS: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
 /// The methods that browsers, scripts and health checks begin with.
 const METHODS: [&[u8]; 8] =
@@ -33,6 +38,9 @@ impl Stranger {
         if METHODS.iter().any(|method| first_bytes.starts_with(method)) {
             return Some(Self::Http);
         }
+        if PROXY_HEADERS.iter().any(|header| first_bytes.starts_with(header)) {
+            return Some(Self::Proxy);
+        }
         (first_bytes.first() == Some(&CONNECT)).then_some(Self::Mqtt)
     }
 }
@@ -46,6 +54,10 @@ impl fmt::Display for Stranger {
             Self::Http => {
                 "it sent an HTTP request to an address for MQTT: WebSocket is at --ws-listen and \
                  --wss-listen, metrics are at --http"
+            }
+            Self::Proxy => {
+                "it sent a PROXY header to a listener without proxy-protocol: set that in its \
+                 [[listener]], or let the proxy send none"
             }
             Self::Mqtt => {
                 "it speaks bare MQTT at an address for TLS or WebSocket: use one of --listen, or \

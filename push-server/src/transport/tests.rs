@@ -27,33 +27,54 @@ enum Stack {
     WebSocket,
     Records,
     RecordsAndWebSocket,
+    Proxied,
+    ProxiedRecordsAndWebSocket,
 }
 
-const STACKS: [Stack; 4] =
-    [Stack::Plain, Stack::WebSocket, Stack::Records, Stack::RecordsAndWebSocket];
+const STACKS: [Stack; 6] = [
+    Stack::Plain,
+    Stack::WebSocket,
+    Stack::Records,
+    Stack::RecordsAndWebSocket,
+    Stack::Proxied,
+    Stack::ProxiedRecordsAndWebSocket,
+];
+
+/// What a proxy says in front of all else.
+const PROXY_HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 40000 1883\r\n";
 
 impl Stack {
     fn transport(self) -> Transport {
         let records = |inside| Transport::around(Layer::Records(Records::default()), inside);
+        let proxied = |inside| Transport::around(Layer::Proxy(Proxy::new()), inside);
         match self {
             Self::Plain => without_tls(Kind::Plain),
             Self::WebSocket => without_tls(Kind::WebSocket),
             Self::Records => records(without_tls(Kind::Plain)),
             Self::RecordsAndWebSocket => records(without_tls(Kind::WebSocket)),
+            Self::Proxied => proxied(without_tls(Kind::Plain)),
+            Self::ProxiedRecordsAndWebSocket => proxied(records(without_tls(Kind::WebSocket))),
         }
     }
 
     fn has_records(self) -> bool {
-        matches!(self, Self::Records | Self::RecordsAndWebSocket)
+        matches!(self, Self::Records | Self::RecordsAndWebSocket | Self::ProxiedRecordsAndWebSocket)
     }
 
     fn has_websocket(self) -> bool {
-        matches!(self, Self::WebSocket | Self::RecordsAndWebSocket)
+        matches!(
+            self,
+            Self::WebSocket | Self::RecordsAndWebSocket | Self::ProxiedRecordsAndWebSocket
+        )
+    }
+
+    fn has_proxy(self) -> bool {
+        matches!(self, Self::Proxied | Self::ProxiedRecordsAndWebSocket)
     }
 }
 
 fn without_tls(kind: Kind) -> Transport {
-    Transport::new(kind, None, START).expect("no certificate is needed")
+    Transport::new(Opening::of(kind, None), START).expect("no certificate is needed")
 }
 
 /// The client's end of a stack: what it sends to say `packets`, each a frame where there are frames.
@@ -68,6 +89,9 @@ fn client_says(stack: Stack, packets: &[Vec<u8>], updates: usize) -> Vec<u8> {
     }
     if stack.has_records() {
         bytes = Peer::default().wrap(&bytes, updates);
+    }
+    if stack.has_proxy() {
+        bytes = [PROXY_HEADER, &bytes].concat();
     }
     bytes
 }
@@ -140,6 +164,8 @@ proptest! {
             }
             prop_assert_eq!(&heard, &packets.concat(), "{:?}", stack);
             prop_assert_eq!(transport.ended(), None);
+            let client = stack.has_proxy().then(|| "203.0.113.7:40000".parse().expect("one"));
+            prop_assert_eq!(transport.client(), client);
             transport.close(Goodbye::Done);
             send(&mut transport, &[], &mut wire);
             prop_assert_eq!(client_hears(stack, wire, updates), said, "{:?}", stack);
@@ -169,6 +195,10 @@ proptest! {
                 let whole = transport.whole_wire_bytes(parsed as u64, mqtt - parsed);
                 if stack == Stack::Plain {
                     prop_assert_eq!(whole, Some(parsed as u64));
+                } else if stack == Stack::Proxied {
+                    let header = PROXY_HEADER.len();
+                    let is_behind = received >= header;
+                    prop_assert_eq!(whole, is_behind.then_some((header + parsed) as u64));
                 } else if mqtt > parsed {
                     prop_assert_eq!(whole, None);
                 } else if let Some(whole) = whole {

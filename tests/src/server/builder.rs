@@ -39,6 +39,7 @@ pub struct ServerBuilder {
     pins: Option<Arc<PinDir>>,
     bpf_dir: Option<PathBuf>,
     addresses: Option<[SocketAddr; 2]>,
+    settings: Option<String>,
     data_dir: Option<PathBuf>,
     outputs: Option<Arc<OwnedFd>>,
 }
@@ -63,6 +64,7 @@ impl ServerBuilder {
             pins: None,
             bpf_dir: None,
             addresses: None,
+            settings: None,
             data_dir: None,
             outputs: None,
         }
@@ -129,6 +131,13 @@ impl ServerBuilder {
     /// Adds a flag with its value.
     pub fn flag(mut self, name: &str, value: impl Display + Copy) -> Self {
         self.flags.extend([name.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// Reads this settings file, whose `[[listener]]` tables say where it listens. In it, `{ip}` and
+    /// `{port}` are those of [`Server::target`], and `{directory}` is the server's own.
+    pub fn settings(mut self, text: impl Into<String>) -> Self {
+        self.settings = Some(text.into());
         self
     }
 
@@ -248,7 +257,8 @@ impl ServerBuilder {
         }
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         if let Some(binary) = stand_in::binary() {
-            if !stand_in::does_without(&self.flags) || !self.wrapper.is_empty() {
+            let is_plain = self.settings.is_none() && self.wrapper.is_empty();
+            if !stand_in::does_without(&self.flags) || !is_plain {
                 return Err(Skip::missing("the stand-in has not our flags"));
             }
             let data = self.data_dir.as_deref();
@@ -292,11 +302,14 @@ impl ServerBuilder {
             PingPath::User => "off",
         });
         let mut arguments: Vec<OsString> = vec!["run".into()];
-        for (flag, value) in [
-            ("--listen", address.to_string()),
-            ("--http", http.to_string()),
-            ("--kernel-path", kernel_path.to_owned()),
-        ] {
+        let listens: [OsString; 2] = match &self.settings {
+            Some(text) => ["--config".into(), write_settings(text, address, directory).into()],
+            None => ["--listen".into(), address.to_string().into()],
+        };
+        arguments.extend(listens);
+        for (flag, value) in
+            [("--http", http.to_string()), ("--kernel-path", kernel_path.to_owned())]
+        {
             arguments.extend([flag.into(), value.into()]);
         }
         if !self.flags.iter().any(|flag| flag == "--log") {
@@ -325,6 +338,21 @@ impl ServerBuilder {
             Place::VethV6 => SERVER_V6.parse().expect("a valid address"),
         }
     }
+}
+
+/// Writes a settings file, with the places filled in. Returns its path.
+fn write_settings(text: &str, address: SocketAddr, directory: &Path) -> PathBuf {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let text = text
+        .replace("{ip}", &ip)
+        .replace("{port}", &address.port().to_string())
+        .replace("{directory}", &directory.display().to_string());
+    let path = directory.join("push.toml");
+    std::fs::write(&path, text).expect("write a settings file");
+    path
 }
 
 /// Arguments of `setpriv`: nobody, with these capabilities.

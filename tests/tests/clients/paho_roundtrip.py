@@ -454,7 +454,7 @@ def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--protocol", type=int, choices=(3, 4, 5), required=True)
     parser.add_argument("--case", choices=sorted(CASES), required=True)
-    parser.add_argument("--transport", choices=("tcp", "websockets"), default="tcp")
+    parser.add_argument("--transport", choices=("tcp", "websockets", "unix"), default="tcp")
     parser.add_argument("--ca", help="speak TLS, and trust the certificates in this file")
     parser.add_argument("--user", help="the user name of CONNECT")
     parser.add_argument("--password", help="the password of CONNECT")

@@ -185,7 +185,7 @@ fn assert_path(rig: &Rig, by: By<'_>, run: impl FnOnce() -> TestResult) -> TestR
         (PingPath::Kernel, By::Tcp | By::Tls(_) | By::WebSocket) => {
             assert!(kernel > user, "{by:?}: {kernel} by the kernel, {user} not");
         }
-        (PingPath::Kernel, By::WebSocketTls(_)) | (PingPath::User, _) => {
+        (PingPath::Kernel, By::WebSocketTls(_) | By::Unix(_)) | (PingPath::User, _) => {
             assert!(kernel == 0 && user > 0, "{by:?}: {kernel} by the kernel, {user} not");
         }
     }

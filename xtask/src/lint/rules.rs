@@ -228,9 +228,9 @@ const RULES: &[Rule] = &[
     Rule {
         within: &["push-server/src/"],
         except: &["push-server/src/transport/"],
-        forbidden: &["tungstenite"],
+        forbidden: &["tungstenite", "ppp"],
         tests_may: false,
-        why: "transport is the only user of tungstenite",
+        why: "transport is the only user of tungstenite and ppp",
     },
     Rule {
         within: &["push-server/src/"],

@@ -1,4 +1,11 @@
 use super::*;
+use crate::config::Listener;
+
+/// Its listeners as they are set.
+pub(crate) fn listening(config: &Config) -> Vec<Listening> {
+    let bound = |listener: Listener| Listening { address: listener.address.clone(), listener };
+    config.listeners().into_iter().map(bound).collect()
+}
 
 /// A server of two shards that serves nobody.
 pub(crate) fn observed(path: PingPath, now: Instant) -> (Observed, Vec<Arc<ShardCounters>>) {
@@ -6,10 +13,7 @@ pub(crate) fn observed(path: PingPath, now: Instant) -> (Observed, Vec<Arc<Shard
     config.totals = config.totals.within(1 << 30);
     let config = Arc::new(config);
     let facts = Facts {
-        listening: config
-            .listeners()
-            .map(|(listener, address)| Listening { listener, address })
-            .collect(),
+        listening: listening(&config),
         http: config.http,
         connections_max: 19_000,
         path,

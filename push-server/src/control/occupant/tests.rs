@@ -30,6 +30,27 @@ fn addresses_of_both_families_are_read() {
     assert_eq!(parsed("0100:075B"), None);
 }
 
+const UNIX: &str = "\
+Num       RefCount Protocol Flags    Type St Inode Path
+00000000b43ad2ac: 00000003 00000000 00000000 0001 03  1469
+00000000202284b4: 00000002 00000000 00010000 0001 01 55 /run/mqtt.sock
+00000000202284b5: 00000003 00000000 00000000 0001 03 66 /run/mqtt.sock
+00000000668540ad: 00000002 00000000 00010000 0001 01 77 /run/with blank.sock
+";
+
+#[test]
+fn who_listens_at_a_path_is_found_and_who_is_connected_is_not() {
+    let found = |path| -> Vec<&str> { listening_at(UNIX, path).collect() };
+    assert_eq!(found("/run/mqtt.sock"), ["55"]);
+    assert_eq!(found("/run/with blank.sock"), ["77"]);
+    assert!(found("/run/mqtt").is_empty());
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).expect("free");
+    let own = listener_at_path(&path).map(|occupant| occupant.pid);
+    assert_eq!(own, Some(std::process::id()));
+}
+
 const LOCKS: &str = "\
 1: FLOCK  ADVISORY  WRITE 712 00:1f:4711 0 EOF
 1: -> FLOCK  ADVISORY  WRITE 713 00:1f:4711 0 EOF

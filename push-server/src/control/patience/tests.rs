@@ -98,7 +98,7 @@ fn of_those_who_live_a_push_server_alone_is_waited_for_and_by_http_alone() {
     for (wanted, name, waits) in [
         (Wanted::Http, "push-server", true),
         (Wanted::Http, "prometheus", false),
-        (Wanted::Listen("listen"), "push-server", false),
+        (Wanted::Listen, "push-server", false),
     ] {
         assert_eq!(may_let_go(wanted, &occupant(name)), waits, "{wanted:?} of {name}");
     }

@@ -1,6 +1,7 @@
-use super::super::observed::tests::{kernel_path, observed, user_path};
+use super::super::observed::tests::{kernel_path, listening, observed, user_path};
 use super::super::status_text::COLUMNS;
 use super::*;
+use crate::config::Config;
 
 #[test]
 fn a_line_shows_rates_over_the_time_that_passed_and_totals() {
@@ -41,15 +42,24 @@ fn welcome_says_where_to_connect_who_answers_and_what_to_try() {
     }
     assert!(!screen.contains("ws://"), "{screen}");
     let (mut user, _) = observed(user_path(), Instant::now());
-    let address = "127.0.0.1:9001".parse().expect("address");
-    for listener in [Listener::WebSocket, Listener::TlsWebSocket, Listener::Tls] {
-        user.facts.listening.push(Listening { listener, address });
-    }
+    let address = vec!["127.0.0.1:9001".parse().expect("address")];
+    let others = Config {
+        listen: Vec::new(),
+        ws_listen: address.clone(),
+        wss_listen: address.clone(),
+        tls_listen: address,
+        unix_listen: vec!["/run/mqtt.sock".parse().expect("a path")],
+        ..Config::default()
+    };
+    user.facts.listening.extend(listening(&others));
     let screen = welcome(&user.facts);
     assert!(screen.contains("answered in user space: CAP_BPF is missing"), "{screen}");
-    for target in
-        ["ws://127.0.0.1:9001/mqtt", "wss://127.0.0.1:9001/mqtt", "mqtts://127.0.0.1:9001"]
-    {
+    for target in [
+        "ws://127.0.0.1:9001/mqtt",
+        "wss://127.0.0.1:9001/mqtt",
+        "mqtts://127.0.0.1:9001",
+        "/run/mqtt.sock",
+    ] {
         assert!(screen.contains(&format!("  {target}")), "no `{target}` in:\n{screen}");
     }
     user.facts.http = None;
@@ -69,7 +79,7 @@ fn lines_fit_a_narrow_terminal_whatever_the_numbers() {
     assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
     let (mut user, _) = observed(user_path(), Instant::now());
     let address = "[2001:db8:1:2:3:4:5:6]:1883".parse().expect("address");
-    user.facts.listening = vec![Listening { listener: Listener::Mqtt, address }; 7];
+    user.facts.listening = listening(&Config { listen: vec![address; 7], ..Config::default() });
     user.facts.path = PingPath::User { reason: "no program can be attached ".repeat(9) };
     for line in welcome(&user.facts).lines().filter(|line| !line.contains("mosquitto")) {
         assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());

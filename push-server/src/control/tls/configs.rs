@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::{
-    NoServerSessionStorage, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier,
-};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, ServerConfig, SupportedProtocolVersion};
 
 use super::material::Material;
 use super::resolver::Resolver;
-use super::tickets::DatedTickets;
+use super::tickets::{DatedTickets, TicketKeys};
 use crate::config::{ClientAuthMode, TlsSettings, TlsVersionMode};
-use crate::shard::{TlsConfigs, TlsSource};
+use crate::shard::{TlsConfigs, TlsSource, TlsSources};
 
 /// What clients of MQTT inside TLS may name by ALPN (RFC 7301; IANA's registry has it for MQTT). A
 /// client that names nothing is served; one that names only others is refused.
@@ -36,19 +35,36 @@ pub(super) enum ConfigsError {
     Verifier(#[from] VerifierBuilderError),
 }
 
-/// Makes them. `tickets` has the keys of tickets.
+/// Makes them for listeners that ask for certificates in these ways.
 pub(super) fn configs(
     material: &Material,
     settings: &TlsSettings,
+    modes: &[ClientAuthMode],
     provider: &Arc<CryptoProvider>,
-    tickets: &Arc<dyn ProducesTickets>,
+    tickets: &TicketKeys,
 ) -> Result<TlsConfigs, ConfigsError> {
     let certificates =
         material.pairs.iter().map(|pair| (Arc::clone(&pair.certified), pair.hosts.as_slice()));
     let resolver = Arc::new(Resolver::new(Arc::clone(provider), certificates));
-    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(versions(settings.version_min))?;
-    let verifier = || {
+    modes.iter().try_fold(TlsConfigs::default(), |configs, &mode| {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(versions(settings.version_min))?;
+        let builder = match verifier(mode, material, provider)? {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let config = builder.with_cert_resolver(Arc::<Resolver>::clone(&resolver));
+        Ok(configs.with(mode, sources(config, mode, tickets)))
+    })
+}
+
+/// What judges clients' certificates; `None`: nobody asks for them.
+fn verifier(
+    mode: ClientAuthMode,
+    material: &Material,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, VerifierBuilderError> {
+    let builder = || {
         let builder = WebPkiClientVerifier::builder_with_provider(
             Arc::clone(&material.authorities),
             Arc::clone(provider),
@@ -56,17 +72,18 @@ pub(super) fn configs(
         // By default all of a chain is looked up, and a certificate whose issuer has no list is refused.
         builder.with_crls(material.revoked.iter().map(|crl| crl.der.clone()))
     };
-    let builder = match settings.client_auth {
-        ClientAuthMode::None => builder.with_no_client_auth(),
-        ClientAuthMode::Optional => {
-            builder.with_client_cert_verifier(verifier().allow_unauthenticated().build()?)
-        }
-        ClientAuthMode::Required => builder.with_client_cert_verifier(verifier().build()?),
-    };
-    let mut mqtt = builder.with_cert_resolver(resolver);
-    // Sessions live in tickets alone, which any shard and listener can open.
+    match mode {
+        ClientAuthMode::None => Ok(None),
+        ClientAuthMode::Optional => builder().allow_unauthenticated().build().map(Some),
+        ClientAuthMode::Required => builder().build().map(Some),
+    }
+}
+
+/// What both kinds of listeners that ask like this use.
+fn sources(mut mqtt: ServerConfig, mode: ClientAuthMode, tickets: &TicketKeys) -> TlsSources {
+    // Sessions live in tickets alone, which any shard can open, and any listener that asks the same.
     mqtt.session_storage = Arc::new(NoServerSessionStorage {});
-    mqtt.ticketer = Arc::clone(tickets);
+    mqtt.ticketer = Arc::clone(tickets.of(mode));
     mqtt.send_tls13_tickets = TICKETS;
     mqtt.max_tls13_tickets = TICKETS;
     // Bytes of 0-RTT can be replayed (RFC 8446, section 8), and a CONNECT must not be.
@@ -75,12 +92,12 @@ pub(super) fn configs(
     let mut websocket = mqtt.clone();
     websocket.alpn_protocols = vec![ALPN_WEBSOCKET.to_vec()];
     let source = |config| -> Arc<dyn TlsSource> {
-        match settings.client_auth {
+        match mode {
             ClientAuthMode::None => Arc::new(Same(Arc::new(config))),
             ClientAuthMode::Optional | ClientAuthMode::Required => Arc::new(Dated(config)),
         }
     };
-    Ok(TlsConfigs { mqtt: source(mqtt), websocket: source(websocket) })
+    TlsSources { mqtt: source(mqtt), websocket: source(websocket) }
 }
 
 fn versions(least: TlsVersionMode) -> &'static [&'static SupportedProtocolVersion] {

@@ -20,8 +20,8 @@ use rustls::version::TLS13;
 use rustls::{ClientConnection, Error, HandshakeKind};
 
 use super::*;
-use crate::config::TlsVersionMode;
-use crate::transport::{Kind, Scratch, Table, Transport};
+use crate::config::{ListenAddress, ListenerTable, TlsVersionMode};
+use crate::transport::{Kind, Opening, Scratch, Table, Transport};
 use fixtures::{
     Authority, BOTH, ECDSA, Files, Issued, both_versions, client, client_of, config, connect,
     current, full, handshake, load, refusal, resumed, shown,
@@ -222,8 +222,8 @@ fn clients_may_name_the_listener_s_protocol_or_none() {
             );
         }
     });
-    assert!(tls.shared().current(Kind::Plain).is_none());
-    assert!(tls.shared().current(Kind::WebSocket).is_none());
+    assert!(tls.shared().current(Kind::Plain, ClientAuthMode::None).is_none());
+    assert!(tls.shared().current(Kind::WebSocket, ClientAuthMode::None).is_none());
 }
 
 #[test]
@@ -293,6 +293,47 @@ fn clients_show_a_certificate_as_set_and_resume_without() {
         let nobody = with(None);
         assert_eq!(connect(&optional, &nobody), full());
         assert_eq!(connect(&optional, &nobody), resumed());
+    });
+}
+
+#[test]
+fn listeners_ask_in_their_own_ways_and_take_no_ticket_of_one_that_asks_less() {
+    let (authority, files) = (Authority::new("CA"), Files::new());
+    let mut settings = TlsSettings::default();
+    files.add(&mut settings, "a", &authority.issue(&["a.example"]));
+    settings.client_ca_files.push(files.write("ca.pem", authority.pem()));
+    let modes = [ClientAuthMode::None, ClientAuthMode::Optional, ClientAuthMode::Required];
+    let table = |(port, mode)| ListenerTable {
+        address: Some(ListenAddress::Tcp(([127, 0, 0, 1], port).into())),
+        tls: Some(true),
+        client_certificate: Some(mode),
+        ..ListenerTable::default()
+    };
+    let config = Config {
+        listen: Vec::new(),
+        listener_tables: (1..).zip(modes).map(table).collect(),
+        tls: settings,
+        ..Config::default()
+    };
+    let tls = Tls::load(&config).expect("valid").expect("somebody listens");
+    let own = authority.client(7);
+    both_versions(|version| {
+        let connect = |client: &_, mode| {
+            let server = tls.shared().current(Kind::Tls, mode).expect("a listener");
+            let (server, _) = handshake(server, client, "a.example")?;
+            Ok::<_, Error>(server.handshake_kind().expect("it is done"))
+        };
+        // The client keeps the latest ticket.
+        let nobody = client(version, None, ECDSA, &[]);
+        for mode in [ClientAuthMode::None, ClientAuthMode::Optional] {
+            assert_eq!(connect(&nobody, mode), full(), "{mode}");
+            assert_eq!(connect(&nobody, mode), resumed(), "{mode}");
+            let refused = connect(&nobody, ClientAuthMode::Required);
+            assert_eq!(refused, Err(Error::NoCertificatesPresented), "{mode}");
+        }
+        let known = client(version, Some(&own), ECDSA, &[]);
+        assert_eq!(connect(&known, ClientAuthMode::Required), full());
+        assert_eq!(connect(&known, ClientAuthMode::Required), resumed());
     });
 }
 
@@ -435,7 +476,7 @@ fn the_next_ping_of_a_client_is_known_ahead() {
         let host = "a.example".try_into().expect("a name");
         let mut client = ClientConnection::new(client, host).expect("a client");
         let (now, mut scratch) = (Monotonic(0), Scratch::default());
-        let server = Transport::new(Kind::Tls, Some(current(&tls, Kind::Tls)), now);
+        let server = Transport::new(Opening::of(Kind::Tls, Some(current(&tls, Kind::Tls))), now);
         let mut server = server.expect("a configuration");
         while client.is_handshaking() || client.wants_write() {
             server.take(&written(&mut client), PingPace::OFF, now, &mut scratch);

@@ -1,13 +1,17 @@
 //! Tickets, by which clients resume a session instead of a full handshake (RFC 8446, section 4.6.1;
-//! RFC 5077). One set of keys, in memory alone, serves all shards; rustls replaces it every 6 hours and
-//! accepts the one before. A restart forgets both.
+//! RFC 5077). They are in memory alone, the same for all shards; rustls replaces them every 6 hours and
+//! accepts those before. A restart forgets both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustls::Error;
 use rustls::pki_types::UnixTime;
 use rustls::server::ProducesTickets;
 use zeroize::Zeroizing;
+
+use super::provider::ticket_keys;
+use crate::config::ClientAuthMode;
 
 /// How long a certificate that a client has proven to own counts, by tickets and tickets that follow
 /// them: it may expire meanwhile, or its key be lost. Then the client does a full handshake.
@@ -15,6 +19,39 @@ pub(super) const PROOF_SECS_MAX: u64 = 12 * 3_600;
 
 /// Bytes of a time in a ticket.
 const TIME_BYTES: usize = size_of::<u64>();
+
+/// Keys of tickets, others for each way in which listeners ask for certificates. rustls takes a ticket
+/// without asking what its client has shown: one of a listener that asks for nothing must not open
+/// another that requires a certificate.
+#[derive(Clone, Debug)]
+pub(super) struct TicketKeys {
+    none: Arc<dyn ProducesTickets>,
+    optional: Arc<dyn ProducesTickets>,
+    required: Arc<dyn ProducesTickets>,
+}
+
+impl TicketKeys {
+    /// New keys.
+    pub(super) fn new() -> Result<Self, Error> {
+        Ok(Self { none: ticket_keys()?, optional: ticket_keys()?, required: ticket_keys()? })
+    }
+
+    /// Those of listeners that ask like this.
+    pub(super) fn of(&self, client_auth: ClientAuthMode) -> &Arc<dyn ProducesTickets> {
+        match client_auth {
+            ClientAuthMode::None => &self.none,
+            ClientAuthMode::Optional => &self.optional,
+            ClientAuthMode::Required => &self.required,
+        }
+    }
+
+    /// Makes rustls replace keys that are too old, though no client connects.
+    pub(super) fn renew(&self) {
+        for keys in [&self.none, &self.optional, &self.required] {
+            let _ = keys.encrypt(&[]);
+        }
+    }
+}
 
 /// The tickets of one connection that may have a client's certificate. Each says when the client proved
 /// to own it: rustls does not ask again when a session is resumed, and gives a new ticket each time, so

@@ -12,7 +12,8 @@ fn bound_to(listener: OwnedFd) -> SocketAddr {
 #[test]
 fn port_zero_is_filled_in_on_v4_and_v6() {
     for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
-        let listener = listen(SocketAddr::new(ip, 0), BACKLOG, None).expect("loopback listens");
+        let listener =
+            listen(SocketAddr::new(ip, 0), true, BACKLOG, None).expect("loopback listens");
         let address = bound_to(listener);
         assert_eq!(address.ip(), ip);
         assert_ne!(address.port(), 0);
@@ -21,17 +22,18 @@ fn port_zero_is_filled_in_on_v4_and_v6() {
 
 #[test]
 fn two_listeners_share_one_port() {
-    let first = listen((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG, None).expect("first listens");
+    let first =
+        listen((Ipv4Addr::LOCALHOST, 0).into(), true, BACKLOG, None).expect("first listens");
     let address = bound_to(first.try_clone().expect("a descriptor to spare"));
-    let second = listen(address, BACKLOG, None).expect("second listens beside it");
+    let second = listen(address, true, BACKLOG, None).expect("second listens beside it");
     assert_eq!(bound_to(second), address);
 }
 
 #[test]
 fn v4_and_v6_wildcards_share_one_port() {
-    let v6 = listen((Ipv6Addr::UNSPECIFIED, 0).into(), BACKLOG, None).expect("v6 listens");
+    let v6 = listen((Ipv6Addr::UNSPECIFIED, 0).into(), true, BACKLOG, None).expect("v6 listens");
     let port = bound_to(v6.try_clone().expect("a descriptor to spare")).port();
-    listen((Ipv4Addr::UNSPECIFIED, port).into(), BACKLOG, None)
+    listen((Ipv4Addr::UNSPECIFIED, port).into(), true, BACKLOG, None)
         .expect("v6 has not taken v4's port");
 }
 
@@ -40,7 +42,7 @@ const KEEPALIVE: Keepalive =
 
 #[test]
 fn accepted_sockets_inherit_the_keepalive() {
-    let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG, Some(KEEPALIVE));
+    let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), true, BACKLOG, Some(KEEPALIVE));
     let listener = Socket::from(listener.expect("loopback listens"));
     let address = listener.local_addr().expect("bound").as_socket().expect("internet");
     let _peer = std::net::TcpStream::connect(address).expect("connected");
@@ -53,7 +55,8 @@ fn accepted_sockets_inherit_the_keepalive() {
 
 #[test]
 fn options_are_set() {
-    let listener = listen((Ipv6Addr::LOCALHOST, 0).into(), BACKLOG, None).expect("v6 listens");
+    let listener =
+        listen((Ipv6Addr::LOCALHOST, 0).into(), true, BACKLOG, None).expect("v6 listens");
     let socket = Socket::from(listener);
     assert!(!socket.keepalive().expect("readable option"));
     assert!(socket.tcp_nodelay().expect("readable option"));

@@ -1,5 +1,7 @@
 //! One accepted socket, from accept to close.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
@@ -138,9 +140,9 @@ impl PendingClient {
 }
 
 impl<P: Ports> Client<P> {
-    /// A client whose CONNECT has not been read.
+    /// A client of a listener whose CONNECT has not been read.
     pub(crate) fn new(
-        socket: SocketOf<P>,
+        (socket, listener): (SocketOf<P>, u16),
         generation: u32,
         transport: Transport,
         pending: PendingClient,
@@ -149,7 +151,7 @@ impl<P: Ports> Client<P> {
             socket,
             slot: None,
             transport,
-            intake: Intake::default(),
+            intake: Intake::new(listener),
             output: Output::default(),
             generation,
             phase: Phase::Handshake(pending),
@@ -171,6 +173,12 @@ impl<P: Ports> Client<P> {
     /// What operations on its socket, and work that is begun for it, know it by.
     pub(crate) fn token(&self, index: u32) -> Token {
         Token { index, generation: self.generation }
+    }
+
+    /// Its address, as its proxy has told it if there is one; `None`: it comes by a Unix socket, or its socket has
+    /// failed.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.transport.client().or_else(|| self.socket.peer_address().ok())
     }
 
     /// Whether a token of its index means it.

@@ -25,9 +25,21 @@ pub(crate) struct Intake {
     is_receiving: bool,
     /// The peer has ended the connection, or we no longer care whether it has.
     is_peer_gone: bool,
+    /// Whence it comes: which of the process's listeners.
+    listener: u16,
 }
 
 impl Intake {
+    /// Of a socket that this listener has accepted.
+    pub(crate) fn new(listener: u16) -> Self {
+        Self { listener, ..Self::default() }
+    }
+
+    /// Which of the process's listeners has accepted the socket.
+    pub(crate) fn listener(&self) -> u16 {
+        self.listener
+    }
+
     /// Whether a receive is under way in the ring.
     pub(crate) fn is_receiving(&self) -> bool {
         self.is_receiving

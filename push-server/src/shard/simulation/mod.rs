@@ -18,18 +18,22 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::door::Doors;
+use super::entrance::EntranceSetup;
 use super::journal::{Completions, OpenRequests, StoreSink};
+use super::listeners::{Listener, Listeners};
 use super::ports::{Ports, Wire as _};
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
+use super::proxies::Proxies;
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedSetup, TlsConfigs};
 use crate::broker::{Retained, SessionMemory};
-use crate::config::Config;
+use crate::config::{Config, TrustedProxy};
 use crate::store::{Recovered, SessionNumber, Store as _};
 use crate::transport::Kind;
 use bell::Bell;
@@ -37,7 +41,10 @@ use clock::VirtualClock;
 use path::{MemoryPath, Slots};
 use randomness::SeededRandomness;
 use store::{Disk, SimulatedStore, Timing};
-use wire::{LISTENER_TCP, LISTENER_TLS, LISTENER_WEBSOCKET, MemoryWire};
+use wire::{
+    LISTENER_PROXIED, LISTENER_TCP, LISTENER_TLS, LISTENER_WEBSOCKET, MemoryWire, NETWORK,
+    OTHER_NETWORK,
+};
 
 pub use answerer::{LateAnswerer, Question};
 pub use store::Written;
@@ -301,6 +308,18 @@ impl World {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TLS)
     }
 
+    /// A proxy connects, by the shard's listener for those, or somebody else does.
+    pub fn connect_proxied(&mut self, shard: u16, is_trusted: bool) -> Peer {
+        let network = if is_trusted { NETWORK } else { OTHER_NETWORK };
+        self.shards[usize::from(shard)].shard.wire.connect_from(network, LISTENER_PROXIED)
+    }
+
+    /// The same by its listener for WebSocket, where a request says for whom it is.
+    pub fn connect_forwarded(&mut self, shard: u16, is_trusted: bool) -> Peer {
+        let network = if is_trusted { NETWORK } else { OTHER_NETWORK };
+        self.shards[usize::from(shard)].shard.wire.connect_from(network, LISTENER_WEBSOCKET)
+    }
+
     /// The shard that a client's session lives with.
     pub fn home_of(&self, client_id: &str) -> u16 {
         self.shared.home_of(client_id)
@@ -325,6 +344,12 @@ impl World {
         }
         let mut paths = self.shards.iter().filter_map(|shard| shard.shard.path.port());
         paths.any(|path| path.answer_ping(peer.address(), now))
+    }
+
+    /// How far the server has parsed this client's bytes, as the kernel is told; `None`: it is told nothing.
+    pub fn rx_of(&self, peer: &Peer) -> Option<u64> {
+        let mut paths = self.shards.iter().filter_map(|shard| shard.shard.path.port());
+        paths.find_map(|path| path.rx_of(peer.address()))
     }
 
     /// What is not given back: slots of the kernel path and receive buffers, of all shards.
@@ -428,9 +453,12 @@ fn start(
     };
     let shared_setup = SharedSetup {
         config: Arc::clone(config),
-        tls: Arc::default(),
+        entrance: EntranceSetup {
+            connections_max: config.connections_max.unwrap_or(u32::MAX),
+            listeners: listeners(),
+            tls: Arc::default(),
+        },
         answerer: Arc::new(answerer.clone()),
-        connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
         memory,
         store: store.clone().map(|store| -> Arc<ShardStore> { store }),
@@ -452,6 +480,16 @@ fn start(
     (shared, store, shards)
 }
 
+/// One of each kind that a test connects to, in the order of the wire's.
+fn listeners() -> Listeners {
+    let kinds = [("mqtt", Kind::Plain), ("websocket", Kind::WebSocket), ("tls", Kind::Tls)];
+    let direct = kinds.map(|(name, kind)| Listener::of_kind(name, kind));
+    let proxied = Listener::of_kind("proxied", Kind::Plain).behind_proxies();
+    let network = IpNet::new_assert(NETWORK.into(), 24);
+    let proxies = Proxies::new(&[TrustedProxy::Network(network)]);
+    Listeners::of(direct.into_iter().chain([proxied]), proxies)
+}
+
 impl SimulatedShard {
     fn new(
         shared: &Arc<Shared>,
@@ -467,8 +505,11 @@ impl SimulatedShard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            kinds: vec![Kind::Plain, Kind::WebSocket, Kind::Tls],
-            wire: MemoryWire::new(3, Arc::clone(&bell), bells.to_vec()),
+            wire: MemoryWire::new(
+                shared.entrance.listeners().len(),
+                Arc::clone(&bell),
+                bells.to_vec(),
+            ),
             path: Some(path),
             clock: clock.clone(),
             randomness: SeededRandomness(randomness.next()),

@@ -78,6 +78,13 @@ impl MemoryPath {
         true
     }
 
+    /// What a shard has told of the connection of `peer`, if it is one of its own: `rx`.
+    pub(super) fn rx_of(&self, peer: SocketAddr) -> Option<u64> {
+        let slots = self.slots.lock();
+        let mut lines = slots.iter().flatten().filter(|line| line.shard == self.shard);
+        lines.find(|line| line.peer == peer).map(|line| line.rx.load(Ordering::Relaxed))
+    }
+
     /// What is in a slot, for its shard.
     fn with<T>(&self, slot: &MemorySlot, act: impl FnOnce(&mut Line) -> T) -> T {
         let mut slots = self.slots.lock();

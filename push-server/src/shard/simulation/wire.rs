@@ -17,6 +17,12 @@ pub(super) const LISTENER_TCP: u32 = 0;
 pub(super) const LISTENER_WEBSOCKET: u32 = 1;
 /// The listener for MQTT inside TLS.
 pub(super) const LISTENER_TLS: u32 = 2;
+/// The listener for MQTT behind proxies.
+pub(super) const LISTENER_PROXIED: u32 = 3;
+
+/// Networks that clients connect from, one host a shard.
+pub(super) const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
+pub(super) const OTHER_NETWORK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 0);
 
 /// What a receive brings at once: a receive buffer of the ring has as many bytes.
 const PIECE_BYTES: usize = 4_096;
@@ -260,10 +266,15 @@ impl MemoryWire {
 
     /// A client connects; where nothing listens any more, it is refused.
     pub(super) fn connect(&mut self, listener: u32) -> Peer {
+        self.connect_from(NETWORK, listener)
+    }
+
+    /// The same from a network.
+    pub(super) fn connect_from(&mut self, network: Ipv4Addr, listener: u32) -> Peer {
         self.connected += 1;
         // A client of the next shard has the same port at times, and another address.
         let shard = self.bells.iter().position(|bell| Arc::ptr_eq(bell, &self.bell));
-        let host = Ipv4Addr::from_bits(0x0A00_0000 + shard.unwrap_or(0) as u32);
+        let host = Ipv4Addr::from_bits(network.to_bits() + shard.unwrap_or(0) as u32);
         let port = u16::try_from(self.connected).unwrap_or(u16::MAX);
         let client = SocketAddr::from((host, port));
         let pipe = Arc::new(Pipe::new(client));

@@ -12,9 +12,9 @@ use super::{
     CONNACK, DISCONNECT, PINGREQ, PINGRESP, SEED, SUBACK_QOS0, connect, id_at_home, publish,
     served, subscribe,
 };
-use crate::config::{Config, TlsSettings};
+use crate::config::{ClientAuthMode, Config, TlsSettings};
 use crate::shard::simulation::{Peer, World};
-use crate::shard::{TlsConfigs, TlsSource};
+use crate::shard::{TlsConfigs, TlsSource, TlsSources};
 use crate::transport::ServerTls;
 use crate::transport::tls_pair::{VERSIONS, client_config, server_config};
 
@@ -25,7 +25,8 @@ fn world(shards: u16, handshakes_max: u32) -> World {
     let tls = TlsSettings { handshakes_max, ..TlsSettings::default() };
     let world = World::new(&Arc::new(Config { shards, tls, ..Config::default() }), SEED);
     let source: Arc<dyn TlsSource> = Arc::new(Fixed(Arc::new(server_config(&VERSIONS, false))));
-    world.serve_tls(TlsConfigs { mqtt: Arc::clone(&source), websocket: source });
+    let sources = TlsSources { mqtt: Arc::clone(&source), websocket: source };
+    world.serve_tls(TlsConfigs::default().with(ClientAuthMode::None, sources));
     world
 }
 

@@ -1,61 +1,82 @@
 //! Binds the listeners of all shards. The start has waited until the addresses are free.
 
+mod unix;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, ListenAddress, Listener};
 use crate::ring::{self, Keepalive};
-use crate::transport::Kind;
+
+pub(super) use unix::SocketFile;
+pub use unix::probe_unix;
 
 /// Connections that the system may hold for a listener before a shard accepts them
 /// (capped by `net.core.somaxconn`).
 const LISTEN_BACKLOG: i32 = 4_096;
 
-/// An address that clients connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A listener that clients can connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// The layers of its connections.
+    /// As it is set.
     pub listener: Listener,
-    /// The address, its port filled in.
-    pub address: SocketAddr,
+    /// Its address, the port filled in.
+    pub address: ListenAddress,
 }
 
-/// Adds one listener per address to each shard's: the system spreads connections over them
-/// (`SO_REUSEPORT`). Returns the addresses; on an error, which of them failed.
+/// What was bound.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// The listeners, in the order of the settings.
+    pub(super) listening: Vec<Listening>,
+    /// The files of Unix sockets, which are removed with it.
+    pub(super) files: Vec<SocketFile>,
+}
+
+/// Adds each listener to each shard's. At an address and port every shard has a socket of its own,
+/// and the system spreads connections over them (`SO_REUSEPORT`). At a Unix socket they share one:
+/// the system wakes one of them for each connection. On an error returns which listener failed.
 pub(super) fn bind_all(
     config: &Config,
     keepalive: Option<Keepalive>,
-    by_shard: &mut [Vec<(OwnedFd, Kind)>],
-) -> Result<Vec<Listening>, (Listening, io::Error)> {
-    let mut bound = Vec::new();
-    for listener in Listener::ALL {
-        for &address in config.addresses_of(listener) {
-            let (actual, sockets) = bind_each(address, by_shard.len(), keepalive)
-                .map_err(|error| (Listening { listener, address }, error))?;
-            for (listeners, socket) in by_shard.iter_mut().zip(sockets) {
-                listeners.push((socket, kind_of(listener)));
+    by_shard: &mut [Vec<OwnedFd>],
+) -> Result<Bound, (Listener, io::Error)> {
+    let mut bound = Bound { listening: Vec::new(), files: Vec::new() };
+    for listener in config.listeners() {
+        let sockets = match &listener.address {
+            &ListenAddress::Tcp(address) => {
+                let dual = config.listen_dual;
+                bind_each(address, dual, by_shard.len(), keepalive).map(|(address, sockets)| {
+                    bound.listening.push(Listening {
+                        listener: listener.clone(),
+                        address: ListenAddress::Tcp(address),
+                    });
+                    sockets
+                })
             }
-            bound.push(Listening { listener, address: actual });
+            ListenAddress::Unix(address) => unix::bind(address, LISTEN_BACKLOG, by_shard.len())
+                .map(|(file, sockets)| {
+                    bound.files.push(file);
+                    let address = listener.address.clone();
+                    bound.listening.push(Listening { listener: listener.clone(), address });
+                    sockets
+                }),
+        };
+        let sockets = sockets.map_err(|error| (listener, error))?;
+        for (listeners, socket) in by_shard.iter_mut().zip(sockets) {
+            listeners.push(socket);
         }
     }
     Ok(bound)
 }
 
-fn kind_of(listener: Listener) -> Kind {
-    match listener {
-        Listener::Mqtt => Kind::Plain,
-        Listener::Tls => Kind::Tls,
-        Listener::WebSocket => Kind::WebSocket,
-        Listener::TlsWebSocket => Kind::TlsWebSocket,
-    }
-}
-
 /// Binds one listener a shard, or none: on an error the sockets bound so far are closed.
 fn bind_each(
     address: SocketAddr,
+    dual: bool,
     shards: usize,
     keepalive: Option<Keepalive>,
 ) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
@@ -63,11 +84,11 @@ fn bind_each(
     // SO_REUSEPORT lets a second server of the same user bind the same address and take half of
     // the connections. A plain bind first finds that out.
     if address.port() != 0 {
-        probe_bind(address)?;
+        probe_bind(address, dual)?;
     }
     let mut sockets = Vec::with_capacity(shards);
     for _ in 0..shards {
-        let socket = ring::listen(actual, LISTEN_BACKLOG, keepalive)?;
+        let socket = ring::listen(actual, is_v6_only(actual, dual), LISTEN_BACKLOG, keepalive)?;
         if actual.port() == 0 {
             actual = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
         }
@@ -77,17 +98,22 @@ fn bind_each(
 }
 
 /// Binds and closes again, without `SO_REUSEPORT`: an error says that another process holds
-/// `address`, or that this machine lacks it.
+/// `address`, or that this machine lacks it. `dual`: `[::]` is for IPv4, too.
 ///
 /// # Errors
 /// What the system says.
-pub fn probe_bind(address: SocketAddr) -> io::Result<()> {
+pub fn probe_bind(address: SocketAddr, dual: bool) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(is_v6_only(address, dual))?;
     }
     socket.bind(&address.into())
+}
+
+/// Whether an IPv6 address is for IPv6 alone: all but `[::]`, and that, too, unless it is `dual`.
+fn is_v6_only(address: SocketAddr, dual: bool) -> bool {
+    !(dual && address.ip().is_unspecified())
 }
 
 #[cfg(test)]

@@ -197,12 +197,12 @@ fn accept_fault(error: io::Error) -> AcceptFault {
 
 impl Socket for OwnedFd {
     fn local_address(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::try_from(getsockname(self)?)?)
+        Ok(canonical(SocketAddr::try_from(getsockname(self)?)?))
     }
 
     fn peer_address(&self) -> io::Result<SocketAddr> {
         match getpeername(self)? {
-            Some(name) => Ok(SocketAddr::try_from(name)?),
+            Some(name) => Ok(canonical(SocketAddr::try_from(name)?)),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -222,6 +222,17 @@ impl Socket for OwnedFd {
     fn reset_on_close(&self) {
         // A socket that refuses has failed already.
         let _ = set_socket_linger(self, Some(Duration::ZERO));
+    }
+}
+
+/// An address of IPv4 as such, by whichever family of sockets it comes (`--listen-dual`).
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(ip) => (ip, v6.port()).into(),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
     }
 }
 

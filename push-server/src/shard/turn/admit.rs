@@ -1,9 +1,15 @@
 //! New connections: a place for each, and the time limit for its CONNECT.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use super::Shard;
+use crate::shard::accept::Parked;
 use crate::shard::clients::PendingClient;
-use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
-use crate::transport::{Kind, Transport};
+use crate::shard::entrance::NoRoom;
+use crate::shard::notices::{NoticeKind, Whom};
+use crate::shard::ports::{AcceptFault, Ports, Randomness, Socket, SocketOf, Wire};
+use crate::transport::{Opening, Transport};
 
 impl<P: Ports> Shard<P> {
     /// Arms every listener that is not accepting.
@@ -25,27 +31,18 @@ impl<P: Ports> Shard<P> {
         if self.stop.has_begun() {
             return;
         }
-        let Some(kind) = self.acceptor.brought(listener, more) else { return };
+        let Some(listener) = self.acceptor.brought(listener, more) else { return };
         match result {
-            Ok(socket) if !self.acceptor.has_parked() && self.take_place() => {
-                self.admit(socket, kind);
-            }
-            Ok(socket) => {
-                self.here.counters().limit_connections.add(1);
-                if self.acceptor.warns(self.agenda.now()) {
-                    tracing::warn!(
-                        limit = self.here.shared().entrance.connections_max(),
-                        "accepting pauses: --max-connections is reached"
-                    );
+            Ok(socket) => match self.take_place(listener) {
+                Ok(()) => self.admit(socket, listener),
+                Err(no_room) => {
+                    self.acceptor.park(socket, listener);
+                    self.pause_accepting(listener, no_room);
                 }
-                self.acceptor.park(socket, kind);
-                self.pause_accepting();
-            }
+            },
             Err(fault) => self.on_accept_fault(&fault),
         }
-        if !self.acceptor.is_paused() {
-            self.start_accepting();
-        }
+        self.start_accepting();
     }
 
     /// A place has become free, or the retry time has come.
@@ -53,24 +50,46 @@ impl<P: Ports> Shard<P> {
         if !self.acceptor.is_paused() || self.stop.has_begun() {
             return;
         }
-        while self.take_place() {
-            let Some((socket, kind)) = self.acceptor.unpark() else {
-                self.give_place_back();
-                self.start_accepting();
-                return;
+        let mut waiting = VecDeque::new();
+        for Parked { socket, listener } in self.acceptor.take_parked() {
+            let is_behind = waiting.iter().any(|other: &Parked<_>| other.listener == listener);
+            let taken = match is_behind {
+                true => Err(NoRoom::Listener),
+                false => self.here.shared().entrance.take_place(listener),
             };
-            self.admit(socket, kind);
+            match taken {
+                Ok(()) => self.admit(socket, listener),
+                Err(_) => waiting.push_back(Parked { socket, listener }),
+            }
         }
-        self.acceptor.retry_later(self.agenda.now());
+        self.acceptor.put_back(waiting);
+        let entrance = &self.here.shared().entrance;
+        let now = self.agenda.now();
+        if entrance.has_place() {
+            let is_full = |listener| !entrance.listeners()[listener].has_place();
+            self.acceptor.resume(is_full, &mut self.wire, now);
+        } else {
+            self.acceptor.retry_later(now);
+        }
     }
 
-    /// Takes one of the `--max-connections` places, which all shards share.
-    fn take_place(&self) -> bool {
-        self.here.shared().entrance.take_place()
+    /// A socket of a listener is closed.
+    pub(super) fn give_place_back(&self, listener: u16) {
+        self.here.shared().entrance.give_place_back(listener);
     }
 
-    pub(super) fn give_place_back(&self) {
-        self.here.shared().entrance.give_place_back();
+    /// Takes a place for a new socket of a listener, one of `--max-connections`, which all shards share, and one of
+    /// its listener's.
+    ///
+    /// # Errors
+    /// There is none, or others of its listener have waited for longer.
+    fn take_place(&self, listener: u16) -> Result<(), NoRoom> {
+        let entrance = &self.here.shared().entrance;
+        match self.acceptor.has_parked(listener) {
+            true if entrance.listeners()[listener].has_place() => Err(NoRoom::Server),
+            true => Err(NoRoom::Listener),
+            false => entrance.take_place(listener),
+        }
     }
 
     fn on_accept_fault(&mut self, fault: &AcceptFault) {
@@ -90,36 +109,80 @@ impl<P: Ports> Shard<P> {
                 tracing::warn!(%error, "accept failed; it is tried again");
             }
         }
-        self.pause_accepting();
+        self.acceptor.pause_all(&mut self.wire, self.agenda.now());
     }
 
-    fn pause_accepting(&mut self) {
-        if !self.acceptor.is_paused() {
-            tracing::debug!(shard = self.here.index(), "accepting pauses");
+    /// The server, or a listener, has as many sockets as it may have.
+    fn pause_accepting(&mut self, listener: u16, no_room: NoRoom) {
+        let now = self.agenda.now();
+        let is_warned = self.acceptor.warns(now);
+        let entrance = &self.here.shared().entrance;
+        match no_room {
+            NoRoom::Server => {
+                self.here.counters().limit_connections.add(1);
+                if is_warned {
+                    let limit = entrance.connections_max();
+                    tracing::warn!(limit, "accepting pauses: --max-connections is reached");
+                }
+                self.acceptor.pause_all(&mut self.wire, now);
+            }
+            NoRoom::Listener => {
+                self.here.counters().limit_listener_connections.add(1);
+                let full = &entrance.listeners()[listener];
+                if is_warned {
+                    let (limit, listener) = (full.connections_max(), full.name());
+                    tracing::warn!(limit, %listener, "accepting pauses: its max-connections is reached");
+                }
+                self.acceptor.pause(listener, &mut self.wire, now);
+            }
         }
-        self.acceptor.pause(&mut self.wire, self.agenda.now());
     }
 
     /// A new client has a place. Until the deadline it has to send its CONNECT, and before that all that its layers
     /// need.
-    fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
+    fn admit(&mut self, socket: SocketOf<P>, listener: u16) {
+        let is_proxied = self.here.shared().entrance.listeners()[listener].is_proxied();
+        if is_proxied && !self.is_proxy(&socket, listener) {
+            self.give_place_back(listener);
+            return;
+        }
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
-        let tls = self.here.shared().tls(kind);
+        let tls = self.here.shared().tls(listener);
         let has_tls = tls.is_some();
-        let Some(transport) = Transport::new(kind, tls, self.agenda.now()) else {
+        let (kind, upgrade) = {
+            let listener = &self.here.shared().entrance.listeners()[listener];
+            (listener.kind(), Arc::clone(listener.upgrade()))
+        };
+        let opening = Opening { kind, tls, upgrade, is_proxied };
+        let Some(transport) = Transport::new(opening, self.agenda.now()) else {
             tracing::error!("a listener for TLS has no certificate");
-            self.give_place_back();
+            self.give_place_back(listener);
             return;
         };
         let pending = PendingClient::new(self.here.randomness().array(), has_tls, deadline);
         self.here.counters().connections.add(1);
-        let index = self.clients.add(socket, transport, pending);
+        let index = self.clients.add(socket, listener, transport, pending);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere can leave without an operation to cancel.
         let client = &mut self.clients[index];
         client.intake.begin_receive();
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);
+    }
+
+    /// Whether whoever has connected may say for which client. Otherwise it is closed: what it sent would be taken for
+    /// somebody else's.
+    fn is_proxy(&self, socket: &SocketOf<P>, listener: u16) -> bool {
+        let listeners = self.here.shared().entrance.listeners();
+        let peer = socket.peer_address().ok();
+        if listeners.proxies().trust(peer.map(|peer| peer.ip())) {
+            return true;
+        }
+        self.here.counters().proxied_untrusted.add(1);
+        let whom = Whom { client_id: None, listener: listeners[listener].name(), address: || peer };
+        let why = "not one of --trusted-proxies";
+        self.here.shared().notices.say(self.agenda.now(), NoticeKind::Proxy, whom, &why);
+        false
     }
 }

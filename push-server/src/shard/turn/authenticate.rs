@@ -2,6 +2,7 @@
 //! another turn.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Shard;
 use crate::access::{Credentials, Denial, Origin, Verdict};
@@ -63,13 +64,11 @@ impl<P: Ports> Shard<P> {
     fn judge(&self, index: u32, number: u32, credentials: Credentials) -> Option<Verdict> {
         let client = &self.clients[index];
         let questions = &self.here.shared().questions;
-        let credentials = match questions.ask_for_addresses() {
-            true => Credentials {
-                peer: client.socket.peer_address().ok(),
-                listener: client.socket.local_address().ok(),
-                ..credentials
-            },
-            false => credentials,
+        let listener = &self.here.shared().entrance.listeners()[client.intake.listener()];
+        let credentials = Credentials {
+            peer: questions.ask_for_address().then(|| client.address()).flatten(),
+            listener: Some(Arc::clone(listener.name())),
+            ..credentials
         };
         let who = Questioner { shard: self.here.index(), client: client.token(index), number };
         questions.judge(credentials, who)
@@ -91,10 +90,11 @@ impl<P: Ports> Shard<P> {
         let Some(client_id) = client_id.filter(|_| matches!(verdict, Verdict::Allowed(..))) else {
             return verdict;
         };
+        let listener = &self.here.shared().entrance.listeners()[client.intake.listener()];
         let origin = || Origin {
-            address: client.socket.peer_address().ok().map(|peer| peer.ip()),
+            address: client.address().map(|peer| peer.ip()),
             listener: client.socket.local_address().ok(),
-            listener_name: None,
+            listener_name: Some(listener.name()),
         };
         let access = self.here.shared().questions.access();
         access.authorize(verdict, client_id, origin)

@@ -6,6 +6,7 @@ use push_common::ping_rate::PingPace;
 
 use super::Shard;
 use super::errand::Errand;
+use super::layers::{count_proxy_header, take_forwarded};
 use super::tls::{TlsResult, count_tls_handshake};
 use crate::broker::Budget;
 use crate::mqtt::Event;
@@ -16,6 +17,7 @@ use crate::shard::journal::Done;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{PieceOf, Ports, Token, Wire};
 use crate::store::Outcome;
+use crate::transport::ProxyHeader;
 
 /// Input that a stalled publisher may have waiting before the shard stops reading from it.
 const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
@@ -74,16 +76,23 @@ impl<P: Ports> Shard<P> {
             _ => limits.ping_rate.pace(0),
         };
         let now = self.agenda.now();
+        let awaits_header = client.transport.proxy_header() == Some(ProxyHeader::Awaited);
         let bytes = match piece {
             Some(piece) => client.transport.take(self.wire.bytes(piece), pace, now, scratch),
             None => client.transport.step(pace, now, scratch),
         };
+        if client.pending().is_some() {
+            take_forwarded(client, self.here.shared().entrance.listeners().proxies());
+        }
         let handshake = client.transport.tls_handshake().filter(|handshake| handshake.is_done);
         if let Some(handshake) = handshake
             && let Some(pending) = client.pending_mut()
             && pending.tls.take().is_some()
         {
             count_tls_handshake(self.here.counters(), TlsResult::Completed, handshake);
+        }
+        if awaits_header && let Some(header) = client.transport.proxy_header() {
+            count_proxy_header(self.here.counters(), header);
         }
         if bytes.is_empty() {
             // All bytes were the layers' own.

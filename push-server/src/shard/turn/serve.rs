@@ -19,7 +19,7 @@ use crate::shard::liveness::Applicant;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::sessions::{EndedSession, NoPlace, Presence};
-use crate::transport::Goodbye;
+use crate::transport::{Goodbye, ProxyHeader};
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
@@ -219,8 +219,8 @@ impl<P: Ports> Shard<P> {
 
     /// The network that a client has connected from.
     fn network_of(&self, index: u32) -> PeerNetwork {
-        let peer = self.clients[index].socket.peer_address();
-        peer.map(|peer| self.here.shared().holders.network(peer.ip())).unwrap_or_default()
+        let address = self.clients[index].address();
+        address.map(|address| self.here.shared().holders.network(address.ip())).unwrap_or_default()
     }
 
     /// A session's client may have come from another network: what the session has counts there now.
@@ -243,6 +243,11 @@ impl<P: Ports> Shard<P> {
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16) {
+        let listener = self.clients[index].intake.listener();
+        if self.here.shared().entrance.listeners()[listener].is_unix() {
+            self.path.leave_to_user(self.here.counters());
+            return;
+        }
         // A lagging `rx` does no harm: the programs leave pings to user space until it is right.
         let rx = self.whole_wire_bytes(index).unwrap_or_default();
         let client = &mut self.clients[index];
@@ -295,6 +300,12 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(pending) if pending.handshake.is_asking() => {
                 self.on_unanswered(index);
+            }
+            Phase::Handshake(_)
+                if client.transport.proxy_header() == Some(ProxyHeader::Awaited) =>
+            {
+                self.on_proxy_fault(index, &"no whole PROXY header in time");
+                self.abort(index);
             }
             Phase::Handshake(_) => {
                 if self.end_tls_handshake(index, TlsResult::TimedOut) {
@@ -559,13 +570,14 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let mut client = self.clients.remove(index);
+        let listener = client.intake.listener();
         let (slot, now) = (client.slot.take(), self.agenda.now());
         self.path.release(slot, &client.socket, self.stop.has_begun(), now);
         if self.stop.is_resetting() {
             client.socket.reset_on_close();
         }
         self.here.counters().connections.sub(1);
-        self.give_place_back();
+        self.give_place_back(listener);
         // The descriptor has to be free before the next accept.
         drop(client);
         self.resume_accepting();

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::Shard;
 use crate::shard::clients::Phase;
-use crate::shard::notices::{ClientId, NoticeKind};
-use crate::shard::ports::{Ports, Socket};
+use crate::shard::notices::{ClientAddress, ClientId, NoticeKind, Whom};
+use crate::shard::ports::Ports;
 
 impl<P: Ports> Shard<P> {
     /// Logs an event of a client whose connection is known.
@@ -22,8 +22,10 @@ impl<P: Ports> Shard<P> {
         reason: &dyn fmt::Display,
     ) {
         let Some(client) = self.clients.get(index) else { return };
-        let address = || client.socket.peer_address().ok();
-        self.here.shared().notices.say(self.agenda.now(), kind, client_id, address, reason);
+        let shared = self.here.shared();
+        let listener = shared.entrance.listeners()[client.intake.listener()].name();
+        let whom = Whom { client_id, listener, address: || client.address() };
+        shared.notices.say(self.agenda.now(), kind, whom, reason);
     }
 
     /// Logs, at debug level, what operators need only when they look for something.
@@ -32,8 +34,10 @@ impl<P: Ports> Shard<P> {
             && let Some(client) = self.clients.get(index)
         {
             let id = self.client_id_of(index).map(|id| tracing::field::debug(ClientId(id)));
-            let address = client.socket.peer_address().ok().map(tracing::field::display);
-            tracing::debug!(client = id, address, "{words}");
+            let address = client.address().map(|at| tracing::field::display(ClientAddress(at)));
+            let shared = self.here.shared();
+            let listener = shared.entrance.listeners()[client.intake.listener()].name();
+            tracing::debug!(client = id, address, %listener, "{words}");
         }
     }
 

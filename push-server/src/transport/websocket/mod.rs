@@ -8,9 +8,14 @@
 //! buffer, and a header goes in front of what is sent.
 
 mod frames;
+mod origin;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+
+use std::sync::Arc;
+
+use core::net::IpAddr;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
@@ -24,7 +29,8 @@ use super::stranger::Stranger;
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
 use upgrade::UpgradeAnswer;
 
-pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
+pub(crate) use origin::normal_origin;
+pub(crate) use upgrade::{UPGRADE_HEAD_BYTES_MAX, UpgradeRules};
 
 /// One connection, from its first byte on.
 #[derive(Debug)]
@@ -46,12 +52,14 @@ struct Owed {
     pong: Option<Vec<u8>>,
     /// The close frame.
     farewell: Vec<u8>,
+    /// Not sent: the addresses that proxies have added to the request, for who asks before its answer leaves.
+    forwarded: Vec<IpAddr>,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// The beginning of the request.
-    Upgrading(Vec<u8>),
+    /// The beginning of the request, and what it is judged by.
+    Upgrading(Vec<u8>, Arc<UpgradeRules>),
     Open(Frames),
     /// The peer ended it; the payload of the close frame to send, if frames can be sent.
     Ended(Ended, Option<Vec<u8>>),
@@ -60,9 +68,15 @@ enum Stage {
 }
 
 impl WebSocket {
-    /// A new connection; pings count from `now` on.
-    pub(super) fn new(now: Monotonic) -> Self {
-        Self { stage: Stage::Upgrading(Vec::new()), owed: None, ping_due: now }
+    /// A new connection, whose request is judged by `rules`; pings count from `now` on.
+    pub(super) fn new(rules: Arc<UpgradeRules>, now: Monotonic) -> Self {
+        Self { stage: Stage::Upgrading(Vec::new(), rules), owed: None, ping_due: now }
+    }
+
+    /// Takes the addresses that proxies have added to the request, the last one's first: once, right when it
+    /// has been taken.
+    pub(super) fn take_forwarded(&mut self) -> Vec<IpAddr> {
+        self.owed.as_mut().map(|owed| std::mem::take(&mut owed.forwarded)).unwrap_or_default()
     }
 
     /// Takes received bytes, and appends the bytes of MQTT in them to `mqtt`. Look at `ended` and
@@ -74,13 +88,14 @@ impl WebSocket {
         now: Monotonic,
         mqtt: &mut Vec<u8>,
     ) {
-        if let Stage::Upgrading(head) = &mut self.stage {
+        if let Stage::Upgrading(head, rules) = &mut self.stage {
             let stranger = Stranger::of(bytes).filter(|one| *one != Stranger::Http);
             let stranger = stranger.filter(|_| head.is_empty());
-            match upgrade::answer(head, bytes) {
+            match upgrade::answer(head, bytes, rules) {
                 UpgradeAnswer::More => return,
-                UpgradeAnswer::Accepted { answer, used } => {
-                    self.owed().answer = answer;
+                UpgradeAnswer::Accepted { answer, used, forwarded } => {
+                    let owed = self.owed();
+                    (owed.answer, owed.forwarded) = (answer, forwarded);
                     self.stage = Stage::Open(Frames::default());
                     bytes = &bytes[used..];
                 }
@@ -109,7 +124,7 @@ impl WebSocket {
     pub(super) fn ended(&self) -> Option<Ended> {
         match self.stage {
             Stage::Ended(how, _) => Some(how),
-            Stage::Upgrading(_) | Stage::Open(_) | Stage::Closed => None,
+            Stage::Upgrading(..) | Stage::Open(_) | Stage::Closed => None,
         }
     }
 
@@ -119,7 +134,7 @@ impl WebSocket {
         let farewell = match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Open(_) => frame(Control::Close, &code_bytes(code_of(goodbye))),
             Stage::Ended(_, Some(code)) => frame(Control::Close, &code),
-            Stage::Upgrading(_) | Stage::Ended(_, None) | Stage::Closed => return,
+            Stage::Upgrading(..) | Stage::Ended(_, None) | Stage::Closed => return,
         };
         self.owed().farewell = farewell;
     }
@@ -132,7 +147,7 @@ impl WebSocket {
     /// Makes `chunks` one binary frame, if it holds any bytes, and adds what else must be sent
     /// before and after it.
     pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
-        let Owed { answer: mut front, pong, farewell } =
+        let Owed { answer: mut front, pong, farewell, .. } =
             self.owed.take().map_or_else(Owed::default, |owed| *owed);
         if let Some(payload) = pong {
             front.extend(frame(Control::Pong, &payload));
@@ -162,7 +177,7 @@ impl WebSocket {
     /// Bytes that have come and wait for others.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.stage {
-            Stage::Upgrading(head) => head.len(),
+            Stage::Upgrading(head, _) => head.len(),
             // What comes of a frame goes on at once.
             Stage::Open(_) | Stage::Ended(..) | Stage::Closed => 0,
         }

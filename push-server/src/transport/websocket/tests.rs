@@ -38,7 +38,7 @@ fn wrapped(websocket: &mut WebSocket, chunks: &[&'static [u8]]) -> Vec<u8> {
 }
 
 fn open() -> WebSocket {
-    let mut websocket = WebSocket::new(START);
+    let mut websocket = WebSocket::new(Arc::default(), START);
     assert!(feed(&mut websocket, REQUEST.as_bytes(), &[]).is_empty());
     assert!(text(&wrapped(&mut websocket, &[])).starts_with("HTTP/1.1 101 "));
     websocket
@@ -80,13 +80,13 @@ fn ending(bytes: &[u8]) -> (Option<Ended>, Vec<u8>) {
 }
 
 fn refusal(request: &str) -> (String, Option<Ended>) {
-    let mut websocket = WebSocket::new(START);
+    let mut websocket = WebSocket::new(Arc::default(), START);
     feed(&mut websocket, request.as_bytes(), &[]);
     websocket.close(Goodbye::Done);
     let answer = text(&wrapped(&mut websocket, &[]));
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{answer}");
-    let mut again = WebSocket::new(START);
+    let mut again = WebSocket::new(Arc::default(), START);
     feed(&mut again, request.as_bytes(), &[]);
     (answer, again.ended())
 }
@@ -94,7 +94,7 @@ fn refusal(request: &str) -> (String, Option<Ended>) {
 #[test]
 fn mqtt_is_chosen_among_the_subprotocols_offered() {
     for offer in ["mqtt", "mqttv3.1,mqtt", " mqtt ,x", "x\r\nSec-WebSocket-Protocol: mqtt"] {
-        let mut websocket = WebSocket::new(START);
+        let mut websocket = WebSocket::new(Arc::default(), START);
         let request = REQUEST.replace("mqttv3.1, mqtt", offer);
         feed(&mut websocket, request.as_bytes(), &[]);
         let answer = text(&wrapped(&mut websocket, &[]));
@@ -145,18 +145,86 @@ fn a_request_head_has_a_longest_length() {
     };
     let longest = padded(UPGRADE_HEAD_BYTES_MAX);
     assert_eq!(longest.len(), UPGRADE_HEAD_BYTES_MAX);
-    let mut websocket = WebSocket::new(START);
+    let mut websocket = WebSocket::new(Arc::default(), START);
     let ping = masked(0x82, b"\xC0\0");
     let bytes = [longest.as_bytes(), &ping].concat();
     assert_eq!(feed(&mut websocket, &bytes, &[]), b"\xC0\0");
     for request in [padded(UPGRADE_HEAD_BYTES_MAX + 1), "GET /".to_owned() + &"x".repeat(99_999)] {
         for cuts in [vec![], (0..request.len()).step_by(4_096).collect()] {
-            let mut websocket = WebSocket::new(START);
+            let mut websocket = WebSocket::new(Arc::default(), START);
             feed(&mut websocket, request.as_bytes(), &cuts);
             assert_eq!(websocket.ended(), Some(Ended::HeadTooLarge));
             assert!(text(&wrapped(&mut websocket, &[])).starts_with("HTTP/1.1 431 "));
         }
     }
+}
+
+/// A request with more headers, judged by rules: the answer, how it ended, and what proxies have added.
+fn judged(rules: &Arc<UpgradeRules>, more: &str) -> (String, Option<Ended>, Vec<IpAddr>) {
+    let mut websocket = WebSocket::new(Arc::clone(rules), START);
+    let request = REQUEST.replace("Host: localhost", &format!("Host: localhost{more}"));
+    feed(&mut websocket, request.as_bytes(), &[]);
+    let (added, ended) = (websocket.take_forwarded(), websocket.ended());
+    assert!(websocket.take_forwarded().is_empty(), "only once");
+    websocket.close(Goodbye::Done);
+    (text(&wrapped(&mut websocket, &[])), ended, added)
+}
+
+#[test]
+fn pages_of_other_origins_are_refused_and_programs_are_not() {
+    let own = ["https://app.example.org", "http://127.0.0.1:8080"].map(str::to_owned).to_vec();
+    let rules = Arc::new(UpgradeRules::new(own, false));
+    for origin in [
+        "",
+        "\r\nOrigin: https://app.example.org",
+        "\r\norigin: HTTPS://APP.example.org:443",
+        "\r\nOrigin: http://127.0.0.1:8080",
+    ] {
+        let (answer, ended, _) = judged(&rules, origin);
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{origin}: {answer}");
+        assert_eq!(ended, None);
+    }
+    for origin in [
+        "http://app.example.org",
+        "https://app.example.org.evil.example",
+        "https://app.example.org:8443",
+        "https://evil.example",
+        "http://127.0.0.1",
+        "null",
+        "",
+        "https://app.example.org\r\nOrigin: https://evil.example",
+    ] {
+        let (answer, ended, _) = judged(&rules, &format!("\r\nOrigin: {origin}"));
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{origin}: {answer}");
+        assert_eq!(ended, Some(Ended::OriginRefused), "{origin}");
+        assert!(!answer.contains("evil"), "what a peer said is not said back");
+    }
+    let (answer, ended, _) = judged(&Arc::default(), "\r\nOrigin: null");
+    assert!(answer.starts_with("HTTP/1.1 101 "), "any may, unless some are named: {answer}");
+    assert_eq!(ended, None);
+}
+
+#[test]
+fn what_proxies_have_added_is_read_from_the_last_one_up_to_what_is_no_address() {
+    let rules = Arc::new(UpgradeRules::new(Vec::new(), true));
+    let header = |value: &str| format!("\r\nX-Forwarded-For: {value}");
+    for (more, added) in [
+        (String::new(), &[][..]),
+        (header("203.0.113.7"), &["203.0.113.7"]),
+        (header("203.0.113.7, 10.0.0.2,10.0.0.3"), &["10.0.0.3", "10.0.0.2", "203.0.113.7"]),
+        (header("203.0.113.7") + &header(" 10.0.0.2 "), &["10.0.0.2", "203.0.113.7"]),
+        (header("2001:db8::7, ::ffff:10.0.0.2"), &["10.0.0.2", "2001:db8::7"]),
+        (header("203.0.113.7:4711, [2001:db8::7]:1"), &["2001:db8::7", "203.0.113.7"]),
+        (header("198.51.100.1, unknown, 203.0.113.7"), &["203.0.113.7"]),
+        (header("198.51.100.1, "), &[]),
+        (header("<script>"), &[]),
+    ] {
+        let expected: Vec<IpAddr> = added.iter().map(|one| one.parse().expect(one)).collect();
+        assert_eq!(judged(&rules, &more).2, expected, "{more}");
+        assert!(judged(&Arc::default(), &more).2.is_empty(), "unless somebody is trusted");
+    }
+    let chain = vec!["10.0.0.1"; 1_000].join(",");
+    assert_eq!(judged(&rules, &header(&chain)).2.len(), 32);
 }
 
 #[test]
@@ -327,7 +395,7 @@ proptest! {
         let bytes = [REQUEST.as_bytes(), &client.get_ref().outgoing].concat();
         let mut cuts: Vec<usize> = cuts.into_iter().chain(0..bytewise).collect();
         cuts.sort_unstable();
-        let mut websocket = WebSocket::new(START);
+        let mut websocket = WebSocket::new(Arc::default(), START);
         prop_assert_eq!(feed(&mut websocket, &bytes, &cuts), expected);
         prop_assert_eq!(websocket.ended(), None);
         let pong = websocket.owed.as_ref().and_then(|owed| owed.pong.as_ref());
@@ -368,7 +436,7 @@ proptest! {
     ) {
         let mut cuts = cuts;
         cuts.sort_unstable();
-        let mut websocket = if is_open { open() } else { WebSocket::new(START) };
+        let mut websocket = if is_open { open() } else { WebSocket::new(Arc::default(), START) };
         let mqtt = feed(&mut websocket, &bytes, &cuts);
         prop_assert!(mqtt.len() <= bytes.len());
         websocket.close(Goodbye::Done);

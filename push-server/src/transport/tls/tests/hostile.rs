@@ -207,7 +207,9 @@ proptest! {
                 let end = (at + removed).min(said.len());
                 let before = said.clone();
                 said.splice(at..end, damage.iter().copied());
-                was_damaged = before != said;
+                // Nobody proves what the header of a record said of its version (RFC 8446, section 5.1).
+                let proven = |bytes: &[u8]| [&bytes[..1], bytes.get(3..).unwrap_or_default()].concat();
+                was_damaged = said.is_empty() || proven(&before) != proven(&said);
             }
             pair.server_takes(&said);
             let bytes = pair.server_says(&[]);

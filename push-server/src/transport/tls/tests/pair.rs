@@ -19,7 +19,7 @@ use rustls::{
     version,
 };
 
-use crate::transport::{Cipher, Kind, Scratch, Seal, ServerTls, Transport, numbered};
+use crate::transport::{Cipher, Kind, Opening, Scratch, Seal, ServerTls, Transport, numbered};
 
 pub(crate) const START: Monotonic = Monotonic(1_000_000_000_000);
 
@@ -170,7 +170,8 @@ impl Pair {
         let name = ServerName::try_from("localhost").expect("a name");
         Self {
             client: ClientConnection::new(Arc::clone(client), name).expect("a client"),
-            server: Transport::new(kind, Some(Arc::clone(server)), START).expect("a configuration"),
+            server: Transport::new(Opening::of(kind, Some(Arc::clone(server))), START)
+                .expect("a configuration"),
             scratch: Scratch::default(),
             heard: Vec::new(),
             steps: 0,
