@@ -362,7 +362,7 @@ fn node(by: By<'_>, target: &Target, package: &str) -> Result<Command, Skip> {
 
 /// The folder where Node.js finds `package`: `PUSH_NODE_MODULES`, or the one that `cargo xtask
 /// setup` fills.
-fn node_modules(package: &str) -> Result<PathBuf, Skip> {
+pub fn node_modules(package: &str) -> Result<PathBuf, Skip> {
     let named = std::env::var_os("PUSH_NODE_MODULES").map(PathBuf::from);
     let modules = named.unwrap_or_else(|| workspace_path("target/tools/node/node_modules"));
     let node = Command::new("node").arg("--version").output();

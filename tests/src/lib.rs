@@ -10,6 +10,7 @@ pub mod durable;
 pub mod expectations;
 pub mod figure;
 pub mod foreign;
+pub mod haproxy;
 pub mod in_process;
 pub mod ledger;
 pub mod link;

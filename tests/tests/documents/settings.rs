@@ -14,6 +14,7 @@ use super::markdown::{Document, code_spans};
 claims! {
     each_flag_is_documented_and_each_documented_one_exists,
     each_key_of_the_file_is_documented_and_each_documented_one_exists,
+    each_key_of_a_listener_is_documented_and_each_documented_one_exists,
     documented_defaults_are_those_in_force,
 }
 
@@ -37,6 +38,22 @@ fn each_key_of_the_file_is_documented_and_each_documented_one_exists() -> TestRe
         Some(line.split_once(" = ").or_else(|| line.split_once(" is not set"))?.0.to_owned())
     });
     assert_same(&documented().into_keys().collect(), &keys.collect(), "keys of the file");
+    Ok(())
+}
+
+/// Its table is in docs/listeners.md, and its defaults are for all listeners' flags to say.
+fn each_key_of_a_listener_is_documented_and_each_documented_one_exists() -> TestResult {
+    let settings = checked("[[listener]]\naddress = '127.0.0.1:0'\n")?;
+    let (_, table) = settings.split_once("[[listener]]\n").expect("the table");
+    let keys = table.lines().filter_map(|line| {
+        let line = line.trim_start_matches("# ");
+        Some(line.split_once(" = ").or_else(|| line.split_once(" is not set"))?.0.to_owned())
+    });
+    let document = Document::read("docs/listeners.md");
+    let tables = document.tables().into_iter().filter(|table| table.columns[0] == "key");
+    let documented = tables.flat_map(|table| table.rows);
+    let documented = documented.filter_map(|row| code_spans(&row[0]).next().map(str::to_owned));
+    assert_same(&documented.collect(), &keys.collect(), "keys of a [[listener]]");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::{debian, javascript};
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
 /// Programs, and the Debian packages that contain them.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("mosquitto", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
@@ -22,6 +22,8 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("nft", "nftables"),
     ("faketime", "faketime"),
     ("openssl", "openssl"),
+    ("haproxy", "haproxy"),
+    ("chromium", "chromium"),
 ];
 
 /// The same for libraries that tests compile against, by a header.
