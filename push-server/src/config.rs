@@ -34,7 +34,7 @@ pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
 pub use authentication::AuthenticationSettings;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-pub use listeners::{CONNECTIONS_MAX, Listener, ListenerForm, ListenerKind, ListenerTable};
+pub use listeners::{CONNECTIONS_MAX, Listener, ListenerKind, ListenerOrigin, ListenerTable};
 use listeners::{ForAll, UNIX_KEY};
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;

@@ -89,7 +89,7 @@ pub struct Listener {
     /// Origins of web pages that may connect; empty: all.
     pub web_origins: Vec<String>,
     /// Where it is set.
-    pub form: ListenerForm,
+    pub origin: ListenerOrigin,
 }
 
 /// What holds at every listener that does not say otherwise.
@@ -99,16 +99,16 @@ pub(super) struct ForAll<'a> {
     pub(super) web_origins: &'a [String],
 }
 
-/// In which of the two forms a listener is set.
+/// Where a listener is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerForm {
+pub enum ListenerOrigin {
     /// In the list of addresses of this key.
     List(&'static str),
     /// In this `[[listener]]` table, counted from 0.
     Table(usize),
 }
 
-impl ListenerForm {
+impl ListenerOrigin {
     /// The setting that names its address.
     pub fn key(self) -> &'static str {
         match self {
@@ -118,7 +118,7 @@ impl ListenerForm {
     }
 }
 
-impl fmt::Display for ListenerForm {
+impl fmt::Display for ListenerOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::List(key) => write!(formatter, "--{key}"),
@@ -143,13 +143,13 @@ impl Listener {
             proxy_protocol: false,
             connections_max: None,
             web_origins: for_all.web_origins.to_vec(),
-            form: ListenerForm::List(key),
+            origin: ListenerOrigin::List(key),
         }
     }
 
     /// Whether a `[[listener]]` table gives it.
     pub(super) fn is_table(&self) -> bool {
-        matches!(self.form, ListenerForm::Table(_))
+        matches!(self.origin, ListenerOrigin::Table(_))
     }
 
     /// Whether it has a name besides its address.
@@ -227,14 +227,14 @@ impl ListenerTable {
             client_certificate: self.client_certificate.or(lower.client_certificate),
             proxy_protocol: self.proxy_protocol.or(lower.proxy_protocol),
             max_connections: self.max_connections.or(lower.max_connections),
-            origins: self.forms.or(lower.forms),
+            origins: self.origins.or(lower.origins),
         }
     }
 
     /// Its origins, where there are no pages.
     pub(super) fn origins_without_pages(&self) -> Option<&WebOrigin> {
         let is_mqtt = self.protocol != Some(ProtocolMode::Ws);
-        self.forms.as_ref().filter(|_| is_mqtt)?.first()
+        self.origins.as_ref().filter(|_| is_mqtt)?.first()
     }
 
     /// Whether clients are asked for a certificate where there is no TLS to show one by.
@@ -248,7 +248,7 @@ impl ListenerTable {
         let address = self.address.clone()?;
         let name = self.name.as_ref().map(|ListenerName(name)| name.as_str().into());
         let protocol = self.protocol.unwrap_or(ProtocolMode::Mqtt);
-        let web_origins = match (&self.forms, protocol) {
+        let web_origins = match (&self.origins, protocol) {
             (Some(own), _) => own.iter().map(|WebOrigin(origin)| origin.clone()).collect(),
             (None, ProtocolMode::Ws) => for_all.web_origins.to_vec(),
             (None, ProtocolMode::Mqtt) => Vec::new(),
@@ -261,7 +261,7 @@ impl ListenerTable {
             proxy_protocol: self.proxy_protocol.unwrap_or(false),
             connections_max: self.max_connections.map(Bounded::value),
             web_origins,
-            form: ListenerForm::Table(place),
+            origin: ListenerOrigin::Table(place),
         })
     }
 }

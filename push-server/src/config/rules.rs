@@ -1,7 +1,7 @@
 //! Rules that concern several settings, each of which is valid by itself.
 
 use super::contradictions::{Contradiction, Contradictions};
-use super::listeners::{ADDRESS_KEYS, Listener, ListenerForm};
+use super::listeners::{ADDRESS_KEYS, Listener, ListenerOrigin};
 use super::{
     Config, FILTERS_DENIED_MAX, INPUT_PACKETS_MIN, LISTEN_MAX, LISTENER_TABLES_MAX, ListenAddress,
     TRUSTED_PROXIES_MAX, TrustedProxy, WS_ORIGINS_MAX, WebOrigin,
@@ -28,7 +28,7 @@ fn look_at_numbers(found: &mut Contradictions, config: &Config, listeners: &[Lis
         found.refuse("listen", &["listener"], &"0 addresses", allowed);
     }
     for key in ADDRESS_KEYS {
-        let of_key = |one: &&Listener| one.form == ListenerForm::List(key);
+        let of_key = |one: &&Listener| one.origin == ListenerOrigin::List(key);
         let listed = listeners.iter().filter(of_key).count();
         if listed > LISTEN_MAX {
             let allowed = format!("at most {LISTEN_MAX} addresses");
@@ -46,8 +46,8 @@ fn look_at_addresses(found: &mut Contradictions, config: &Config, listeners: &[L
     for (place, listener) in listeners.iter().enumerate() {
         let earlier = &listeners[..place];
         let same = earlier.iter().find(|one| one.address.is_same(&listener.address));
-        match same.map(|one| one.form.key()) {
-            Some(key) if key == listener.form.key() => {
+        match same.map(|one| one.origin.key()) {
+            Some(key) if key == listener.origin.key() => {
                 found.refuse_address(listener, &[], "each address once");
             }
             Some(key) => found.refuse_address(listener, &[key], not_one_of(key)),
@@ -64,7 +64,7 @@ fn look_at_addresses(found: &mut Contradictions, config: &Config, listeners: &[L
         let http_address = ListenAddress::Tcp(http);
         let taken = listeners.iter().find(|one| one.address.is_same(&http_address));
         if let Some(taken) = taken {
-            let key = taken.form.key();
+            let key = taken.origin.key();
             found.refuse("http", &[key], &http, not_one_of(key));
         }
     }
@@ -82,11 +82,11 @@ fn look_at_tables(found: &mut Contradictions, config: &Config, listeners: &[List
         }
     }
     for (place, table) in config.listener_tables.iter().enumerate() {
-        let key = ("listener.forms", &["listener.protocol"] as &[_]);
-        if let Some(WebOrigin(origin)) = table.forms_without_pages() {
+        let key = ("listener.origins", &["listener.protocol"] as &[_]);
+        if let Some(WebOrigin(origin)) = table.origins_without_pages() {
             found.refuse_in(place, key, origin, "protocol = \"ws\" with it");
         }
-        let origins = table.forms.as_ref().map_or(0, Vec::len);
+        let origins = table.origins.as_ref().map_or(0, Vec::len);
         if origins > WS_ORIGINS_MAX {
             let allowed = format!("at most {WS_ORIGINS_MAX} origins");
             found.refuse_in(place, key, &format_args!("{origins} origins"), allowed);
@@ -97,7 +97,7 @@ fn look_at_tables(found: &mut Contradictions, config: &Config, listeners: &[List
     }
     for (at, listener) in listeners.iter().enumerate() {
         let is_named = |other: &Listener| other.is_named() && other.name == listener.name;
-        if let ListenerForm::Table(place) = listener.form
+        if let ListenerOrigin::Table(place) = listener.origin
             && listener.is_named()
             && listeners[..at].iter().any(is_named)
         {
@@ -125,7 +125,7 @@ fn look_at_origins(found: &mut Contradictions, config: &Config, listeners: &[Lis
 
 /// A listener for proxies is for some.
 fn look_at_proxies(found: &mut Contradictions, config: &Config, listener: &Listener) {
-    let ListenerForm::Table(place) = listener.form else { return };
+    let ListenerOrigin::Table(place) = listener.origin else { return };
     let is_unix = |proxy: &TrustedProxy| *proxy == TrustedProxy::Unix;
     let comes_by_unix = listener.address.path().is_some();
     if config.trusted_proxies.iter().any(|proxy| is_unix(proxy) == comes_by_unix) {

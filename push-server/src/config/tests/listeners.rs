@@ -188,7 +188,7 @@ fn origins_of_a_table_stand_in_the_place_of_those_for_all() {
     assert!(found[0].web_origins.is_empty(), "all pages may connect here");
     assert_eq!(
         refusals(&[], &table("origins = 'https://a.example'\n")),
-        ["push.toml:3: listener.forms = https://a.example: expected protocol = \"ws\" with it"]
+        ["push.toml:3: listener.origins = https://a.example: expected protocol = \"ws\" with it"]
     );
     assert_eq!(
         refusals(&["--ws-origins", "https://a.example"], ""),
@@ -215,7 +215,7 @@ fn a_server_may_listen_at_unix_sockets_alone() {
     let file = "listen = []\nunix-listen = '/run/push.sock'\n";
     let found = listeners(file);
     assert_eq!((&*found[0].name, found[0].kind), ("/run/push.sock", ListenerKind::Mqtt));
-    assert_eq!(found[0].form, ListenerForm::List("unix-listen"));
+    assert_eq!(found[0].origin, ListenerOrigin::List("unix-listen"));
     assert!(flag_refusal(&["--unix-listen", "push.sock"]).contains("expected an absolute path"));
 }
 
