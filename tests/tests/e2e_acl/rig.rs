@@ -77,7 +77,8 @@ impl Files {
         let file = self.directory.path().join("users");
         fs::write(&file, lines.concat()).expect("write the users");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("keep it");
-        Ok(self.server(path).flag("--scram-users", shown(&file)))
+        // Clients that give no name are nobody.
+        Ok(self.server(path).flag("--users", shown(&file)).flag("--anonymous", "always"))
     }
 }
 

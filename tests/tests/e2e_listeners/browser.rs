@@ -69,7 +69,7 @@ impl Site {
                 std::thread::spawn(move || {
                     answer(stream, &page, &library, |said| {
                         let _ = sender.send(said);
-                    })
+                    });
                 });
             }
         });
