@@ -55,8 +55,8 @@ pub(crate) struct Numbers {
     next: Next,
     /// The suite of the client's key.
     suite: Option<&'static Suite>,
-    /// The client's key. In one place: numbers are swapped and moved, and would leave copies behind.
-    secrets: Option<Box<Secrets>>,
+    /// The client's key.
+    secrets: Secrets,
     /// Records that are sealed, and that the layer has not given out; `u16::MAX`: nobody knows how many, and the
     /// claim is held for good.
     unsaid: u16,
@@ -108,7 +108,7 @@ impl Numbers {
             decrypter: None,
             next: Next::Rustls { sent: 0, received: 0 },
             suite: None,
-            secrets: None,
+            secrets: Secrets::NONE,
             unsaid: 0,
         }
     }
@@ -237,8 +237,7 @@ impl Numbers {
     /// Fills in what the table lacks. Answers only for numbers below half of what the key may seal
     /// ([`suites`](super::suites)).
     fn fill(&mut self, table: &Table, claim: &Claim) {
-        let Some(encrypter) = &mut self.encrypter else { return };
-        let (Some(suite), Some(secrets)) = (self.suite, &self.secrets) else { return };
+        let (Some(suite), Some(encrypter)) = (self.suite, &mut self.encrypter) else { return };
         for at in ahead(claim.next()).take_while(|at| at.number() < suite.answers_max) {
             if table.wants_answer(claim, at)
                 && let Some(answer) = pingresp(encrypter.as_mut(), at)
@@ -250,7 +249,7 @@ impl Numbers {
         let expected = ahead(table.expected());
         let mut wanted = expected.filter(|at| table.wants_request(claim, *at)).peekable();
         if wanted.peek().is_some() {
-            suite.requests(secrets, &mut wanted, |at, request| {
+            suite.requests(&self.secrets, &mut wanted, |at, request| {
                 table.fill_request(claim, at, request);
             });
         }
@@ -294,8 +293,8 @@ impl Numbers {
         let begin = message.payload.first_chunk().copied();
         let decrypter = self.decrypter.as_mut().ok_or(Error::DecryptError)?;
         let opened = decrypter.decrypt(message, number)?;
-        if let (Some(suite), Some(secrets), Some(begin)) = (self.suite, &mut self.secrets, begin) {
-            suite.note_nonce(secrets, begin, number);
+        if let (Some(suite), Some(begin)) = (self.suite, begin) {
+            suite.note_nonce(&mut self.secrets, begin, number);
         }
         match &mut self.next {
             Next::Rustls { received, .. } => *received = count_after(rustls_next),
@@ -321,11 +320,11 @@ impl Numbers {
         &mut self,
         decrypter: Box<dyn MessageDecrypter>,
         suite: &'static Suite,
-        secrets: Box<Secrets>,
+        secrets: Secrets,
     ) {
         self.decrypter = Some(decrypter);
         self.suite = Some(suite);
-        self.secrets = Some(secrets);
+        self.secrets = secrets;
         match &mut self.next {
             Next::Rustls { received, .. } => *received = 0,
             Next::Table { table, under_way } => {
@@ -438,7 +437,7 @@ pub(super) fn hand_encrypter(encrypter: Box<dyn MessageEncrypter>) -> Box<dyn Me
 pub(super) fn hand_decrypter(
     decrypter: Box<dyn MessageDecrypter>,
     suite: &'static Suite,
-    secrets: Option<Box<Secrets>>,
+    secrets: Option<Secrets>,
 ) -> Box<dyn MessageDecrypter> {
     AT_WORK.with_borrow_mut(|at_work| {
         let Some(secrets) = secrets.filter(|_| at_work.is_lent) else { return decrypter };

@@ -101,12 +101,12 @@ impl Explicit {
 }
 
 impl Secrets {
-    /// Behind a shorter `iv` are zeros. `None`: they are longer than any cipher's. Written where they stay, so that
-    /// no stack has them.
-    pub(in crate::transport::tls) fn new(key: &[u8], iv: &[u8]) -> Option<Box<Self>> {
-        let (key_place, iv_place) = ([0; KEY_BYTES_MAX], [0; NONCE_LEN]);
-        let mut secrets =
-            Box::new(Self { key: key_place, iv: iv_place, explicit: Explicit::Either });
+    pub(super) const NONE: Self =
+        Self { key: [0; KEY_BYTES_MAX], iv: [0; NONCE_LEN], explicit: Explicit::Either };
+
+    /// Behind a shorter `iv` are zeros. `None`: they are longer than any cipher's.
+    pub(in crate::transport::tls) fn new(key: &[u8], iv: &[u8]) -> Option<Self> {
+        let mut secrets = Self::NONE;
         secrets.key.get_mut(..key.len())?.copy_from_slice(key);
         secrets.iv.get_mut(..iv.len())?.copy_from_slice(iv);
         Some(secrets)

@@ -447,8 +447,7 @@ fn an_alert_behind_which_the_connection_goes_on_holds_the_claim_for_good() {
     let mut world = world(suite);
     let at = world.table.expected().number();
     let numbers = world.numbers();
-    let (suite, secrets) =
-        (numbers.suite.expect("known"), numbers.secrets.as_ref().expect("known"));
+    let (suite, secrets) = (numbers.suite.expect("known"), &numbers.secrets);
     let record = suite.sealed(secrets, at, ContentType::Handshake, &hello);
     world.comes_first(&record);
     world.arrives();
