@@ -18,7 +18,11 @@ const PINGS: u64 = 5;
 const DUAL: &str = "listen-dual = true\n[[listener]]\naddress = '[::]:{port}'\n";
 
 fn both_families_are_served_at_one_address(path: PingPath) -> TestResult {
-    let server = Server::with(path).settings(DUAL).flag("--iface", "lo").start()?;
+    let server = Server::with(path)
+        .settings(DUAL)
+        .flag("--iface", "lo")
+        .flag("--anonymous", "always")
+        .start()?;
     let port = server.target().address.port();
     for (ip, id) in [("127.0.0.1", "four"), ("[::1]", "six")] {
         let address = format!("{ip}:{port}").parse().expect("an address");

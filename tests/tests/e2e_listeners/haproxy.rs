@@ -167,7 +167,7 @@ fn websocket_behind_a_proxy_has_the_address_that_it_forwards(path: PingPath) -> 
         PingPath::User => assert_eq!(kernel, 0),
     }
     // X-Forwarded-For has no port: that it stands alone shows that it was taken.
-    wait_connected(&server, "127.0.0.1 listener=web ");
+    wait_connected(&server, "127.0.0.1 listener=web");
     server.finish();
     Ok(())
 }

@@ -202,7 +202,7 @@ fn origins_of_a_table_stand_in_the_place_of_those_for_all() {
 
 #[test]
 fn a_port_of_both_families_is_not_listened_at_twice() {
-    let both = ["--listen", "[::]:1883", "--listen", "0.0.0.0:1883"];
+    let both = ["--anonymous", "always", "--listen", "[::]:1883", "--listen", "0.0.0.0:1883"];
     load(&both, "").expect("each for its own family");
     assert_eq!(
         refusals(&[&both[..], &["--listen-dual"]].concat(), ""),
