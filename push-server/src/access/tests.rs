@@ -14,6 +14,7 @@ fn offering(proof: Option<Proof>) -> Credentials {
         user_name: Some("ada".into()),
         password: Some(Password::new(b"pencil")),
         proof,
+        certificate: None,
         peer: None,
         listener: None,
     }
@@ -59,7 +60,7 @@ fn without_users_whoever_may_be_anonymous_is_nobody_whatever_it_says() {
 #[test]
 fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous() {
     for anonymous in [true, false] {
-        let access = Access { users: Some(users()), scram_required: false, anonymous, acl: None };
+        let access = Access { users: Some(users()), anonymous, ..Access::default() };
         let judge = |name, password| by_password(&access, name, password);
         assert_eq!(judge(Some("ada"), Some(b"pencil")), Ok(Some("ada".to_owned())));
         assert_eq!(judge(Some("ada"), Some(b"crayon")), Err(Denial::WrongPassword));
@@ -76,7 +77,7 @@ fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous()
 
 #[test]
 fn where_scram_is_required_no_password_will_do() {
-    let access = Access { users: Some(users()), scram_required: true, anonymous: true, acl: None };
+    let access = Access { users: Some(users()), scram_required: true, ..Access::default() };
     for (name, password) in [(Some("ada"), Some(&b"pencil"[..])), (None, None)] {
         assert_eq!(by_password(&access, name, password), Err(Denial::NoProof));
     }
