@@ -4,6 +4,15 @@ use std::sync::Arc;
 
 use super::acl::{Grant, Rights};
 
+/// The longest name of a user, in bytes: that of the longest text of MQTT.
+const USER_NAME_BYTES_MAX: usize = 65_535;
+
+/// Whether a certificate or a token may name a user so: MQTT has no text with NUL, and a log no line with control
+/// characters.
+pub(super) fn is_user_name(name: &str) -> bool {
+    (1..=USER_NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control)
+}
+
 /// The identity that a client has proved: a user, or none.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
@@ -11,6 +20,7 @@ pub struct Identity {
     groups: Arc<[Box<str>]>,
     grant: Option<Arc<Grant>>,
     rights: Rights,
+    ends_at: Option<u64>,
 }
 
 impl Identity {
@@ -35,6 +45,17 @@ impl Identity {
     #[must_use]
     pub fn with_rights(self, rights: Rights) -> Self {
         Self { rights, ..self }
+    }
+
+    /// The same client, which may stay until then: in seconds since 1970, by the wall clock.
+    #[must_use]
+    pub fn until(self, secs: u64) -> Self {
+        Self { ends_at: Some(secs), ..self }
+    }
+
+    /// Until when the client may stay, in seconds since 1970; `None`: what proved the identity does not say.
+    pub fn ends_at(&self) -> Option<u64> {
+        self.ends_at
     }
 
     /// The user; `None`: the client has not authenticated.

@@ -4,10 +4,21 @@ use std::path::PathBuf;
 
 use super::contradictions::Contradictions;
 use super::listeners::{Listener, ListenerForm};
-use super::modes::AnonymousMode;
+use super::modes::{AnonymousMode, CertificateUserMode};
 
 /// What would let clients in where nobody may be anonymous.
 const NOBODY_ELSE: &str = "a file of users with it, by users: nobody else could connect";
+
+/// Which tokens count as passwords.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JwtSettings {
+    /// `--jwt-keys`: the file of the keys that sign them.
+    pub keys_file: Option<PathBuf>,
+    /// `--jwt-issuer`: who may have made them; empty: anybody with a key.
+    pub issuers: Vec<String>,
+    /// `--jwt-audience`: whom they may be for; empty: only those that do not say.
+    pub audiences: Vec<String>,
+}
 
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +27,10 @@ pub struct AuthenticationSettings {
     pub anonymous: AnonymousMode,
     /// `--users`: the file of users.
     pub users_file: Option<PathBuf>,
+    /// `--certificate-user`: which name of a client's certificate is its user.
+    pub certificate_user: CertificateUserMode,
+    /// Which tokens count as passwords.
+    pub jwt: JwtSettings,
     /// `--scram-required`: whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
     /// `--auth-threads`: threads that hash passwords.
@@ -24,7 +39,14 @@ pub struct AuthenticationSettings {
 
 impl Default for AuthenticationSettings {
     fn default() -> Self {
-        Self { anonymous: AnonymousMode::Auto, users_file: None, scram_required: false, threads: 1 }
+        Self {
+            anonymous: AnonymousMode::Auto,
+            users_file: None,
+            certificate_user: CertificateUserMode::None,
+            jwt: JwtSettings::default(),
+            scram_required: false,
+            threads: 1,
+        }
     }
 }
 
@@ -32,6 +54,8 @@ impl AuthenticationSettings {
     /// Whether anything says who clients are.
     pub fn has_source(&self) -> bool {
         self.users_file.is_some()
+            || self.jwt.keys_file.is_some()
+            || self.certificate_user != CertificateUserMode::None
     }
 
     /// Whether a client of this listener may connect that no source knows, as nobody.

@@ -144,6 +144,11 @@ const FAMILIES: &[Family] = &[
             ("unknown_user", |shard| &shard.denied_unknown_user),
             ("wrong_password", |shard| &shard.denied_wrong_password),
             ("other_user", |shard| &shard.denied_other_user),
+            ("certificate", |shard| &shard.denied_certificate),
+            ("token", |shard| &shard.denied_token),
+            ("expired_token", |shard| &shard.denied_expired_token),
+            ("no_user", |shard| &shard.denied_no_user),
+            ("other_name", |shard| &shard.denied_other_name),
             ("busy", |shard| &shard.denied_busy),
             ("unanswered", |shard| &shard.denied_unanswered),
         ],
@@ -319,7 +324,10 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_start = [("generations", observed.facts.generations.limit_hit())];
     let doors = &observed.facts.door_counts;
     let of_doors = [("door", doors.full()), ("door_followed", doors.unfollowed())];
-    let of_passwords = [("passwords_remembered", observed.facts.authentication.forgotten_early())];
+    let of_passwords = [
+        ("passwords_remembered", observed.facts.authentication.forgotten_early()),
+        ("tokens_remembered", observed.facts.authentication.tokens_forgotten_early()),
+    ];
     of_shards.chain(of_http).chain(of_start).chain(of_doors).chain(of_passwords).collect()
 }
 
@@ -399,7 +407,12 @@ fn authentication(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Resu
     out.counters("push_passwords_checked", help, Some("by"), counts.checked())?;
     let help = "Passwords that were right not long ago, and are remembered";
     out.gauge("push_passwords_remembered", help, counts.in_memory())?;
-    out.gauge("push_passwords_waiting", "Passwords that wait to be hashed", counts.waiting())
+    out.gauge("push_passwords_waiting", "Passwords that wait to be hashed", counts.waiting())?;
+    let help = "Tokens checked, by their signature or by the memory of an earlier check";
+    out.counters("push_tokens_checked", help, Some("by"), counts.tokens_checked())?;
+    let help = "Tokens whose signature was right not long ago, and that are remembered";
+    out.gauge("push_tokens_remembered", help, counts.tokens_in_memory())?;
+    out.gauge("push_tokens_waiting", "Tokens that wait to be checked", counts.tokens_waiting())
 }
 
 /// The files of TLS.
@@ -528,6 +541,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("max_connections", connections_max.into()),
         ("auth_queue", QUESTIONS_MAX.into()),
         ("passwords_remembered", VERIFIED_MAX as u64),
+        ("tokens_remembered", VERIFIED_MAX as u64),
         ("start_wait_secs", config.start_wait_secs.into()),
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),

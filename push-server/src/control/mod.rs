@@ -26,6 +26,7 @@ pub mod status;
 mod status_text;
 pub(crate) mod supervise;
 pub(crate) mod tls;
+mod tokens;
 pub mod users_file;
 mod wall_clock;
 

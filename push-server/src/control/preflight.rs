@@ -92,6 +92,7 @@ fn missing(loaded: &Loaded) -> Vec<Missing> {
     if let Err(error) = access::load(config) {
         let (key, path) = match &error {
             AccessError::Acl(_) => ("acl", &config.acl),
+            AccessError::Tokens(_) => ("jwt-keys", &config.authentication.jwt.keys_file),
             _ => ("users", &config.authentication.users_file),
         };
         let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();

@@ -63,7 +63,9 @@ impl Service for Running {
         let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(&self.access));
         let tls = self.tls.clone();
         move || {
-            if config.authentication.users_file.is_none() && config.acl.is_none() && tls.is_none() {
+            let settings = &config.authentication;
+            let files = [&settings.users_file, &settings.jwt.keys_file, &config.acl];
+            if files.iter().all(|file| file.is_none()) && tls.is_none() {
                 warn!("SIGHUP: there is nothing to reload; restart to change settings");
             }
             access::reload(&config, &access);
@@ -187,7 +189,7 @@ async fn supervise(
         }
         () = part_ended(&service) => {
             // Its clients hang: better all of them connect to a new process.
-            error!("a shard, or a thread that hashes passwords, has ended by itself: stopping the server");
+            error!("a shard, or a thread that checks passwords, has ended by itself: stopping the server");
         }
     }
     observed.set_stopping();

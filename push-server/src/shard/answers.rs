@@ -47,8 +47,8 @@ impl Answerer for SharedAccess {
 
     fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
         match self.current().judge(credentials) {
-            Judgement::Now(verdict) => Some(verdict),
-            Judgement::Check(_) => None,
+            Judgement::Now(_, verdict) => Some(verdict),
+            Judgement::Check(_) | Judgement::Token(_) | Judgement::Hook => None,
         }
     }
 

@@ -130,6 +130,16 @@ counters! {
     denied_wrong_password,
     /// `push_authentications_refused_total{reason="other_user"}`: re-authentication as another user.
     denied_other_user,
+    /// `push_authentications_refused_total{reason="certificate"}`: it names no user.
+    denied_certificate,
+    /// `push_authentications_refused_total{reason="token"}`: it is none, or does not count.
+    denied_token,
+    /// `push_authentications_refused_total{reason="expired_token"}`.
+    denied_expired_token,
+    /// `push_authentications_refused_total{reason="no_user"}`: its user's name would be its client id.
+    denied_no_user,
+    /// `push_authentications_refused_total{reason="other_name"}`: CONNECT has another name than what proves the user.
+    denied_other_name,
     /// `push_authentications_refused_total{reason="busy"}`: too many wait for an answer.
     denied_busy,
     /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.

@@ -33,6 +33,7 @@ impl Connection {
             user_name: None,
             password: None,
             proof: Some(proof),
+            certificate: None,
             peer: None,
             listener: None,
         }))

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Shard;
-use crate::access::{Credentials, Denial, Origin, Verdict};
+use crate::access::{Credentials, Denial, Origin, TokenFault, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{ConnectRefusal, HandshakeProgress};
@@ -65,7 +65,9 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         let questions = &self.here.shared().questions;
         let listener = &self.here.shared().entrance.listeners()[client.intake.listener()];
+        let pending = client.pending();
         let credentials = Credentials {
+            certificate: pending.and_then(|pending| pending.certificate().cloned()),
             peer: questions.ask_for_address().then(|| client.address()).flatten(),
             listener: Some(Arc::clone(listener.name())),
             ..credentials
@@ -75,6 +77,11 @@ impl<P: Ports> Shard<P> {
     }
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
+        let limits = &self.here.shared().config.limits;
+        let verdict = match self.clients[index].pending_mut() {
+            Some(pending) => pending.handshake.named(limits, verdict),
+            None => verdict,
+        };
         let verdict = self.authorize(index, verdict);
         let limits = &self.here.shared().config.limits;
         match self.clients[index].pending_mut() {
@@ -179,6 +186,11 @@ impl<P: Ports> Shard<P> {
             Denial::UnknownUser => &counters.denied_unknown_user,
             Denial::WrongPassword => &counters.denied_wrong_password,
             Denial::OtherUser => &counters.denied_other_user,
+            Denial::Certificate(_) => &counters.denied_certificate,
+            Denial::Token(TokenFault::Expired) => &counters.denied_expired_token,
+            Denial::Token(_) => &counters.denied_token,
+            Denial::NoUser => &counters.denied_no_user,
+            Denial::OtherName => &counters.denied_other_name,
             Denial::Unanswered => &counters.denied_unanswered,
             Denial::Busy => &counters.denied_busy,
             // It has shown who it is.
