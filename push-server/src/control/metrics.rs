@@ -4,6 +4,7 @@
 
 mod authorizations;
 mod handshakes;
+mod hook;
 mod out;
 
 use std::collections::BTreeMap;
@@ -150,6 +151,9 @@ const FAMILIES: &[Family] = &[
             ("no_user", |shard| &shard.denied_no_user),
             ("other_name", |shard| &shard.denied_other_name),
             ("busy", |shard| &shard.denied_busy),
+            ("hook_denied", |shard| &shard.denied_by_hook),
+            ("hook_failed", |shard| &shard.denied_hook_failed),
+            ("hook_busy", |shard| &shard.denied_hook_busy),
             ("unanswered", |shard| &shard.denied_unanswered),
         ],
     },
@@ -204,6 +208,7 @@ const FAMILIES: &[Family] = &[
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("auth_queue", |shard| &shard.limit_auth_queue),
+            ("auth_hook", |shard| &shard.limit_auth_hook),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -327,6 +332,7 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_passwords = [
         ("passwords_remembered", observed.facts.authentication.forgotten_early()),
         ("tokens_remembered", observed.facts.authentication.tokens_forgotten_early()),
+        ("hook_remembered", observed.facts.authentication.hook().forgotten_early()),
     ];
     of_shards.chain(of_http).chain(of_start).chain(of_doors).chain(of_passwords).collect()
 }
@@ -377,6 +383,7 @@ impl Collector for Scrape {
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
         authentication(&mut out, &observed.facts.authentication)?;
+        hook::hook(&mut out, observed.facts.authentication.hook())?;
         kernel_path(&mut out, observed, &kernel)?;
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
@@ -529,7 +536,12 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help = "The limits in force; labels as in push_limits_hit where they are the same";
     let limits = limits(&observed.facts.config, observed.facts.connections_max);
     let totals = observed.facts.config.totals.named();
-    out.gauges("push_limit", help, "limit", limits.into_iter().chain(totals))?;
+    out.gauges(
+        "push_limit",
+        help,
+        "limit",
+        limits.into_iter().chain(hook::limits()).chain(totals),
+    )?;
     let help = "Memory that sessions and sends take, by what it is for; the limits are the `..._bytes_total`";
     let used = observed.facts.memory.kinds().map(|(kind, budget)| (kind, budget.used_bytes()));
     out.gauges("push_session_memory_bytes", help, "kind", used)
