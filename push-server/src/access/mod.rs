@@ -152,7 +152,9 @@ impl Access {
                 verdict => verdict,
             }),
             (Source::Users, Some(users), _) => match (user_name, password) {
-                (Some(name), Some(password)) => Judgement::Check(users.check(name, password.clone())),
+                (Some(name), Some(password)) => {
+                    Judgement::Check(users.check(name, password.clone()))
+                }
                 _ => refused(Denial::NoProof),
             },
             (Source::Token, ..) => match (password, &self.tokens) {

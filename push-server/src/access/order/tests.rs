@@ -133,8 +133,7 @@ fn nobody_is_let_in_as_nobody_who_gives_a_name_or_a_certificate_where_names_are_
             has_source: true,
             anonymous,
         };
-        let expected =
-            if anonymous { Choice::By(Source::Anonymous) } else { Choice::NoProof };
+        let expected = if anonymous { Choice::By(Source::Anonymous) } else { Choice::NoProof };
         assert_eq!(nobody.choose(), expected);
     }
 }

@@ -92,7 +92,11 @@ enum KeyProblem {
 /// What is read of a key before it is known for which algorithms it is.
 enum Material {
     Secret(zeroize::Zeroizing<Vec<u8>>),
-    Rsa { modulus: Vec<u8>, exponent: Vec<u8>, is_pss: bool },
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+        is_pss: bool,
+    },
     /// A point of the curve, not compressed.
     P256(Vec<u8>),
     P384(Vec<u8>),
@@ -155,7 +159,8 @@ impl TokenKeys {
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &DecodingKey> {
-        let is_known = id.is_some_and(|id| self.keys.iter().any(|key| key.id.as_deref() == Some(id)));
+        let is_known =
+            id.is_some_and(|id| self.keys.iter().any(|key| key.id.as_deref() == Some(id)));
         let may_be = move |key: &&TokenKey| match id {
             None => true,
             Some(_) if is_known => key.id.as_deref() == id,
@@ -201,7 +206,8 @@ impl TokenKey {
             }
             Material::Rsa { modulus, exponent, is_pss } => {
                 let (modulus, exponent) = (without_zeros(&modulus), without_zeros(&exponent));
-                let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+                let bits = modulus.len() * 8
+                    - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
                 if !RSA_BITS.contains(&bits) {
                     return Err(KeyProblem::RsaBits(bits));
                 }
@@ -238,10 +244,7 @@ fn of_file(problem: &str) -> TokenKeysError {
     TokenKeysError { place: KeyPlace::File, problem: problem.to_owned() }
 }
 
-fn of_key(
-    index: usize,
-    id: Option<&str>,
-) -> impl FnOnce(KeyProblem) -> TokenKeysError {
+fn of_key(index: usize, id: Option<&str>) -> impl FnOnce(KeyProblem) -> TokenKeysError {
     let place = KeyPlace::Key(index + 1, id.map(Into::into));
     move |problem| TokenKeysError { place, problem: problem.to_string() }
 }

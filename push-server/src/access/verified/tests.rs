@@ -38,7 +38,11 @@ fn beyond_the_limit_the_oldest_gives_way_and_memory_does_not_grow() {
         assert_eq!(verified.add(key(number), (), PASSWORD_BYTES, at(0)), 0);
     }
     for number in VERIFIED_MAX..VERIFIED_MAX + 3 {
-        assert_eq!(verified.add(key(number), (), PASSWORD_BYTES, at(1)), 1, "one was forgotten for it");
+        assert_eq!(
+            verified.add(key(number), (), PASSWORD_BYTES, at(1)),
+            1,
+            "one was forgotten for it"
+        );
     }
     assert_eq!((verified.len(), verified.order.len()), (VERIFIED_MAX, VERIFIED_MAX));
     let known = |verified: &mut Verified<()>, number| verified.get(key(number), at(1)).is_some();
