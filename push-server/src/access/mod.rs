@@ -45,6 +45,7 @@ pub use verified::{
     CheckKey, PASSWORD_BYTES, VERIFIED_BYTES_MAX, VERIFIED_FOR, VERIFIED_MAX, Verified,
 };
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use order::{Case, Choice, Named, Shown};
@@ -63,8 +64,8 @@ pub struct Access {
     pub has_certificates: bool,
     /// Whether whoever is not known by an earlier source is asked about by HTTP (`--auth-http`).
     pub asks_hook: bool,
-    /// Whether a client that no source of users knows by a name may connect, as nobody.
-    pub anonymous: bool,
+    /// Where a client that no source of users knows by a name may connect, as nobody.
+    pub anonymous: Anonymous,
     /// What clients may do; `None`: all but read the server's own topics.
     pub acl: Option<Arc<Acl>>,
 }
@@ -78,8 +79,32 @@ impl Default for Access {
             scram_required: false,
             has_certificates: false,
             asks_hook: false,
-            anonymous: true,
+            anonymous: Anonymous::Everywhere,
             acl: None,
+        }
+    }
+}
+
+/// At which listeners a client may connect as nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// At each.
+    Everywhere,
+    /// At those with these names.
+    At(HashSet<Arc<str>>),
+}
+
+impl Anonymous {
+    /// At none.
+    pub fn nowhere() -> Self {
+        Self::At(HashSet::new())
+    }
+
+    /// Whether a client that came by this listener may.
+    pub fn is_allowed_at(&self, listener: Option<&str>) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::At(names) => listener.is_some_and(|name| names.contains(name)),
         }
     }
 }
@@ -172,7 +197,7 @@ impl Access {
 
     /// What the order depends on.
     fn case(&self, credentials: &Credentials, has_hook: bool) -> Case {
-        let Credentials { user_name, password, proof, certificate, .. } = credentials;
+        let Credentials { user_name, password, proof, certificate, listener, .. } = credentials;
         let named = match (user_name, &self.users) {
             (None, _) => Named::Not,
             (Some(name), Some(users)) if users.knows(name) => Named::Known,
@@ -196,7 +221,7 @@ impl Access {
                 || self.tokens.is_some()
                 || self.asks_hook
                 || self.has_certificates,
-            anonymous: self.anonymous,
+            anonymous: self.anonymous.is_allowed_at(listener.as_deref()),
         }
     }
 

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::acl::{self, AclFileError};
 use super::tokens::{self, TokensError};
-use crate::access::{Access, Users, UsersError};
+use crate::access::{Access, Anonymous, Users, UsersError};
 use crate::config::Config;
 use crate::shard::SharedAccess;
 
@@ -63,9 +63,17 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
     };
     let tokens = tokens::load(&settings.jwt)?.map(Arc::new);
     let acl = acl::load(config)?;
-    let (scram_required, anonymous) = (settings.scram_required, settings.allows_anonymous());
-    let has_certificates = settings.certificate_user.field().is_some();
-    Ok(Access { users, tokens, scram_required, has_certificates, asks_hook: false, anonymous, acl })
+    let listeners = config.listeners().into_iter();
+    let open = listeners.filter(|listener| settings.allows_anonymous(listener));
+    Ok(Access {
+        users,
+        tokens,
+        scram_required: settings.scram_required,
+        has_certificates: settings.certificate_user.field().is_some(),
+        asks_hook: settings.hook.url.is_some(),
+        anonymous: Anonymous::At(open.map(|listener| listener.name).collect()),
+        acl,
+    })
 }
 
 /// Reads the files again, and changes all that they say, or nothing. Connected clients stay, even if their user is
@@ -81,7 +89,8 @@ pub(crate) fn reload(config: &Config, access: &SharedAccess) {
             Some(users) => users.parse_again(text),
             None => Users::parse(text, rand::random()),
         };
-        let Access { scram_required, has_certificates, asks_hook, anonymous, .. } = *current;
+        let Access { scram_required, has_certificates, asks_hook, .. } = *current;
+        let anonymous = current.anonymous.clone();
         let users = users_file.map(|path| read(path, again)).transpose()?;
         let tokens = tokens::load(&settings.jwt)?.map(Arc::new);
         let acl = acl::load(config)?;
