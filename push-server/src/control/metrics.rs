@@ -56,6 +56,11 @@ const GAUGES: &[(&str, &str, Pick)] = &[
 /// Counters of the shards without labels: name, help.
 const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
+    (
+        "push_authentications_expired",
+        "Clients closed because what had proved who they are expired, as a token",
+        |shard| &shard.authentications_expired,
+    ),
     ("push_connects_bridge", "Bridges of other brokers accepted", |shard| &shard.connects_bridge),
     ("push_websocket_origins_refused", "Requests of pages that may not connect", |shard| {
         &shard.origins_refused

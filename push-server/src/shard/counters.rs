@@ -118,6 +118,8 @@ counters! {
     authentications_accepted,
     /// `push_authentications_total{result="refused"}`: clients without credentials included.
     authentications_refused,
+    /// `push_authentications_expired_total`: closed when what had proved who they are expired.
+    authentications_expired,
     /// `push_authentications_refused_total{reason="no_proof"}`: the client did not ask to authenticate, and has to.
     denied_no_proof,
     /// `push_authentications_refused_total{reason="unknown_method"}`.
