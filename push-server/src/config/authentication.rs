@@ -87,7 +87,7 @@ impl AuthenticationSettings {
         if self.scram_required && self.users_file.is_none() {
             found.refuse("scram-required", &["users"], &true, "a file of users, by users");
         }
-        self.hook.look_for_contradictions(self.scram_required, found);
+        self.hook.look_for_contradictions(found);
         if self.has_source_everywhere() {
             return;
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Authority;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::contradictions::Contradictions;
@@ -68,9 +69,12 @@ impl FromStr for HookUrl {
         let uri = text.parse::<Uri>().map_err(|_| allowed())?;
         let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_host = uri.host().is_some_and(|host| !host.is_empty());
+        // A port that is none is not there for `port`.
+        let is_bare = |authority: &Authority| authority.as_str() == authority.host();
+        let is_place = uri.authority().is_some_and(|one| is_bare(one) || one.port().is_some());
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         let is_plain = text.len() <= HOOK_URL_BYTES_MAX && !has_user && !text.contains('#');
-        (has_scheme && has_host && is_plain).then_some(Self(uri)).ok_or_else(allowed)
+        (has_scheme && has_host && is_place && is_plain).then_some(Self(uri)).ok_or_else(allowed)
     }
 }
 
@@ -83,8 +87,8 @@ impl fmt::Display for HookUrl {
 }
 
 impl HookSettings {
-    /// Looks for contradictions between these settings, and with SCRAM alone.
-    pub(super) fn look_for_contradictions(&self, scram_required: bool, found: &mut Contradictions) {
+    /// Looks for contradictions between these settings.
+    pub(super) fn look_for_contradictions(&self, found: &mut Contradictions) {
         let Some(url) = &self.url else {
             let files =
                 [("auth-http-ca", &self.ca_file), ("auth-http-bearer-file", &self.bearer_file)];
@@ -96,10 +100,6 @@ impl HookSettings {
             }
             return;
         };
-        if scram_required {
-            let allowed = "scram-required false with it: who does not use SCRAM is refused, and the hook never asked";
-            found.refuse("auth-http", &["scram-required"], url, allowed);
-        }
         if let Some(file) = self.ca_file.as_ref().filter(|_| !url.has_tls()) {
             let allowed = "an auth-http that begins with https:// with it";
             found.refuse("auth-http-ca", &["auth-http"], &file.display(), allowed);
