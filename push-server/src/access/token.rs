@@ -280,13 +280,18 @@ fn verified(claims: Claims) -> Result<VerifiedToken, TokenFault> {
         return Err(TokenFault::Groups);
     }
     let grant = acl.map(|acl| {
-        let (publish, subscribe) = (acl.publish.iter(), acl.subscribe.iter());
-        Grant::parse(publish.map(String::as_str), subscribe.map(String::as_str)).map(Arc::new)
+        // Another key is a mistake: it may have been meant to allow something.
+        if acl.keys().any(|key| key != "publish" && key != "subscribe") {
+            return Err(TokenFault::Claims);
+        }
+        let filters = |key| acl.get(key).into_iter().flatten().map(String::as_str);
+        let grant = Grant::parse(filters("publish"), filters("subscribe"));
+        grant.map(Arc::new).map_err(|_| TokenFault::Rights)
     });
     Ok(VerifiedToken {
         user: sub.into(),
         groups: groups.into(),
-        grant: grant.transpose().map_err(|_| TokenFault::Rights)?,
+        grant: grant.transpose()?,
         // A time in the middle of a second: none of these is earlier than it.
         not_before: nbf.map_or(0, |at| at.rounded_up()),
         expires_at: exp.rounded_down(),

@@ -9,6 +9,9 @@ use super::modes::{AnonymousMode, CertificateUserMode};
 /// What would let clients in where nobody may be anonymous.
 const NOBODY_ELSE: &str = "a file of users with it, by users: nobody else could connect";
 
+/// Most issuers of tokens, and most audiences.
+const JWT_NAMES_MAX: usize = 64;
+
 /// Which tokens count as passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JwtSettings {
@@ -51,11 +54,18 @@ impl Default for AuthenticationSettings {
 }
 
 impl AuthenticationSettings {
-    /// Whether anything says who clients are.
-    pub fn has_source(&self) -> bool {
-        self.users_file.is_some()
-            || self.jwt.keys_file.is_some()
-            || self.certificate_user != CertificateUserMode::None
+    /// Whether there are secrets to be kept: hashes of passwords, or keys that may sign.
+    pub fn has_secrets(&self) -> bool {
+        self.users_file.is_some() || self.jwt.keys_file.is_some()
+    }
+
+    /// Whether anything says who clients of this listener are.
+    pub fn has_source(&self, listener: &Listener) -> bool {
+        self.has_secrets() || self.is_named_by_certificate(listener)
+    }
+
+    fn is_named_by_certificate(&self, listener: &Listener) -> bool {
+        self.certificate_user != CertificateUserMode::None && listener.asks_clients()
     }
 
     /// Whether a client of this listener may connect that no source knows, as nobody.
@@ -63,7 +73,7 @@ impl AuthenticationSettings {
         match listener.anonymous {
             AnonymousMode::Always => true,
             AnonymousMode::Never => false,
-            AnonymousMode::Auto => !self.has_source(),
+            AnonymousMode::Auto => !self.has_source(listener),
         }
     }
 
@@ -77,10 +87,11 @@ impl AuthenticationSettings {
         if self.scram_required && self.users_file.is_none() {
             found.refuse("scram-required", &["users"], &true, "a file of users, by users");
         }
-        if self.has_source() {
-            return;
-        }
-        let is_shut = |listener: &Listener| listener.anonymous == AnonymousMode::Never;
+        self.look_at_certificates(listeners, found);
+        self.look_at_tokens(found);
+        let without_source = listeners.iter().filter(|listener| !self.has_source(listener));
+        let listeners: Vec<_> = without_source.collect();
+        let is_shut = |listener: &&Listener| listener.anonymous == AnonymousMode::Never;
         if self.anonymous == AnonymousMode::Never && listeners.iter().any(is_shut) {
             found.refuse("anonymous", &["users"], &self.anonymous, NOBODY_ELSE);
         }
@@ -108,6 +119,31 @@ impl AuthenticationSettings {
                     found.refuse_address(listener, &[key], allowed);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Names in certificates are for listeners that ask for certificates.
+    fn look_at_certificates(&self, listeners: &[Listener], found: &mut Contradictions) {
+        let is_set = self.certificate_user != CertificateUserMode::None;
+        if is_set && !listeners.iter().any(Listener::asks_clients) {
+            let others = &["tls-client-auth", "listener.client-certificate"];
+            let allowed = "tls-client-auth optional or required with it";
+            found.refuse("certificate-user", others, &self.certificate_user, allowed);
+        }
+    }
+
+    /// What is asked of tokens is for tokens that count.
+    fn look_at_tokens(&self, found: &mut Contradictions) {
+        let JwtSettings { keys_file, issuers, audiences } = &self.jwt;
+        let named = [("jwt-issuer", issuers), ("jwt-audience", audiences)];
+        for (key, names) in named {
+            if names.len() > JWT_NAMES_MAX {
+                let allowed = format!("at most {JWT_NAMES_MAX} names");
+                found.refuse(key, &[], &format_args!("{} names", names.len()), allowed);
+            }
+            if let Some(name) = names.first().filter(|_| keys_file.is_none()) {
+                found.refuse(key, &["jwt-keys"], name, "a file of keys with it, by jwt-keys");
             }
         }
     }
