@@ -47,3 +47,9 @@ pub enum Denial {
     #[error("nobody answered who it is")]
     Unanswered,
 }
+
+impl From<TokenFault> for Denial {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(fault)
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Names of counters lack `_total` here; the text form adds it.
 
+mod authentication;
 mod authorizations;
 mod handshakes;
 mod out;
@@ -17,7 +18,6 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
-use super::authenticator::AuthenticationCounts;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
 use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
@@ -381,7 +381,7 @@ impl Collector for Scrape {
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
-        authentication(&mut out, &observed.facts.authentication)?;
+        authentication::write(&mut out, &observed.facts.authentication)?;
         kernel_path(&mut out, observed, &kernel)?;
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
@@ -402,22 +402,6 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help =
         "How long the session has waited whose work waits longest, in ms; counted once a second";
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
-}
-
-/// Who clients are, and what it took to find out.
-fn authentication(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Result {
-    let help = "Clients let in, by what knew them; authentications on a live connection included";
-    out.counters("push_authentications_accepted", help, Some("source"), counts.accepted())?;
-    let help = "Passwords of users checked, by a hash or by the memory of an earlier one";
-    out.counters("push_passwords_checked", help, Some("by"), counts.checked())?;
-    let help = "Passwords that were right not long ago, and are remembered";
-    out.gauge("push_passwords_remembered", help, counts.in_memory())?;
-    out.gauge("push_passwords_waiting", "Passwords that wait to be hashed", counts.waiting())?;
-    let help = "Tokens checked, by their signature or by the memory of an earlier check";
-    out.counters("push_tokens_checked", help, Some("by"), counts.tokens_checked())?;
-    let help = "Tokens whose signature was right not long ago, and that are remembered";
-    out.gauge("push_tokens_remembered", help, counts.tokens_in_memory())?;
-    out.gauge("push_tokens_waiting", "Tokens that wait to be checked", counts.tokens_waiting())
 }
 
 /// The files of TLS.
