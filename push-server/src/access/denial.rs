@@ -56,3 +56,9 @@ pub enum Denial {
     #[error("nobody answered who it is")]
     Unanswered,
 }
+
+impl From<TokenFault> for Denial {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(fault)
+    }
+}
