@@ -70,7 +70,7 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
         tokens,
         scram_required: settings.scram_required,
         has_certificates: settings.certificate_user.field().is_some(),
-        asks_hook: false,
+        asks_hook: settings.hook.url.is_some(),
         anonymous: Anonymous::At(open.map(|listener| listener.name).collect()),
         acl,
     })
