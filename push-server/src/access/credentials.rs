@@ -29,6 +29,9 @@ pub struct Credentials {
     /// The listener that the client came by: the name that its table gives it, or its address as
     /// written, so that rules can name it. `None` only until a shard has said it.
     pub listener: Option<Arc<str>>,
+    /// What the client speaks, as addresses call it: `mqtt`, `mqtts`, `ws` or `wss`. `mqtt` until a shard has
+    /// said it.
+    pub protocol: &'static str,
 }
 
 /// One step of an exchange.

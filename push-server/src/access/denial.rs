@@ -37,6 +37,15 @@ pub enum Denial {
     /// It authenticated again as another user.
     #[error("it authenticated again as another user")]
     OtherUser,
+    /// The hook says that it may not connect.
+    #[error("the hook denies it")]
+    HookDenied,
+    /// The hook gave no valid answer in time, or rests.
+    #[error("the hook has not said who it is")]
+    HookFailed,
+    /// Too many clients wait for the hook.
+    #[error("too many clients wait for the hook")]
+    HookBusy,
     /// The policy forbids its will.
     #[error("it may not publish its will")]
     Will,

@@ -15,6 +15,7 @@ mod certificate;
 mod credentials;
 mod denial;
 mod distribution;
+mod hook;
 mod identity;
 mod mac;
 mod order;
@@ -30,6 +31,10 @@ pub use acl::{Acl, Decision, Grant, Origin, Rights};
 pub use certificate::{CertificateFault, CertificateField, user_of};
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
+pub use hook::{
+    HOOK_ALLOWED_FOR, HOOK_ANSWER_BYTES_MAX, HOOK_DENIED_FOR, HOOK_FAILURES_MAX, HOOK_GROUPS_MAX,
+    HOOK_REST, HookAnswer, HookAnswerError, HookAttempt, HookKey, HookQuestion, HookRest,
+};
 pub use identity::{Identity, Subject};
 pub use mac::Key;
 pub use order::Source;

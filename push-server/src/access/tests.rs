@@ -17,6 +17,7 @@ fn offering(proof: Option<Proof>) -> Credentials {
         certificate: None,
         peer: None,
         listener: None,
+        protocol: "mqtt",
     }
 }
 

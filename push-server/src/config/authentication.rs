@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use super::contradictions::Contradictions;
+use super::hook::HookSettings;
 use super::listeners::{Listener, ListenerForm};
 use super::modes::{AnonymousMode, CertificateUserMode};
 
 /// What would let clients in where nobody may be anonymous.
-const NOBODY_ELSE: &str = "a file of users with it, by users: nobody else could connect";
+const NOBODY_ELSE: &str = "something that says who clients are with it, by users, jwt-keys or auth-http: nobody else could connect";
+
+/// The settings of what says who clients are, at any listener.
+const SOURCES: &[&str] = &["users", "jwt-keys", "auth-http"];
 
 /// Most issuers of tokens, and most audiences.
 const JWT_NAMES_MAX: usize = 64;
@@ -34,6 +38,8 @@ pub struct AuthenticationSettings {
     pub certificate_user: CertificateUserMode,
     /// Which tokens count as passwords.
     pub jwt: JwtSettings,
+    /// The hook that is asked about others.
+    pub hook: HookSettings,
     /// `--scram-required`: whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
     /// `--auth-threads`: threads that hash passwords.
@@ -47,6 +53,7 @@ impl Default for AuthenticationSettings {
             users_file: None,
             certificate_user: CertificateUserMode::None,
             jwt: JwtSettings::default(),
+            hook: HookSettings::default(),
             scram_required: false,
             threads: 1,
         }
@@ -54,9 +61,9 @@ impl Default for AuthenticationSettings {
 }
 
 impl AuthenticationSettings {
-    /// Whether there are secrets to be kept: hashes of passwords, or keys that may sign.
+    /// Whether there are secrets to be kept: hashes of passwords, keys that may sign, or passwords for the hook.
     pub fn has_secrets(&self) -> bool {
-        self.users_file.is_some() || self.jwt.keys_file.is_some()
+        self.users_file.is_some() || self.jwt.keys_file.is_some() || self.hook.url.is_some()
     }
 
     /// Whether anything says who clients of this listener are.
@@ -78,7 +85,7 @@ impl AuthenticationSettings {
     }
 
     /// Looks for contradictions between these settings, and with the listeners: what other machines reach must not be
-    /// open by accident, and at each listener somebody must be able to connect.
+    /// open by accident, nor shut.
     pub(super) fn look_for_contradictions(
         &self,
         listeners: &[Listener],
@@ -89,21 +96,23 @@ impl AuthenticationSettings {
         }
         self.look_at_certificates(listeners, found);
         self.look_at_tokens(found);
-        let without_source = listeners.iter().filter(|listener| !self.has_source(listener));
-        let listeners: Vec<_> = without_source.collect();
-        let is_shut = |listener: &&Listener| listener.anonymous == AnonymousMode::Never;
-        if self.anonymous == AnonymousMode::Never && listeners.iter().any(is_shut) {
-            found.refuse("anonymous", &["users"], &self.anonymous, NOBODY_ELSE);
+        self.hook.look_for_contradictions(found);
+        let has_source = listeners.iter().any(|listener| self.has_source(listener));
+        let is_shut = |listener: &Listener| listener.anonymous == AnonymousMode::Never;
+        if !has_source && self.anonymous == AnonymousMode::Never && listeners.iter().any(is_shut) {
+            found.refuse("anonymous", SOURCES, &self.anonymous, NOBODY_ELSE);
         }
-        for listener in listeners {
+        for listener in listeners.iter().filter(|listener| !self.has_source(listener)) {
             match (listener.anonymous, listener.form) {
                 (AnonymousMode::Never, ListenerForm::Table(place))
                     if self.anonymous != AnonymousMode::Never =>
                 {
-                    let key = ("listener.anonymous", &["users"] as &[_]);
+                    let key = ("listener.anonymous", SOURCES);
                     found.refuse_in(place, key, &listener.anonymous, NOBODY_ELSE);
                 }
-                (AnonymousMode::Auto, form)
+                // That is told above, once for all.
+                (AnonymousMode::Never, _) if !has_source => {}
+                (AnonymousMode::Never | AnonymousMode::Auto, form)
                     if listener.is_reached_by_others() && !listener.requires_certificates() =>
                 {
                     let (key, how) = match form {
@@ -113,8 +122,8 @@ impl AuthenticationSettings {
                         }
                     };
                     let allowed = format!(
-                        "an address that only this machine reaches, while nobody says who clients are: add --users \
-                         FILE, or let everybody in by {how}"
+                        "an address that only this machine reaches, while nobody says who its clients are: add \
+                         --users FILE, --jwt-keys FILE or --auth-http URL, or let everybody in by {how}"
                     );
                     found.refuse_address(listener, &[key], allowed);
                 }

@@ -8,6 +8,7 @@
 use super::SHARDS_MAX;
 use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Bytes, Secs};
+use super::hook::HookUrl;
 use super::listeners::CONNECTIONS_MAX;
 use super::log_filter::LogFilter;
 use super::modes::{
@@ -181,6 +182,16 @@ settings! {
         /// Whom tokens may be for (aud); may be given several times. Left out: tokens that say nothing of it.
         #[serde(deserialize_with = "one_or_more")]
         jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences;
+        /// URL of a hook that is asked about clients whom neither certificate, SCRAM, token nor file of
+        /// users knows: POST with JSON (user, password, client_id, address, listener, protocol). It answers
+        /// {"result":"allow|deny|ignore","user","groups","acl","expires_in"} within 2 s. After 5 failures in a
+        /// row it rests for 5 s. https unless it is on this machine.
+        auth_http: HookUrl, "URL" => authentication.hook.url;
+        /// File of the certificates (PEM) that sign the hook's. Left out: those that the system trusts.
+        /// Read again on SIGHUP.
+        auth_http_ca: FilePath, "FILE" => authentication.hook.ca_file;
+        /// File of a token that shows the hook who asks (Authorization: Bearer). Read again on SIGHUP.
+        auth_http_bearer_file: FilePath, "FILE" => authentication.hook.bearer_file;
         /// Take the user's name for the client id, whatever id the client gives, so that nobody takes over
         /// another user's session. A client without a user is refused (MQTT 5: 0x87, not authorized;
         /// 3.1.1: 5).

@@ -11,6 +11,7 @@ use toml::Value;
 
 use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Unit};
+use super::hook::HookUrl;
 use super::log_filter::LogFilter;
 use super::modes::{
     AnonymousMode, CertificateUserMode, ClientAuthMode, DurabilityMode, KernelPathMode,
@@ -189,6 +190,7 @@ field!(Option<String>, ServerReference, |ServerReference(server)| Some(server), 
 field!(Option<Box<str>>, TopicPrefix, |TopicPrefix(prefix)| Some(prefix.into()), |prefix| {
     prefix.as_deref().and_then(text)
 });
+field!(Option<HookUrl>, HookUrl, |url| Some(url), |url| url.as_ref().and_then(text));
 field!(Option<PathBuf>, FilePath, |FilePath(path)| Some(path), |path| {
     path.as_ref().and_then(|path| text(&path.display()))
 });

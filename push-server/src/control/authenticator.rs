@@ -1,5 +1,5 @@
-//! Says who clients are: at once from memory, or once a thread of its own has hashed a password, or checked the
-//! signature of a token. Shards only compare keys of what was right not long ago.
+//! Says who clients are: at once from memory, or once a thread of its own has hashed a password, checked the
+//! signature of a token, or asked the hook. Shards only compare keys of what was right not long ago.
 //!
 //! Tokens have a thread of their own: a signature takes less than a hundredth of what a hash does, and should not wait
 //! behind hashes.
@@ -13,18 +13,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use push_common::clock::Monotonic;
+use tracing::error;
 
+use super::hook::{Hook, HookCounts, HookFiles, NoAnswer};
 use crate::access::{
-    Access, Credentials, Hasher, Judgement, Key, PASSWORD_BYTES, PasswordCheck, Source, TokenCheck,
-    Verdict, Verified, VerifiedToken,
+    Access, Credentials, Denial, Hasher, HookAnswer, HookQuestion, Judgement, Key, PASSWORD_BYTES,
+    PasswordCheck, Source, TokenCheck, Verdict, Verified, VerifiedToken,
 };
-use crate::config::Config;
-use crate::shard::{Answerer, Asker, SharedAccess};
+use crate::config::{Config, HookSettings};
+use crate::shard::{Answerer, Asker, Queue, SharedAccess};
 
 /// The answerer of all shards.
 pub(crate) struct Authenticator {
     inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
+    hook: Option<Hook>,
 }
 
 /// What shards and the threads that check share.
@@ -34,8 +37,8 @@ struct Inner {
     verified_tokens: Mutex<Verified<VerifiedToken>>,
     /// Of the keys of what was verified.
     secret: Key,
-    passwords: Queue<PasswordCheck>,
-    tokens: Queue<TokenCheck>,
+    passwords: Checks<PasswordCheck>,
+    tokens: Checks<TokenCheck>,
     /// How long a question is worth an answer: then its client was refused.
     patience: Duration,
     /// From when on `verified` counts.
@@ -44,12 +47,12 @@ struct Inner {
 }
 
 /// What waits to be checked. `QUESTIONS_MAX` of the shards bounds how much.
-struct Queue<C> {
-    state: Mutex<QueueState<C>>,
+struct Checks<C> {
+    state: Mutex<ChecksState<C>>,
     changed: Condvar,
 }
 
-struct QueueState<C> {
+struct ChecksState<C> {
     waiting: VecDeque<Waiting<C>>,
     is_closed: bool,
 }
@@ -67,6 +70,7 @@ pub(crate) struct AuthenticationCounts {
     accepted_scram: AtomicU64,
     accepted_jwt: AtomicU64,
     accepted_users: AtomicU64,
+    accepted_hook: AtomicU64,
     accepted_anonymous: AtomicU64,
     hashed: AtomicU64,
     remembered: AtomicU64,
@@ -79,16 +83,18 @@ pub(crate) struct AuthenticationCounts {
     tokens_in_memory: AtomicU64,
     tokens_forgotten_early: AtomicU64,
     tokens_waiting: AtomicU64,
+    hook: Arc<HookCounts>,
 }
 
 impl AuthenticationCounts {
     /// Clients let in, by the source that knew them.
-    pub(crate) fn accepted(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn accepted(&self) -> [(&'static str, u64); 6] {
         [
             ("certificate", read(&self.accepted_certificate)),
             ("scram", read(&self.accepted_scram)),
             ("jwt", read(&self.accepted_jwt)),
             ("users", read(&self.accepted_users)),
+            ("hook", read(&self.accepted_hook)),
             ("anonymous", read(&self.accepted_anonymous)),
         ]
     }
@@ -133,6 +139,11 @@ impl AuthenticationCounts {
     pub(crate) fn tokens_waiting(&self) -> u64 {
         read(&self.tokens_waiting)
     }
+
+    /// What the hook was asked.
+    pub(crate) fn hook(&self) -> &HookCounts {
+        &self.hook
+    }
 }
 
 fn read(counter: &AtomicU64) -> u64 {
@@ -148,14 +159,18 @@ impl Authenticator {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub(crate) fn start(config: &Config, access: &Arc<SharedAccess>) -> io::Result<Self> {
+    pub(crate) fn start(
+        config: &Config,
+        access: &Arc<SharedAccess>,
+        hook: Option<HookFiles>,
+    ) -> io::Result<Self> {
         let inner = Arc::new(Inner {
             access: Arc::clone(access),
             verified_passwords: Mutex::default(),
             verified_tokens: Mutex::default(),
             secret: rand::random(),
-            passwords: Queue::new(),
-            tokens: Queue::new(),
+            passwords: Checks::new(),
+            tokens: Checks::new(),
             patience: Duration::from_secs(config.connect_timeout_secs.into()),
             started: Instant::now(),
             counts: Arc::default(),
@@ -171,7 +186,19 @@ impl Authenticator {
         if settings.jwt.keys_file.is_some() {
             threads.push(start("auth-jwt".to_owned(), Inner::check_tokens)?);
         }
-        Ok(Self { inner, threads })
+        let (patience, counts) = (inner.patience, &inner.counts.hook);
+        let hook =
+            hook.map(|files| Hook::start(&settings.hook, files, patience, Arc::clone(counts)));
+        Ok(Self { hook: hook.transpose()?, inner, threads })
+    }
+
+    /// Reads the files of the hook again, and forgets what it has answered; or changes nothing.
+    pub(crate) fn reload_hook(&self, settings: &HookSettings) {
+        match (&self.hook, HookFiles::read(settings)) {
+            (Some(hook), Ok(Some(files))) => hook.change(files),
+            (_, Ok(_)) => {}
+            (_, Err(error)) => error!("SIGHUP: the hook is asked as before: {error}"),
+        }
     }
 
     /// What it has done.
@@ -181,7 +208,8 @@ impl Authenticator {
 
     /// Whether each of its threads runs. None ends by itself but by a panic.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.threads.iter().any(JoinHandle::is_finished)
+        let hook_is_whole = self.hook.as_ref().is_none_or(Hook::is_whole);
+        hook_is_whole && !self.threads.iter().any(JoinHandle::is_finished)
     }
 }
 
@@ -203,44 +231,40 @@ impl fmt::Debug for Authenticator {
 
 impl Answerer for Authenticator {
     fn asks_for_address(&self) -> bool {
-        false
+        self.hook.is_some()
     }
 
     fn access(&self) -> Arc<Access> {
         self.inner.access.current()
     }
 
-    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
-        let inner = &*self.inner;
-        match inner.access.current().judge(credentials) {
-            Judgement::Now(source, verdict) => {
-                inner.counts.of(source, &verdict);
-                Some(verdict)
+    fn judge(&self, credentials: &Credentials) -> Result<Verdict, Queue> {
+        let judgement = self.inner.access.current().judge(credentials);
+        let judgement = match (&judgement, &self.hook) {
+            (Judgement::Hook, Some(hook)) => {
+                let answer = hook.judge(&HookQuestion::of(credentials)).ok_or(Queue::Hook)?;
+                self.inner.told_by_hook(credentials, answer)
             }
-            Judgement::Check(check) => inner.remembered(&check),
-            Judgement::Token(check) => inner.remembered_token(&check),
-            Judgement::Hook => None,
-        }
+            _ => judgement,
+        };
+        self.inner.known(judgement)
     }
 
     fn ask(&self, credentials: Credentials, asker: Asker) {
-        match self.inner.access.current().judge(&credentials) {
-            // The users have changed meanwhile.
-            Judgement::Now(source, verdict) => {
-                self.inner.counts.of(source, &verdict);
-                asker.answer(verdict);
+        let judgement = self.inner.access.current().judge(&credentials);
+        match (&judgement, &self.hook) {
+            (Judgement::Hook, Some(hook)) => {
+                let inner = Arc::clone(&self.inner);
+                let question = HookQuestion::of(&credentials);
+                hook.ask(
+                    question,
+                    Box::new(move |answer| {
+                        let judgement = inner.told_by_hook(&credentials, answer);
+                        inner.answer(judgement, asker);
+                    }),
+                );
             }
-            Judgement::Check(check) => {
-                // Before a thread can take it.
-                count(&self.inner.counts.waiting);
-                self.inner.passwords.push(check, asker);
-            }
-            Judgement::Token(check) => {
-                count(&self.inner.counts.tokens_waiting);
-                self.inner.tokens.push(check, asker);
-            }
-            // There is none yet. Dropped, the question is answered: nobody says who it is.
-            Judgement::Hook => drop(asker),
+            _ => self.inner.answer(judgement, asker),
         }
     }
 }
@@ -255,12 +279,66 @@ impl AuthenticationCounts {
             Some(Source::Anonymous) => count(&self.accepted_anonymous),
             Some(Source::Certificate) => count(&self.accepted_certificate),
             Some(Source::Token) => count(&self.accepted_jwt),
-            Some(Source::Hook) | None => {}
+            Some(Source::Hook) => count(&self.accepted_hook),
+            None => {}
         }
     }
 }
 
 impl Inner {
+    /// What is to be done about a client that the hook was asked about.
+    fn told_by_hook(
+        &self,
+        credentials: &Credentials,
+        answer: Result<HookAnswer, NoAnswer>,
+    ) -> Judgement {
+        let verdict = match answer {
+            Ok(HookAnswer::Ignore) => {
+                return self.access.current().judge_without_hook(credentials);
+            }
+            Ok(HookAnswer::Allow(identity, expires_in)) => {
+                Verdict::Allowed(identity.lasting(now_secs(), expires_in), None)
+            }
+            Ok(HookAnswer::Deny) => Verdict::Refused(Denial::HookDenied),
+            Err(NoAnswer) => Verdict::Refused(Denial::HookFailed),
+        };
+        Judgement::Now(Some(Source::Hook), verdict)
+    }
+
+    /// The verdict, if it is known at once.
+    fn known(&self, judgement: Judgement) -> Result<Verdict, Queue> {
+        match judgement {
+            Judgement::Now(source, verdict) => {
+                self.counts.of(source, &verdict);
+                Ok(verdict)
+            }
+            Judgement::Check(check) => self.remembered(&check).ok_or(Queue::Passwords),
+            Judgement::Token(check) => self.remembered_token(&check).ok_or(Queue::Passwords),
+            Judgement::Hook => Err(Queue::Hook),
+        }
+    }
+
+    /// Answers, or has it done by those who can.
+    fn answer(&self, judgement: Judgement, asker: Asker) {
+        match judgement {
+            Judgement::Now(source, verdict) => {
+                self.counts.of(source, &verdict);
+                asker.answer(verdict);
+            }
+            Judgement::Check(check) => {
+                // Before a thread can take it.
+                count(&self.counts.waiting);
+                self.passwords.push(check, asker);
+            }
+            Judgement::Token(check) => {
+                count(&self.counts.tokens_waiting);
+                self.tokens.push(check, asker);
+            }
+            // There is none. Dropped, the question is answered: nobody says who it is.
+            Judgement::Hook => drop(asker),
+        }
+    }
+
     /// The verdict on a password that was right not long ago.
     fn remembered(&self, check: &PasswordCheck) -> Option<Verdict> {
         let key = check.key(&self.secret);
@@ -370,9 +448,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<C> Queue<C> {
+impl<C> Checks<C> {
     fn new() -> Self {
-        let state = QueueState { waiting: VecDeque::new(), is_closed: false };
+        let state = ChecksState { waiting: VecDeque::new(), is_closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -383,7 +461,7 @@ impl<C> Queue<C> {
 
     /// Waits for the next one. `None`: there will be none.
     fn next(&self) -> Option<Waiting<C>> {
-        let is_idle = |state: &mut QueueState<C>| state.waiting.is_empty() && !state.is_closed;
+        let is_idle = |state: &mut ChecksState<C>| state.waiting.is_empty() && !state.is_closed;
         let state = self.changed.wait_while(lock(&self.state), is_idle);
         state.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }

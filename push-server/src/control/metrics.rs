@@ -6,11 +6,11 @@ mod authentication;
 mod authorizations;
 mod handshakes;
 mod out;
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
@@ -21,15 +21,13 @@ use push_common::counter::Class;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
 use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
-use crate::access::VERIFIED_MAX;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
-    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, QUESTIONS_MAX,
-    STORE_BACKLOG_BYTES_MAX, StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
-    UNREMOVED_MAX,
+    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, STORE_BACKLOG_BYTES_MAX,
+    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, PROXY_HEADER_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
@@ -155,6 +153,9 @@ const FAMILIES: &[Family] = &[
             ("no_user", |shard| &shard.denied_no_user),
             ("other_name", |shard| &shard.denied_other_name),
             ("busy", |shard| &shard.denied_busy),
+            ("hook_denied", |shard| &shard.denied_by_hook),
+            ("hook_failed", |shard| &shard.denied_hook_failed),
+            ("hook_busy", |shard| &shard.denied_hook_busy),
             ("unanswered", |shard| &shard.denied_unanswered),
         ],
     },
@@ -209,6 +210,7 @@ const FAMILIES: &[Family] = &[
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("auth_queue", |shard| &shard.limit_auth_queue),
+            ("auth_hook", |shard| &shard.limit_auth_hook),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -332,6 +334,7 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_passwords = [
         ("passwords_remembered", observed.facts.authentication.forgotten_early()),
         ("tokens_remembered", observed.facts.authentication.tokens_forgotten_early()),
+        ("hook_remembered", observed.facts.authentication.hook().forgotten_early()),
     ];
     of_shards.chain(of_http).chain(of_start).chain(of_doors).chain(of_passwords).collect()
 }
@@ -385,7 +388,7 @@ impl Collector for Scrape {
         kernel_path(&mut out, observed, &kernel)?;
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
-            store(&mut out, view)?;
+            store::store(&mut out, view)?;
         }
         if let Some(status) = &observed.facts.tls {
             tls(&mut out, status)?;
@@ -413,53 +416,6 @@ fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
     let expiries = status.expiries();
     let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
     out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
-}
-
-/// The store's figures.
-fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
-    let counters = view.counters();
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let totals: [(&str, &str, &AtomicU64); 15] = [
-        ("push_store_commits", "Groups of changes written as one", &counters.groups),
-        ("push_store_fsyncs", "Waits for the disk", &counters.fsyncs),
-        ("push_store_requests", "Requests of shards that were committed", &counters.committed),
-        ("push_store_requests_failed", "Requests of shards that failed", &counters.failed),
-        ("push_store_records", "Records written, removals included", &counters.records),
-        ("push_store_coalesced", "Changes undone before they were written", &counters.coalesced),
-        ("push_store_bytes", "Bytes of records written", &counters.bytes),
-        ("push_store_pages", "Pages of outboxes read", &counters.pages),
-        ("push_store_failures", "Times that the disk failed", &counters.failures),
-        ("push_store_reopened", "Times that it was opened again", &counters.reopened),
-        ("push_store_refused", "Requests beyond the backlog's limit", &counters.refused_backlog),
-        ("push_store_unreadable", "Records left out as unreadable", &counters.unreadable),
-        (
-            "push_store_reserved_removed",
-            "Retained messages removed at the start, their topic beginning with $",
-            &counters.reserved_removed,
-        ),
-        ("push_store_commit_us_max", "Longest commit, in us", &counters.group_us_max),
-        ("push_store_fsync_us_max", "Longest wait for the disk, in us", &counters.fsync_us_max),
-    ];
-    for (name, help, counter) in totals {
-        if name.ends_with("_max") {
-            out.gauge(name, help, read(counter))?;
-        } else {
-            out.counters(name, help, None, [("", read(counter))])?;
-        }
-    }
-    out.gauge("push_store_shared_bodies", "Bodies kept once", read(&counters.shared_bodies))?;
-    let help = "Messages copied into outboxes on disk, since no more of them may share bodies";
-    out.counters("push_store_bodies_copied", help, None, [("", read(&counters.bodies_copied))])?;
-    let help =
-        "Sessions that the start left on disk, beyond --max-sessions or the totals of memory";
-    out.gauge("push_store_sessions_left_out", help, read(&counters.sessions_left_out))?;
-    let help = "Sessions that were gone, and that the start removed the remains of";
-    out.gauge("push_store_remains_removed", help, read(&counters.remains_removed))?;
-    let help = "Wills under way that the start left on disk, beyond --will-bytes-total";
-    out.gauge("push_store_wills_left_out", help, read(&counters.wills_left_out))?;
-    out.gauge("push_store_disk_bytes", "Bytes on disk", read(&counters.disk_bytes))?;
-    out.gauge("push_store_backlog_bytes", "Bytes that wait to be stored", view.backlog_bytes())?;
-    out.gauge("push_store_serving", "1 while the disk works", view.is_serving().into())
 }
 
 /// Whether the kernel answers pings, and why user space serves the other connections.
@@ -518,7 +474,12 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help = "The limits in force; labels as in push_limits_hit where they are the same";
     let limits = limits(&observed.facts.config, observed.facts.connections_max);
     let totals = observed.facts.config.totals.named();
-    out.gauges("push_limit", help, "limit", limits.into_iter().chain(totals))?;
+    out.gauges(
+        "push_limit",
+        help,
+        "limit",
+        limits.into_iter().chain(authentication::limits()).chain(totals),
+    )?;
     let help = "Memory that sessions and sends take, by what it is for; the limits are the `..._bytes_total`";
     let used = observed.facts.memory.kinds().map(|(kind, budget)| (kind, budget.used_bytes()));
     out.gauges("push_session_memory_bytes", help, "kind", used)
@@ -528,9 +489,6 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     let limits = &config.limits;
     vec![
         ("max_connections", connections_max.into()),
-        ("auth_queue", QUESTIONS_MAX.into()),
-        ("passwords_remembered", VERIFIED_MAX as u64),
-        ("tokens_remembered", VERIFIED_MAX as u64),
         ("start_wait_secs", config.start_wait_secs.into()),
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),

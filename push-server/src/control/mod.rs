@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub mod acl;
 mod authenticator;
+pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod http_counters;
 pub(crate) mod http_limits;

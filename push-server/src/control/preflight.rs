@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::access::AccessError;
+use super::hook::HookFiles;
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
 use crate::config::{
@@ -97,6 +98,10 @@ fn missing(loaded: &Loaded) -> Vec<Missing> {
         };
         let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         found.push(Missing::new(key, &path, &error));
+    }
+    if let Err(error) = HookFiles::read(&config.authentication.hook) {
+        let (key, value) = error.setting(&config.authentication.hook);
+        found.push(Missing::new(key, &value, &error));
     }
     let of_tls = tls::problems(config).into_iter();
     found.extend(of_tls.map(|(key, file, problem)| Missing::new(key, &file, &problem)));

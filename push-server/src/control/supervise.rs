@@ -61,14 +61,17 @@ impl Service for Running {
 
     fn reload(&self) -> impl FnOnce() + Send + 'static {
         let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(&self.access));
-        let tls = self.tls.clone();
+        let (tls, authenticator) = (self.tls.clone(), Arc::clone(&self.authenticator));
         move || {
             let settings = &config.authentication;
+            let hook = &settings.hook;
             let files = [&settings.users_file, &settings.jwt.keys_file, &config.acl];
+            let files = [&files[..], &[&hook.ca_file, &hook.bearer_file]].concat();
             if files.iter().all(|file| file.is_none()) && tls.is_none() {
                 warn!("SIGHUP: there is nothing to reload; restart to change settings");
             }
             access::reload(&config, &access);
+            authenticator.reload_hook(hook);
             if let Some(tls) = tls {
                 tls.reload();
             }

@@ -190,6 +190,7 @@ impl Handshake {
             certificate: None,
             peer: None,
             listener: None,
+            protocol: "mqtt",
         })
     }
 

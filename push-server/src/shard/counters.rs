@@ -144,6 +144,12 @@ counters! {
     denied_other_name,
     /// `push_authentications_refused_total{reason="busy"}`: too many wait for an answer.
     denied_busy,
+    /// `push_authentications_refused_total{reason="hook_denied"}`.
+    denied_by_hook,
+    /// `push_authentications_refused_total{reason="hook_failed"}`: no valid answer in time, or it rests.
+    denied_hook_failed,
+    /// `push_authentications_refused_total{reason="hook_busy"}`: too many wait for it.
+    denied_hook_busy,
     /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.
     denied_unanswered,
     /// `push_authorizations_total{action="publish",result="allowed"}`: publishes that the client's rules have.
@@ -272,6 +278,8 @@ counters! {
     limit_sessions_left_out,
     /// `push_limits_hit_total{limit="auth_queue"}`: client refused.
     limit_auth_queue,
+    /// `push_limits_hit_total{limit="auth_hook"}`: client refused.
+    limit_auth_hook,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.

@@ -88,11 +88,12 @@ impl From<Denial> for Reason {
             | Denial::NoUser
             | Denial::Certificate(_)
             | Denial::Token(_)
+            | Denial::HookDenied
             | Denial::Will => Self::NotAuthorized,
             // It has proved who it is, so this tells it nothing about others.
             Denial::OtherName => Self::BadUserNameOrPassword,
-            Denial::Busy => Self::ServerBusy,
-            Denial::Unanswered => Self::ServerUnavailable,
+            Denial::Busy | Denial::HookBusy => Self::ServerBusy,
+            Denial::Unanswered | Denial::HookFailed => Self::ServerUnavailable,
         }
     }
 }

@@ -36,6 +36,7 @@ impl Connection {
             certificate: None,
             peer: None,
             listener: None,
+            protocol: "mqtt",
         }))
     }
 

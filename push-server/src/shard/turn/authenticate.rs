@@ -16,6 +16,7 @@ use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
+use crate::transport::Kind;
 
 /// Why a client is refused, for the log. The client is told less.
 pub(super) struct RefusalText {
@@ -35,6 +36,16 @@ impl fmt::Display for RefusalText {
             None => self.reason.fmt(formatter),
             Some(denial) => write!(formatter, "{}: {denial}", self.reason),
         }
+    }
+}
+
+/// What a listener's clients speak, as addresses call it.
+fn scheme(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Plain => "mqtt",
+        Kind::Tls => "mqtts",
+        Kind::WebSocket => "ws",
+        Kind::TlsWebSocket => "wss",
     }
 }
 
@@ -70,6 +81,7 @@ impl<P: Ports> Shard<P> {
             certificate: pending.and_then(|pending| pending.certificate().cloned()),
             peer: questions.ask_for_address().then(|| client.address()).flatten(),
             listener: Some(Arc::clone(listener.name())),
+            protocol: scheme(listener.kind()),
             ..credentials
         };
         let who = Questioner { shard: self.here.index(), client: client.token(index), number };
@@ -193,13 +205,18 @@ impl<P: Ports> Shard<P> {
             Denial::OtherName => &counters.denied_other_name,
             Denial::Unanswered => &counters.denied_unanswered,
             Denial::Busy => &counters.denied_busy,
+            Denial::HookDenied => &counters.denied_by_hook,
+            Denial::HookFailed => &counters.denied_hook_failed,
+            Denial::HookBusy => &counters.denied_hook_busy,
             // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
         };
         counter.add(1);
         counters.authentications_refused.add(1);
-        if denial == Denial::Busy {
-            counters.limit_auth_queue.add(1);
+        match denial {
+            Denial::Busy => counters.limit_auth_queue.add(1),
+            Denial::HookBusy => counters.limit_auth_hook.add(1),
+            _ => {}
         }
     }
 }
