@@ -46,6 +46,9 @@ pub enum Denial {
     /// Too many clients wait for the hook.
     #[error("too many clients wait for the hook")]
     HookBusy,
+    /// Too many tokens wait to be checked.
+    #[error("too many tokens wait to be checked")]
+    TokensBusy,
     /// The policy forbids its will.
     #[error("it may not publish its will")]
     Will,

@@ -208,6 +208,7 @@ impl<P: Ports> Shard<P> {
             Denial::HookDenied => &counters.denied_by_hook,
             Denial::HookFailed => &counters.denied_hook_failed,
             Denial::HookBusy => &counters.denied_hook_busy,
+            Denial::TokensBusy => &counters.denied_tokens_busy,
             // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
         };
@@ -216,6 +217,7 @@ impl<P: Ports> Shard<P> {
         match denial {
             Denial::Busy => counters.limit_auth_queue.add(1),
             Denial::HookBusy => counters.limit_auth_hook.add(1),
+            Denial::TokensBusy => counters.limit_auth_tokens.add(1),
             _ => {}
         }
     }
