@@ -13,7 +13,7 @@ use complaint::{EXIT_FAILED, complain, invalid};
 use push_server::access::scram;
 use push_server::config::{Config, Loaded, Settings};
 use push_server::control::line_queue::{FLUSH_MAX, LOG_LINES_MAX, LineQueue, LinesLost};
-use push_server::control::{preflight, privileges, startup, status};
+use push_server::control::{causes, preflight, privileges, startup, status};
 use tracing_subscriber::EnvFilter;
 
 /// Levels for the database's own log lines, unless `--log` names others.
@@ -39,7 +39,7 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
     let log = match log_to_stderr(&loaded.config) {
         Ok(log) => log,
         Err(error) => {
-            complain(&startup::with_sources(error.as_ref()));
+            complain(&causes::with_sources(error.as_ref()));
             return ExitCode::from(EXIT_FAILED);
         }
     };
@@ -47,7 +47,7 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
         Ok(ending) => ending.exit_code(),
         Err(error) => {
             // Written after the log lines before it, and without waiting for a reader.
-            let complaint = format!("error: {}\n", startup::with_sources(error.as_ref()));
+            let complaint = format!("error: {}\n", causes::with_sources(error.as_ref()));
             log.push(complaint.into_bytes());
             EXIT_FAILED
         }
@@ -84,7 +84,7 @@ fn scram_user(name: &str, iterations: u32) -> ExitCode {
 /// The exit code of a command, which tells why it failed.
 fn done(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        complain(&startup::with_sources(error.as_ref()));
+        complain(&causes::with_sources(error.as_ref()));
         ExitCode::from(EXIT_FAILED)
     })
 }

@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub mod acl;
 mod authenticator;
+pub mod causes;
 pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod http_counters;

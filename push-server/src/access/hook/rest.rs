@@ -70,7 +70,7 @@ impl HookRest {
     }
 
     /// It did not. Returns whether it begins to rest now, for the first time or again.
-    pub fn has_failed(&mut self, attempt: HookAttempt, now: Monotonic) -> bool {
+    pub fn has_failed(&mut self, attempt: &HookAttempt, now: Monotonic) -> bool {
         self.failures = self.failures.saturating_add(1);
         let begins = match self.state {
             State::Awake => self.failures >= HOOK_FAILURES_MAX,
