@@ -34,7 +34,7 @@ pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
 pub use authentication::AuthenticationSettings;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-pub use listeners::{CONNECTIONS_MAX, Listener, ListenerKind, ListenerOrigin, ListenerTable};
+pub use listeners::{CONNECTIONS_MAX, Listener, ListenerForm, ListenerKind, ListenerTable};
 use listeners::{ForAll, UNIX_KEY};
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
@@ -258,7 +258,11 @@ impl Config {
 
     /// The listeners, in the order in which they are bound: by it everybody knows them.
     pub fn listeners(&self) -> Vec<Listener> {
-        let for_all = ForAll { client_auth: self.tls.client_auth, web_origins: &self.ws_origins };
+        let for_all = ForAll {
+            client_auth: self.tls.client_auth,
+            anonymous: self.authentication.anonymous,
+            web_origins: &self.ws_origins,
+        };
         let tables = self.listener_tables.iter().enumerate();
         let tables = tables.filter_map(|(place, table)| table.listener(place, for_all));
         let listed = ListenerKind::ALL.into_iter().flat_map(|kind| {

@@ -29,6 +29,7 @@ both_paths! {
     changed_password_counts_at_once_after_sighup_though_the_old_one_is_remembered,
     session_is_its_users_whether_scram_or_a_password_proved_it,
     users_let_a_server_listen_where_other_machines_reach_it,
+    a_listener_says_for_its_clients_whether_they_may_be_nobody,
 }
 
 claims! {
@@ -228,6 +229,38 @@ fn users_let_a_server_listen_where_other_machines_reach_it(path: PingPath) -> Te
     let ada = as_user(Version::V5, "witness", "ada", "pencil");
     let mut witness = Client::connect(server.target(), &ada);
     server.prove_path_by(&mut witness);
+    Ok(())
+}
+
+fn a_listener_says_for_its_clients_whether_they_may_be_nobody(path: PingPath) -> TestResult {
+    stand_in::not_for("has no users of ours")?;
+    let users = Users::new(&line("ada", "pencil"));
+    let settings = "[[listener]]\naddress = '{ip}:{port}'\n\
+                    [[listener]]\nname = 'open'\naddress = '{ip}:0'\nanonymous = 'always'\n\
+                    [[listener]]\nname = 'shut'\naddress = '{ip}:0'\nanonymous = 'never'\n";
+    for (flag, elsewhere) in [(None, NOT_AUTHORIZED), (Some("always"), 0)] {
+        let server = users.start(path).settings(settings);
+        let server = flag.into_iter().fold(server, |server, mode| server.flag("--anonymous", mode));
+        let server = server.start()?;
+        let [open, shut] = ["open", "shut"].map(|name| server.listener_called(name));
+        let nobody = Connect::new(Version::V5, "nobody");
+        let listeners = [(&open, 0), (&shut, NOT_AUTHORIZED), (server.target(), elsewhere)];
+        for (target, expected) in listeners {
+            assert_eq!(code(target, &nobody), expected, "{target:?}");
+            assert_eq!(code(target, &as_user(Version::V311, "c", "ada", "pencil")), 0);
+            assert_eq!(code(target, &as_user(Version::V311, "c", "ada", "crayon")), 5);
+        }
+        let metrics = server.metrics();
+        let let_in = listeners.iter().filter(|(_, code)| *code == 0).count() as u64;
+        let name = "push_authentications_accepted_total{source=\"anonymous\"}";
+        assert_eq!(metrics.value(name), let_in);
+        let name = "push_authentications_refused_total{reason=\"no_proof\"}";
+        assert_eq!(metrics.value(name), 3 - let_in);
+        let told = "listener=shut reason=not authorized: it does not authenticate";
+        assert!(server.log().contains(told), "{}", server.log());
+        let ada = as_user(Version::V5, "witness", "ada", "pencil");
+        server.prove_path_by(&mut Client::connect(server.target(), &ada));
+    }
     Ok(())
 }
 

@@ -34,6 +34,7 @@ pub use users::{PasswordCheck, Users, UsersError};
 pub use verdict::Verdict;
 pub use verified::{VERIFIED_FOR, VERIFIED_MAX, VerifiedPasswords};
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use scram::{METHOD, Step};
@@ -45,8 +46,8 @@ pub struct Access {
     pub users: Option<Users>,
     /// Whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
-    /// Whether a client that no source of users knows by a name may connect, as nobody.
-    pub anonymous: bool,
+    /// Where a client that no source of users knows by a name may connect, as nobody.
+    pub anonymous: Anonymous,
     /// What clients may do; `None`: all but read the server's own topics.
     pub acl: Option<Arc<Acl>>,
 }
@@ -54,7 +55,31 @@ pub struct Access {
 /// Everybody may connect, as nobody.
 impl Default for Access {
     fn default() -> Self {
-        Self { users: None, scram_required: false, anonymous: true, acl: None }
+        Self { users: None, scram_required: false, anonymous: Anonymous::Everywhere, acl: None }
+    }
+}
+
+/// At which listeners a client may connect as nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// At each.
+    Everywhere,
+    /// At those with these names.
+    At(HashSet<Arc<str>>),
+}
+
+impl Anonymous {
+    /// At none.
+    pub fn nowhere() -> Self {
+        Self::At(HashSet::new())
+    }
+
+    /// Whether a client that came by this listener may.
+    pub fn is_allowed_at(&self, listener: Option<&str>) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::At(names) => listener.is_some_and(|name| names.contains(name)),
+        }
     }
 }
 
@@ -98,7 +123,9 @@ impl Access {
             (Some((name, users)), Some(password)) => {
                 return Judgement::Check(users.check(name, password.clone()));
             }
-            (None, _) if self.anonymous => Verdict::Allowed(Identity::default(), None),
+            (None, _) if self.anonymous.is_allowed_at(credentials.listener.as_deref()) => {
+                Verdict::Allowed(Identity::default(), None)
+            }
             _ => Verdict::Refused(Denial::NoProof),
         })
     }

@@ -49,16 +49,31 @@ fn by_password(
 fn without_users_whoever_may_be_anonymous_is_nobody_whatever_it_says() {
     let mut access = Access::default();
     for name in [None, Some("ada")] {
-        access.anonymous = true;
+        access.anonymous = Anonymous::Everywhere;
         assert_eq!(by_password(&access, name, Some(b"pencil")), Ok(None), "a name shows nothing");
-        access.anonymous = false;
+        access.anonymous = Anonymous::nowhere();
         assert_eq!(by_password(&access, name, Some(b"pencil")), Err(Denial::NoProof));
     }
 }
 
 #[test]
+fn who_may_be_nobody_depends_on_the_listener() {
+    let anonymous = Anonymous::At([Arc::from("devices")].into());
+    let access = Access { anonymous, ..Access::default() };
+    for (listener, expected) in [
+        (Some("devices"), None),
+        (Some("pages"), Some(Denial::NoProof)),
+        (None, Some(Denial::NoProof)),
+    ] {
+        let listener = listener.map(Arc::from);
+        assert_eq!(denial(&access, &Credentials { listener, ..offering(None) }), expected);
+    }
+}
+
+#[test]
 fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous() {
-    for anonymous in [true, false] {
+    for is_open in [true, false] {
+        let anonymous = if is_open { Anonymous::Everywhere } else { Anonymous::nowhere() };
         let access = Access { users: Some(users()), scram_required: false, anonymous, acl: None };
         let judge = |name, password| by_password(&access, name, password);
         assert_eq!(judge(Some("ada"), Some(b"pencil")), Ok(Some("ada".to_owned())));
@@ -68,7 +83,7 @@ fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous()
         assert_eq!(judge(Some(""), Some(b"pencil")), Err(Denial::UnknownUser));
         assert_eq!(judge(Some("ada"), None), Err(Denial::NoProof));
         assert_eq!(judge(Some("eve"), None), Err(Denial::NoProof));
-        let nobody = if anonymous { Ok(None) } else { Err(Denial::NoProof) };
+        let nobody = if is_open { Ok(None) } else { Err(Denial::NoProof) };
         assert_eq!(judge(None, None), nobody);
         assert_eq!(judge(None, Some(b"pencil")), nobody, "MQTT 5 allows a password alone");
     }
@@ -76,7 +91,7 @@ fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous()
 
 #[test]
 fn where_scram_is_required_no_password_will_do() {
-    let access = Access { users: Some(users()), scram_required: true, anonymous: true, acl: None };
+    let access = Access { users: Some(users()), scram_required: true, ..Access::default() };
     for (name, password) in [(Some("ada"), Some(&b"pencil"[..])), (None, None)] {
         assert_eq!(by_password(&access, name, password), Err(Denial::NoProof));
     }

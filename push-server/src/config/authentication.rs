@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::addresses::ListenAddress;
 use super::contradictions::Contradictions;
-use super::listeners::Listener;
-use super::modes::{AnonymousMode, ClientAuthMode};
+use super::listeners::{Listener, ListenerForm};
+use super::modes::AnonymousMode;
+
+/// What would let clients in where nobody may be anonymous.
+const NOBODY_ELSE: &str = "a file of users with it, by users: nobody else could connect";
 
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +34,17 @@ impl AuthenticationSettings {
         self.users_file.is_some()
     }
 
-    /// Whether a client may connect that no source knows, as nobody.
-    pub fn allows_anonymous(&self) -> bool {
-        match self.anonymous {
+    /// Whether a client of this listener may connect that no source knows, as nobody.
+    pub fn allows_anonymous(&self, listener: &Listener) -> bool {
+        match listener.anonymous {
             AnonymousMode::Always => true,
             AnonymousMode::Never => false,
             AnonymousMode::Auto => !self.has_source(),
         }
     }
 
-    /// Looks for contradictions between these settings, and with the addresses that clients connect to: what other
-    /// machines reach must not be open by accident.
+    /// Looks for contradictions between these settings, and with the listeners: what other machines reach must not be
+    /// open by accident, and at each listener somebody must be able to connect.
     pub(super) fn look_for_contradictions(
         &self,
         listeners: &[Listener],
@@ -51,25 +53,37 @@ impl AuthenticationSettings {
         if self.scram_required && self.users_file.is_none() {
             found.refuse("scram-required", &["users"], &true, "a file of users, by users");
         }
-        if self.anonymous == AnonymousMode::Never && !self.has_source() {
-            let allowed = "a file of users with it, by users: nobody else could connect";
-            found.refuse("anonymous", &["users"], &self.anonymous, allowed);
-        }
-        if self.anonymous != AnonymousMode::Auto || self.has_source() {
+        if self.has_source() {
             return;
         }
+        let is_shut = |listener: &Listener| listener.anonymous == AnonymousMode::Never;
+        if self.anonymous == AnonymousMode::Never && listeners.iter().any(is_shut) {
+            found.refuse("anonymous", &["users"], &self.anonymous, NOBODY_ELSE);
+        }
         for listener in listeners {
-            // A certificate says that a client may connect, though not who it is.
-            let asks_for_certificate =
-                listener.kind.has_tls() && listener.client_auth == ClientAuthMode::Required;
-            let is_reached = match &listener.address {
-                ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
-                ListenAddress::Unix(_) => false,
-            };
-            if is_reached && !asks_for_certificate {
-                let allowed = "an address that only this machine reaches, while nobody says who clients are: add \
-                               --users FILE, or let everybody in by --anonymous always";
-                found.refuse_address(listener, &["anonymous"], allowed);
+            match (listener.anonymous, listener.form) {
+                (AnonymousMode::Never, ListenerForm::Table(place))
+                    if self.anonymous != AnonymousMode::Never =>
+                {
+                    let key = ("listener.anonymous", &["users"] as &[_]);
+                    found.refuse_in(place, key, &listener.anonymous, NOBODY_ELSE);
+                }
+                (AnonymousMode::Auto, form)
+                    if listener.is_reached_by_others() && !listener.requires_certificates() =>
+                {
+                    let (key, how) = match form {
+                        ListenerForm::List(_) => ("anonymous", "--anonymous always"),
+                        ListenerForm::Table(_) => {
+                            ("listener.anonymous", "anonymous = \"always\" in its table")
+                        }
+                    };
+                    let allowed = format!(
+                        "an address that only this machine reaches, while nobody says who clients are: add --users \
+                         FILE, or let everybody in by {how}"
+                    );
+                    found.refuse_address(listener, &[key], allowed);
+                }
+                _ => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::listeners::{Listener, ListenerOrigin};
+use super::listeners::{Listener, ListenerForm};
 
 /// A value that is valid by itself and contradicts another setting.
 #[derive(Debug)]
@@ -60,10 +60,10 @@ impl Contradictions {
         allowed: impl Into<String>,
     ) {
         let (value, allowed) = (listener.address.to_string(), allowed.into());
-        let key = listener.origin.key();
-        let table = match listener.origin {
-            ListenerOrigin::List(_) => None,
-            ListenerOrigin::Table(place) => Some(place),
+        let key = listener.form.key();
+        let table = match listener.form {
+            ListenerForm::List(_) => None,
+            ListenerForm::Table(place) => Some(place),
         };
         self.0.push(Contradiction { key, table, others: others.to_vec(), value, allowed });
     }

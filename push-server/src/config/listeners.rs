@@ -10,7 +10,7 @@ use toml::Value;
 
 use super::addresses::ListenAddress;
 use super::bounded::Bounded;
-use super::modes::{ClientAuthMode, ProtocolMode};
+use super::modes::{AnonymousMode, ClientAuthMode, ProtocolMode};
 use super::values::{ListenerName, WebOrigin, one_or_more};
 
 /// Which layers are around MQTT on a listener's connections.
@@ -88,27 +88,30 @@ pub struct Listener {
     pub connections_max: Option<u32>,
     /// Origins of web pages that may connect; empty: all.
     pub web_origins: Vec<String>,
-    /// Where it is set.
-    pub origin: ListenerOrigin,
+    /// Whether clients may connect to it that nobody knows.
+    pub anonymous: AnonymousMode,
+    /// The form in which the settings name it.
+    pub form: ListenerForm,
 }
 
 /// What holds at every listener that does not say otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ForAll<'a> {
     pub(super) client_auth: ClientAuthMode,
+    pub(super) anonymous: AnonymousMode,
     pub(super) web_origins: &'a [String],
 }
 
-/// Where a listener is set.
+/// The form in which the settings name a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerOrigin {
+pub enum ListenerForm {
     /// In the list of addresses of this key.
     List(&'static str),
     /// In this `[[listener]]` table, counted from 0.
     Table(usize),
 }
 
-impl ListenerOrigin {
+impl ListenerForm {
     /// The setting that names its address.
     pub fn key(self) -> &'static str {
         match self {
@@ -118,7 +121,7 @@ impl ListenerOrigin {
     }
 }
 
-impl fmt::Display for ListenerOrigin {
+impl fmt::Display for ListenerForm {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::List(key) => write!(formatter, "--{key}"),
@@ -143,13 +146,14 @@ impl Listener {
             proxy_protocol: false,
             connections_max: None,
             web_origins: for_all.web_origins.to_vec(),
-            origin: ListenerOrigin::List(key),
+            anonymous: for_all.anonymous,
+            form: ListenerForm::List(key),
         }
     }
 
     /// Whether a `[[listener]]` table gives it.
     pub(super) fn is_table(&self) -> bool {
-        matches!(self.origin, ListenerOrigin::Table(_))
+        matches!(self.form, ListenerForm::Table(_))
     }
 
     /// Whether it has a name besides its address.
@@ -164,6 +168,20 @@ impl Listener {
         };
         let is_any = one.ip().is_unspecified() && other.ip().is_unspecified();
         is_any && one.is_ipv4() != other.is_ipv4() && one.port() == other.port() && one.port() != 0
+    }
+
+    /// Whether other machines can reach it.
+    pub(super) fn is_reached_by_others(&self) -> bool {
+        match &self.address {
+            ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            ListenAddress::Unix(_) => false,
+        }
+    }
+
+    /// Whether clients without a certificate are refused. A certificate says that a client may connect,
+    /// though not who it is.
+    pub(super) fn requires_certificates(&self) -> bool {
+        self.kind.has_tls() && self.client_auth == ClientAuthMode::Required
     }
 
     /// Whether clients are asked for a certificate.
@@ -182,6 +200,7 @@ impl Listener {
             ("protocol", text(protocol.to_string())),
             ("tls", Some(Value::Boolean(self.kind.has_tls()))),
             ("client-certificate", text(self.client_auth.to_string())),
+            ("anonymous", text(self.anonymous.to_string())),
             ("proxy-protocol", Some(Value::Boolean(self.proxy_protocol))),
             ("max-connections", self.connections_max.map(|max| Value::Integer(max.into()))),
             (
@@ -206,6 +225,8 @@ pub struct ListenerTable {
     pub tls: Option<bool>,
     /// Whether clients show certificates, in the place of `tls-client-auth`.
     pub client_certificate: Option<ClientAuthMode>,
+    /// Whether clients may connect that nobody knows, in the place of `anonymous` for all.
+    pub anonymous: Option<AnonymousMode>,
     /// Whether its connections begin with a proxy's header.
     pub proxy_protocol: Option<bool>,
     /// Most of its connections at once.
@@ -225,6 +246,7 @@ impl ListenerTable {
             protocol: self.protocol.or(lower.protocol),
             tls: self.tls.or(lower.tls),
             client_certificate: self.client_certificate.or(lower.client_certificate),
+            anonymous: self.anonymous.or(lower.anonymous),
             proxy_protocol: self.proxy_protocol.or(lower.proxy_protocol),
             max_connections: self.max_connections.or(lower.max_connections),
             origins: self.origins.or(lower.origins),
@@ -261,7 +283,8 @@ impl ListenerTable {
             proxy_protocol: self.proxy_protocol.unwrap_or(false),
             connections_max: self.max_connections.map(Bounded::value),
             web_origins,
-            origin: ListenerOrigin::Table(place),
+            anonymous: self.anonymous.unwrap_or(for_all.anonymous),
+            form: ListenerForm::Table(place),
         })
     }
 }

@@ -78,7 +78,7 @@ impl Loaded {
         let SetBy::File { path, line } = self.file.set_by(LISTENER, None)? else { return None };
         let listed = self.config.listeners();
         let listed = listed.iter().find(|listener| !listener.is_table())?;
-        let key = ADDRESS_KEYS.into_iter().find(|key| *key == listed.origin.key())?;
+        let key = ADDRESS_KEYS.into_iter().find(|key| *key == listed.form.key())?;
         Some(ConfigError::Invalid {
             key: key.to_owned(),
             value: listed.address.to_string(),

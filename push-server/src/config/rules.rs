@@ -1,7 +1,7 @@
 //! Rules that concern several settings, each of which is valid by itself.
 
 use super::contradictions::{Contradiction, Contradictions};
-use super::listeners::{ADDRESS_KEYS, Listener, ListenerOrigin};
+use super::listeners::{ADDRESS_KEYS, Listener, ListenerForm};
 use super::{
     Config, FILTERS_DENIED_MAX, INPUT_PACKETS_MIN, LISTEN_MAX, LISTENER_TABLES_MAX, ListenAddress,
     TRUSTED_PROXIES_MAX, TrustedProxy, WS_ORIGINS_MAX, WebOrigin,
@@ -28,7 +28,7 @@ fn look_at_numbers(found: &mut Contradictions, config: &Config, listeners: &[Lis
         found.refuse("listen", &["listener"], &"0 addresses", allowed);
     }
     for key in ADDRESS_KEYS {
-        let of_key = |one: &&Listener| one.origin == ListenerOrigin::List(key);
+        let of_key = |one: &&Listener| one.form == ListenerForm::List(key);
         let listed = listeners.iter().filter(of_key).count();
         if listed > LISTEN_MAX {
             let allowed = format!("at most {LISTEN_MAX} addresses");
@@ -46,8 +46,8 @@ fn look_at_addresses(found: &mut Contradictions, config: &Config, listeners: &[L
     for (place, listener) in listeners.iter().enumerate() {
         let earlier = &listeners[..place];
         let same = earlier.iter().find(|one| one.address.is_same(&listener.address));
-        match same.map(|one| one.origin.key()) {
-            Some(key) if key == listener.origin.key() => {
+        match same.map(|one| one.form.key()) {
+            Some(key) if key == listener.form.key() => {
                 found.refuse_address(listener, &[], "each address once");
             }
             Some(key) => found.refuse_address(listener, &[key], not_one_of(key)),
@@ -64,7 +64,7 @@ fn look_at_addresses(found: &mut Contradictions, config: &Config, listeners: &[L
         let http_address = ListenAddress::Tcp(http);
         let taken = listeners.iter().find(|one| one.address.is_same(&http_address));
         if let Some(taken) = taken {
-            let key = taken.origin.key();
+            let key = taken.form.key();
             found.refuse("http", &[key], &http, not_one_of(key));
         }
     }
@@ -97,7 +97,7 @@ fn look_at_tables(found: &mut Contradictions, config: &Config, listeners: &[List
     }
     for (at, listener) in listeners.iter().enumerate() {
         let is_named = |other: &Listener| other.is_named() && other.name == listener.name;
-        if let ListenerOrigin::Table(place) = listener.origin
+        if let ListenerForm::Table(place) = listener.form
             && listener.is_named()
             && listeners[..at].iter().any(is_named)
         {
@@ -125,7 +125,7 @@ fn look_at_origins(found: &mut Contradictions, config: &Config, listeners: &[Lis
 
 /// A listener for proxies is for some.
 fn look_at_proxies(found: &mut Contradictions, config: &Config, listener: &Listener) {
-    let ListenerOrigin::Table(place) = listener.origin else { return };
+    let ListenerForm::Table(place) = listener.form else { return };
     let is_unix = |proxy: &TrustedProxy| *proxy == TrustedProxy::Unix;
     let comes_by_unix = listener.address.path().is_some();
     if config.trusted_proxies.iter().any(|proxy| is_unix(proxy) == comes_by_unix) {

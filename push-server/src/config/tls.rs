@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::contradictions::Contradictions;
-use super::listeners::{Listener, ListenerOrigin};
+use super::listeners::{Listener, ListenerForm};
 use super::modes::{ClientAuthMode, TlsVersionMode};
 
 /// Most certificates, one a host name or kind of key: all are read at each reload.
@@ -80,8 +80,8 @@ impl TlsSettings {
         }
         let asks_at = listeners.iter().find(|listener| listener.asks_clients());
         let is_asked = asks_at.is_some() || self.client_auth != ClientAuthMode::None;
-        match (self.client_ca_files.first(), asks_at.map(|listener| listener.origin)) {
-            (None, Some(ListenerOrigin::Table(place)))
+        match (self.client_ca_files.first(), asks_at.map(|listener| listener.form)) {
+            (None, Some(ListenerForm::Table(place)))
                 if self.client_auth == ClientAuthMode::None =>
             {
                 let key = ("listener.client-certificate", &["tls-client-ca"] as &[_]);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tracing::{error, info, warn};
 
 use super::acl::{self, AclFileError};
-use crate::access::{Access, Users, UsersError};
+use crate::access::{Access, Anonymous, Users, UsersError};
 use crate::config::Config;
 use crate::shard::SharedAccess;
 
@@ -56,8 +56,10 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
         None => None,
     };
     let acl = acl::load(config)?;
-    let (scram_required, anonymous) = (settings.scram_required, settings.allows_anonymous());
-    Ok(Access { users, scram_required, anonymous, acl })
+    let listeners = config.listeners().into_iter();
+    let open = listeners.filter(|listener| settings.allows_anonymous(listener));
+    let anonymous = Anonymous::At(open.map(|listener| listener.name).collect());
+    Ok(Access { users, scram_required: settings.scram_required, anonymous, acl })
 }
 
 /// Reads the files again, and changes all that they say, or nothing. Connected clients stay, even if their user is
@@ -72,7 +74,7 @@ pub(crate) fn reload(config: &Config, access: &SharedAccess) {
             Some(users) => users.parse_again(text),
             None => Users::parse(text, rand::random()),
         };
-        let Access { scram_required, anonymous, .. } = *current;
+        let (scram_required, anonymous) = (current.scram_required, current.anonymous.clone());
         let users = users_file.map(|path| read(path, again)).transpose()?;
         let acl = acl::load(config)?;
         Ok::<_, AccessError>(Access { users, scram_required, anonymous, acl })

@@ -10,7 +10,7 @@ use super::access::AccessError;
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
 use crate::config::{
-    Config, ConfigError, DurabilityMode, ListenAddress, Listener, ListenerOrigin, Loaded, SetBy,
+    Config, ConfigError, DurabilityMode, ListenAddress, Listener, ListenerForm, Loaded, SetBy,
 };
 use crate::kernel;
 use crate::shard::probe_unix;
@@ -110,7 +110,7 @@ fn missing(loaded: &Loaded) -> Vec<Missing> {
 /// Addresses to listen at that the machine does not have, but for default ones.
 fn missing_addresses(loaded: &Loaded) -> Vec<Missing> {
     let is_asked = |listener: &Listener| {
-        let is_default = listener.origin == ListenerOrigin::List("listen");
+        let is_default = listener.form == ListenerForm::List("listen");
         !(is_default && loaded.listen_is_default)
     };
     let lacks = |key, address: SocketAddr| {
@@ -119,19 +119,19 @@ fn missing_addresses(loaded: &Loaded) -> Vec<Missing> {
         startup::is_absence(&error).then(|| Missing::new(key, &address, &problem))
     };
     let clients = loaded.config.listeners().into_iter().filter(is_asked);
-    let clients = clients.filter_map(|Listener { address, origin, .. }| {
+    let clients = clients.filter_map(|Listener { address, form, .. }| {
         let missing = match &address {
-            ListenAddress::Tcp(tcp) => lacks(origin.key(), *tcp),
+            ListenAddress::Tcp(tcp) => lacks(form.key(), *tcp),
             ListenAddress::Unix(unix) => match probe_unix(&unix.path) {
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                    Some(Missing::new(origin.key(), &address, &error))
+                    Some(Missing::new(form.key(), &address, &error))
                 }
                 _ => None,
             },
         };
-        let table = match origin {
-            ListenerOrigin::List(_) => None,
-            ListenerOrigin::Table(place) => Some(place),
+        let table = match form {
+            ListenerForm::List(_) => None,
+            ListenerForm::Table(place) => Some(place),
         };
         missing.map(|missing| Missing { table, ..missing })
     });

@@ -20,7 +20,7 @@ use super::supervise::{Ending, Running, Supervisor};
 use super::tls::{Tls, TlsError};
 use super::{access, listening, privileges, status};
 use crate::config::{
-    Config, DurabilityMode, KernelPathMode, ListenAddress, Listener, ListenerOrigin, Loaded,
+    Config, DurabilityMode, KernelPathMode, ListenAddress, Listener, ListenerForm, Loaded,
 };
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins, TABLE_BYTES};
 use crate::shard::{Answerer, ShardError, Shards, SharedAccess, probe_bind, probe_unix};
@@ -60,12 +60,12 @@ pub enum StartError {
         source: AddressError,
     },
     /// A listen address cannot be bound.
-    #[error("cannot listen on {address}: {source}; choose another by {origin}")]
+    #[error("cannot listen on {address}: {source}; choose another by {form}")]
     Listen {
         /// The address.
         address: ListenAddress,
         /// The setting that names it.
-        origin: ListenerOrigin,
+        form: ListenerForm,
         /// Why binding failed.
         source: AddressError,
     },
@@ -252,7 +252,7 @@ fn bind_http(
 /// socket that is bound and does not listen keeps no other out, and one that listens early accepts
 /// clients that nobody serves until the start succeeds.
 fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
-    for Listener { address, origin, .. } in config.listeners() {
+    for Listener { address, form, .. } in config.listeners() {
         let free = match &address {
             ListenAddress::Tcp(tcp) if tcp.port() == 0 => Ok(()),
             ListenAddress::Tcp(tcp) => {
@@ -262,7 +262,7 @@ fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), St
                 patience.for_path(Wanted::Listen, &unix.path, || probe_unix(&unix.path))
             }
         };
-        free.map_err(|source| StartError::Listen { address, origin, source })?;
+        free.map_err(|source| StartError::Listen { address, form, source })?;
     }
     Ok(())
 }

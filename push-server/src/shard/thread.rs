@@ -28,7 +28,7 @@ use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{Answerer, ShardStore, Shared, SharedSetup, SharedTls};
 use crate::broker::{Retained, SessionMemory};
-use crate::config::{Config, DurabilityMode, ListenAddress, Listener, ListenerOrigin};
+use crate::config::{Config, DurabilityMode, ListenAddress, Listener, ListenerForm};
 use crate::kernel::{self, KernelPath, ShardPath};
 use crate::ring::{RingError, RingHandle};
 #[cfg(any(test, feature = "simulation"))]
@@ -47,12 +47,12 @@ pub use bind::{Listening, probe_bind, probe_unix};
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
     /// A listen address could not be bound.
-    #[error("cannot listen on {address}: {source}; choose another by {origin}")]
+    #[error("cannot listen on {address}: {source}; choose another by {form}")]
     Listen {
         /// The address.
         address: ListenAddress,
         /// The setting that named it.
-        origin: ListenerOrigin,
+        form: ListenerForm,
         /// The system's reason.
         source: io::Error,
     },
@@ -136,8 +136,8 @@ impl Shards {
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
         let Bound { listening, files } =
             bind_all(config, keepalive, &mut listeners).map_err(|(refused, source)| {
-                let Listener { address, origin, .. } = refused;
-                ShardError::Listen { address, origin, source }
+                let Listener { address, form, .. } = refused;
+                ShardError::Listen { address, form, source }
             })?;
         let start_error = |shard| move |source| ShardError::Start { shard, source };
         let wake_ups = (0..config.shards)

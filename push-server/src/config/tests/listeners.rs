@@ -10,6 +10,7 @@ address = "0.0.0.0:8884"
 protocol = "ws"
 tls = true
 client-certificate = "required"
+anonymous = "always"
 proxy-protocol = true
 max-connections = 7
 origins = ["https://app.example.org"]
@@ -20,6 +21,7 @@ address = "/run/push.sock,mode=0600"
 protocol = "mqtt"
 tls = false
 client-certificate = "none"
+anonymous = "auto"
 proxy-protocol = false
 # max-connections is not set
 origins = []
@@ -40,6 +42,7 @@ fn tables_are_listeners_in_their_order_with_all_that_differs() {
     assert_eq!(devices.kind, ListenerKind::TlsWebSocket);
     assert_eq!(devices.client_auth, ClientAuthMode::Required);
     assert_eq!(devices.web_origins, ["https://app.example.org"]);
+    assert_eq!((devices.anonymous, local.anonymous), (AnonymousMode::Always, AnonymousMode::Auto));
     assert_eq!((devices.connections_max, devices.proxy_protocol), (Some(7), true));
     assert_eq!((&*local.name, local.kind), ("/run/push.sock", ListenerKind::Mqtt));
     assert_eq!(local.address.path(), Some(Path::new("/run/push.sock")));
@@ -215,7 +218,7 @@ fn a_server_may_listen_at_unix_sockets_alone() {
     let file = "listen = []\nunix-listen = '/run/push.sock'\n";
     let found = listeners(file);
     assert_eq!((&*found[0].name, found[0].kind), ("/run/push.sock", ListenerKind::Mqtt));
-    assert_eq!(found[0].origin, ListenerOrigin::List("unix-listen"));
+    assert_eq!(found[0].form, ListenerForm::List("unix-listen"));
     assert!(flag_refusal(&["--unix-listen", "push.sock"]).contains("expected an absolute path"));
 }
 
@@ -226,4 +229,61 @@ fn names_of_listeners_are_plain() {
         let messages = refusals(&[], &file);
         assert!(messages[0].contains("listener.name") && messages.len() == 1, "{messages:?}");
     }
+}
+
+#[test]
+fn a_table_is_open_by_its_own_key_alone_where_it_has_one() {
+    let reached = |more: &str| format!("[[listener]]\naddress = '0.0.0.0:1'\n{more}");
+    let open = "expected an address that only this machine reaches, while nobody says who clients are: add --users \
+                FILE, or let everybody in by anonymous = \"always\" in its table";
+    let tls = "tls = true\nclient-certificate = 'required'\n";
+    for (file, refused) in [
+        (reached(""), Some(format!("push.toml:2: listener.address = 0.0.0.0:1: {open}"))),
+        (reached("anonymous = 'always'\n"), None),
+        (format!("anonymous = 'always'\n{}", reached("")), None),
+        (
+            format!("anonymous = 'always'\n{}", reached("anonymous = 'auto'\n")),
+            Some(format!("push.toml:3: listener.address = 0.0.0.0:1: {open}")),
+        ),
+        (format!("users = '/u'\n{}", reached("")), None),
+        (format!("users = '/u'\n{}", reached("anonymous = 'never'\n")), None),
+        (format!("{TLS}{}", reached(tls)), None),
+        (
+            format!("{TLS}{}", reached(&tls.replace("required", "optional"))),
+            Some(format!("push.toml:6: listener.address = 0.0.0.0:1: {open}")),
+        ),
+    ] {
+        assert_eq!(refusals_if_any(&file), Vec::from_iter(refused), "{file}");
+    }
+}
+
+#[test]
+fn a_table_at_which_nobody_could_connect_is_refused_by_its_own_line() {
+    let shut = "expected a file of users with it, by users: nobody else could connect";
+    let tables = |one: &str, other: &str| {
+        format!("[[listener]]\naddress = '/a'\n{one}\n[[listener]]\naddress = '/b'\n{other}\n")
+    };
+    for (file, refused) in [
+        (
+            tables("", "anonymous = 'never'"),
+            Some(format!("push.toml:6: listener.anonymous = never: {shut}")),
+        ),
+        (
+            format!("anonymous = 'never'\n{}", tables("", "anonymous = 'always'")),
+            Some(format!("push.toml:1: anonymous = never: {shut}")),
+        ),
+        (
+            format!(
+                "anonymous = 'never'\n{}",
+                tables("anonymous = 'auto'", "anonymous = 'always'")
+            ),
+            None,
+        ),
+    ] {
+        assert_eq!(refusals_if_any(&file), Vec::from_iter(refused), "{file}");
+    }
+}
+
+fn refusals_if_any(file: &str) -> Vec<String> {
+    load(&[], file).err().unwrap_or_default()
 }

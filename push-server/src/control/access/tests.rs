@@ -1,6 +1,6 @@
 use super::*;
 use crate::access::scram::verifier_line;
-use crate::config::AnonymousMode;
+use crate::config::{AnonymousMode, ListenerTable};
 
 fn loaded(text: &str) -> Result<Access, String> {
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -41,9 +41,42 @@ fn with_users_nobody_is_anonymous_unless_that_is_allowed() {
         (AnonymousMode::Never, false, false),
     ] {
         config.authentication.anonymous = mode;
-        assert_eq!(load(&config).expect("valid").anonymous, with, "{mode}");
+        let at = Some("127.0.0.1:1883");
+        assert_eq!(load(&config).expect("valid").anonymous.is_allowed_at(at), with, "{mode}");
         let mut config = Config::default();
         config.authentication.anonymous = mode;
-        assert_eq!(load(&config).expect("valid").anonymous, without, "{mode}");
+        assert_eq!(load(&config).expect("valid").anonymous.is_allowed_at(at), without, "{mode}");
+    }
+}
+
+#[test]
+fn a_listener_may_say_otherwise_who_is_let_in_as_nobody() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let table = |name: &str, anonymous| ListenerTable {
+        name: Some(name.parse().expect("a name")),
+        address: Some(format!("/{name}").parse().expect("a path")),
+        anonymous,
+        ..ListenerTable::default()
+    };
+    let mut config = config(file.path());
+    config.listen.clear();
+    config.listener_tables = vec![
+        table("as-all", None),
+        table("open", Some(AnonymousMode::Always)),
+        table("shut", Some(AnonymousMode::Never)),
+        table("auto", Some(AnonymousMode::Auto)),
+    ];
+    for (mode, open) in [
+        (AnonymousMode::Auto, &["open"][..]),
+        (AnonymousMode::Always, &["as-all", "open"]),
+        (AnonymousMode::Never, &["open"]),
+    ] {
+        config.authentication.anonymous = mode;
+        let anonymous = load(&config).expect("valid").anonymous;
+        for name in ["as-all", "open", "shut", "auto", "another"] {
+            let is_open = open.contains(&name);
+            assert_eq!(anonymous.is_allowed_at(Some(name)), is_open, "{mode}, {name}");
+        }
+        assert!(!anonymous.is_allowed_at(None), "a client whose listener nobody knows");
     }
 }
