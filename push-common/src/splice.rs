@@ -15,7 +15,7 @@ use crate::clock::Monotonic;
 use crate::counter::Counter;
 use crate::flow::{Flow, bits};
 use crate::mutant::{Part, is_left_out};
-use crate::ping_rate::PingPace;
+use crate::rate::Pace;
 use crate::segment::{Segment, SocketFacts, flags};
 use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
 
@@ -32,13 +32,13 @@ pub const IN_A_ROW_MAX: u16 = 255;
 pub const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 
 /// Decides about a segment from the client (C-space). After [`Counter::Answered`] the caller also
-/// charges the ping to the slot ([`PingPace::charged`]).
+/// charges the ping to the slot ([`Pace::charged`]).
 #[inline(always)]
 pub fn on_ingress(
     flow: &mut Flow,
     slot: &SlotView,
     segment: &Segment,
-    pace: PingPace,
+    pace: Pace,
     now: Monotonic,
 ) -> Decision {
     ingress(flow, slot, segment, pace, now, || None)
@@ -51,7 +51,7 @@ fn ingress(
     flow: &mut Flow,
     slot: &SlotView,
     segment: &Segment,
-    pace: PingPace,
+    pace: Pace,
     now: Monotonic,
     last_word: impl FnOnce() -> Option<Counter>,
 ) -> Decision {
@@ -208,7 +208,7 @@ fn declines(
     slot: &SlotView,
     segment: &Segment,
     believed: bool,
-    pace: PingPace,
+    pace: Pace,
     now: Monotonic,
 ) -> Option<Counter> {
     if flow.has(bits::BARRED) {

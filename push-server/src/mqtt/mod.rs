@@ -31,7 +31,7 @@ mod topic_alias;
 pub(crate) mod transmit;
 pub(crate) mod will;
 
-use push_common::ping_rate::PingRate;
+use push_common::rate::Rate;
 
 use crate::access::{Policy, Subject};
 use crate::broker::TopicName;
@@ -104,7 +104,7 @@ pub struct Limits {
     /// Most bytes of answers (PUBACK, PINGRESP, ...) that wait for a client that does not read.
     pub answers_bytes_max: u32,
     /// How often a client may ping; the server closes a client that pings more often (0x96).
-    pub ping_rate: PingRate,
+    pub ping_rate: Rate,
     /// What particular clients may not do.
     pub policy: Policy,
     /// Which features all clients may use.
@@ -201,7 +201,7 @@ impl Default for Limits {
             response_topic_prefix: None,
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
-            ping_rate: PingRate::default(),
+            ping_rate: Rate::PINGS,
             policy: Policy::default(),
             features: Features::default(),
         }

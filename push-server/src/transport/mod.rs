@@ -53,7 +53,7 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use layer::Layer;
 use proxy::Proxy;
@@ -209,7 +209,7 @@ impl Transport {
     pub(crate) fn take<'a>(
         &mut self,
         bytes: &'a [u8],
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         scratch: &'a mut Scratch,
     ) -> &'a [u8] {
@@ -237,7 +237,7 @@ impl Transport {
     /// Goes on with a handshake. Returns the bytes of MQTT that have come behind it, like `take`.
     pub(crate) fn step<'a>(
         &mut self,
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         scratch: &'a mut Scratch,
     ) -> &'a [u8] {

@@ -2,7 +2,7 @@
 //! bounded; more waits in the socket.
 
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use super::Shard;
 use super::errand::Errand;
@@ -71,9 +71,9 @@ impl<P: Ports> Shard<P> {
         let limits = &self.here.shared().config.limits;
         let pace = match client.phase() {
             // No layer has pings of its own.
-            _ if client.transport.is_plain() => PingPace::OFF,
+            _ if client.transport.is_plain() => Pace::OFF,
             Phase::Serving { connection, .. } => connection.ping_pace(limits),
-            _ => limits.ping_rate.pace(0),
+            _ => limits.ping_rate.ping_pace(0),
         };
         let now = self.agenda.now();
         let awaits_header = client.transport.proxy_header() == Some(ProxyHeader::Awaited);

@@ -251,7 +251,7 @@ impl<P: Ports> Shard<P> {
         // A lagging `rx` does no harm: the programs leave pings to user space until it is right.
         let rx = self.whole_wire_bytes(index).unwrap_or_default();
         let client = &mut self.clients[index];
-        let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
+        let pace = self.here.shared().config.limits.ping_rate.ping_pace(keep_alive_secs);
         let applicant = Applicant {
             heartbeat: client.transport.heartbeat(),
             tx: (!client.output.is_sending()).then_some(client.sent_bytes()),
