@@ -1,6 +1,7 @@
 //! When a PINGREQ is answered: rules 1 to 5, 12 and 13.
 
 use super::*;
+use crate::mac::Mac;
 
 #[test]
 fn quiescent_ping_is_turned_around() {
