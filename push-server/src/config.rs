@@ -12,6 +12,7 @@ mod bounded;
 mod contradictions;
 mod error;
 mod file;
+mod hook;
 mod listeners;
 mod loaded;
 mod log_filter;
@@ -31,16 +32,17 @@ use std::path::PathBuf;
 
 use crate::mqtt::Limits;
 pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
-pub use authentication::AuthenticationSettings;
+pub use authentication::{AuthenticationSettings, JwtSettings};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
+pub use hook::{HookSettings, HookUrl};
 pub use listeners::{CONNECTIONS_MAX, Listener, ListenerForm, ListenerKind, ListenerTable};
 use listeners::{ForAll, UNIX_KEY};
 pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode, ProtocolMode,
-    PublishDeniedMode, Switch, TlsVersionMode,
+    AnonymousMode, CertificateUserMode, ClientAuthMode, DurabilityMode, KernelPathMode,
+    OutboxFullMode, ProtocolMode, PublishDeniedMode, Switch, TlsVersionMode,
 };
 pub use proxies::TrustedProxy;
 pub use settings::Settings;
@@ -48,7 +50,7 @@ pub use tls::TlsSettings;
 pub use totals::Totals;
 pub use values::{
     Address, Directory, Expected, FilePath, InterfaceName, ListenerName, OptionalAddress,
-    PlainFilter, ServerReference, TopicPrefix, WebOrigin,
+    PlainFilter, ServerReference, TokenParty, TopicPrefix, WebOrigin,
 };
 
 /// Most shards of a server: one for each core of today's machines; a set of shards fits one word.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::certificate::CertificateFault;
 use super::scram::{Exchange, Nonce};
 
 /// A client's proof of who it is, from CONNECT or from a later step of an exchange.
@@ -20,11 +21,17 @@ pub struct Credentials {
     pub password: Option<Password>,
     /// The step of an exchange (MQTT 5's enhanced authentication); `None`: the client asked for none.
     pub proof: Option<Proof>,
+    /// The user that the client's certificate names, or why it names none. `None`: it has shown no certificate, or
+    /// nobody asks for names in them.
+    pub certificate: Option<Result<Box<str>, CertificateFault>>,
     /// The client's address; `None` if its socket can no longer tell, or no rule asks for it.
     pub peer: Option<SocketAddr>,
     /// The listener that the client came by: the name that its table gives it, or its address as
     /// written, so that rules can name it. `None` only until a shard has said it.
     pub listener: Option<Arc<str>>,
+    /// What the client speaks, as addresses call it: `mqtt`, `mqtts`, `ws` or `wss`. `mqtt` until a shard has
+    /// said it.
+    pub protocol: &'static str,
 }
 
 /// One step of an exchange.

@@ -1,5 +1,8 @@
 //! Why a client is refused.
 
+use super::certificate::CertificateFault;
+use super::token::TokenFault;
+
 /// Why a client is refused. The log and the counters show this; the client gets a reason code,
 /// which says less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +22,30 @@ pub enum Denial {
     /// The user exists, but the password is wrong.
     #[error("the password is wrong")]
     WrongPassword,
+    /// It has a valid certificate, which names no user.
+    #[error("{0} (--certificate-user)")]
+    Certificate(CertificateFault),
+    /// Its password is a token that does not count, or is none where only tokens do.
+    #[error("{0}")]
+    Token(TokenFault),
+    /// The user name of its CONNECT is not the one that it has proved.
+    #[error("it gives another user name than the one that it proves")]
+    OtherName,
+    /// Its id is to be its user's name, and it has no user.
+    #[error("it is no user, whose name would be its client id (--client-id-from-user)")]
+    NoUser,
     /// It authenticated again as another user.
     #[error("it authenticated again as another user")]
     OtherUser,
+    /// The hook says that it may not connect.
+    #[error("the hook denies it")]
+    HookDenied,
+    /// The hook gave no valid answer in time, or rests.
+    #[error("the hook has not said who it is")]
+    HookFailed,
+    /// Too many clients wait for the hook.
+    #[error("too many clients wait for the hook")]
+    HookBusy,
     /// The policy forbids its will.
     #[error("it may not publish its will")]
     Will,

@@ -1,8 +1,18 @@
 //! The identity that a client has proved, and the subject that a policy judges.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::acl::{Grant, Rights};
+
+/// The longest name of a user, in bytes: that of the longest text of MQTT.
+pub(super) const USER_NAME_BYTES_MAX: usize = 65_535;
+
+/// Whether a certificate, a token or a hook may name a user so: MQTT has no text with NUL, and a log no line with control
+/// characters.
+pub(super) fn is_user_name(name: &str) -> bool {
+    (1..=USER_NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control)
+}
 
 /// The identity that a client has proved: a user, or none.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +21,7 @@ pub struct Identity {
     groups: Arc<[Box<str>]>,
     grant: Option<Arc<Grant>>,
     rights: Rights,
+    ends_at: Option<u64>,
 }
 
 impl Identity {
@@ -35,6 +46,27 @@ impl Identity {
     #[must_use]
     pub fn with_rights(self, rights: Rights) -> Self {
         Self { rights, ..self }
+    }
+
+    /// The same client, which may stay until then: in seconds since 1970, by the wall clock.
+    #[must_use]
+    pub fn until(self, secs: u64) -> Self {
+        Self { ends_at: Some(secs), ..self }
+    }
+
+    /// The same client, which may stay for so long from `now` on, in seconds since 1970, if it is said how long.
+    #[must_use]
+    pub fn lasting(self, now_secs: u64, time: Option<Duration>) -> Self {
+        match time {
+            // Rather a second too long than none.
+            Some(time) => self.until(now_secs.saturating_add(time.as_secs().max(1))),
+            None => self,
+        }
+    }
+
+    /// Until when the client may stay, in seconds since 1970; `None`: what proved the identity does not say.
+    pub fn ends_at(&self) -> Option<u64> {
+        self.ends_at
     }
 
     /// The user; `None`: the client has not authenticated.

@@ -11,32 +11,49 @@
 //! leaves a will, and when the server is about to send it a message.
 
 pub mod acl;
+mod certificate;
 mod credentials;
 mod denial;
 mod distribution;
+mod hook;
 mod identity;
 mod mac;
+mod order;
 mod password_hash;
 mod policy;
 pub mod scram;
+mod token;
 pub mod users;
 mod verdict;
 mod verified;
 
 pub use acl::{Acl, Decision, Grant, Origin, Rights};
+pub use certificate::{CertificateFault, CertificateField, user_of};
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
+pub use hook::{
+    HOOK_ALLOWED_FOR, HOOK_ANSWER_BYTES_MAX, HOOK_DENIED_FOR, HOOK_FAILURES_MAX, HOOK_GROUPS_MAX,
+    HOOK_REST, HookAnswer, HookAnswerError, HookAttempt, HookKey, HookQuestion, HookRest,
+};
 pub use identity::{Identity, Subject};
 pub use mac::Key;
+pub use order::Source;
 pub use password_hash::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Cost, Hasher};
 pub use policy::{Denied, Policy};
+pub use token::{
+    TOKEN_GROUPS_MAX, TOKEN_KEYS_MAX, TOKEN_LEEWAY_SECS, TokenCheck, TokenFault, TokenKeys,
+    TokenKeysError, Tokens, VerifiedToken,
+};
 pub use users::{PasswordCheck, Users, UsersError};
 pub use verdict::Verdict;
-pub use verified::{VERIFIED_FOR, VERIFIED_MAX, VerifiedPasswords};
+pub use verified::{
+    CheckKey, PASSWORD_BYTES, VERIFIED_BYTES_MAX, VERIFIED_FOR, VERIFIED_MAX, Verified,
+};
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use order::{Case, Choice, Named, Shown};
 use scram::{METHOD, Step};
 
 /// The rules for connecting that are in memory.
@@ -44,8 +61,14 @@ use scram::{METHOD, Step};
 pub struct Access {
     /// The users of a file; `None`: there is none.
     pub users: Option<Users>,
+    /// Which tokens count as passwords; `None`: none.
+    pub tokens: Option<Arc<Tokens>>,
     /// Whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
+    /// Whether certificates of clients name users (`--certificate-user`).
+    pub has_certificates: bool,
+    /// Whether whoever is not known by an earlier source is asked about by HTTP (`--auth-http`).
+    pub asks_hook: bool,
     /// Where a client that no source of users knows by a name may connect, as nobody.
     pub anonymous: Anonymous,
     /// What clients may do; `None`: all but read the server's own topics.
@@ -55,7 +78,15 @@ pub struct Access {
 /// Everybody may connect, as nobody.
 impl Default for Access {
     fn default() -> Self {
-        Self { users: None, scram_required: false, anonymous: Anonymous::Everywhere, acl: None }
+        Self {
+            users: None,
+            tokens: None,
+            scram_required: false,
+            has_certificates: false,
+            asks_hook: false,
+            anonymous: Anonymous::Everywhere,
+            acl: None,
+        }
     }
 }
 
@@ -86,10 +117,14 @@ impl Anonymous {
 /// What [`Access`] says to credentials.
 #[derive(Debug)]
 pub enum Judgement {
-    /// The verdict.
-    Now(Verdict),
+    /// The verdict, and the source that it is of; `None`: none decides.
+    Now(Option<Source>, Verdict),
     /// A password is to be hashed for it, which takes too long for a shard.
     Check(PasswordCheck),
+    /// The signature of a token is to be checked for it, which takes too long for a shard as well.
+    Token(TokenCheck),
+    /// The hook is to be asked.
+    Hook,
 }
 
 impl Access {
@@ -110,31 +145,98 @@ impl Access {
         Verdict::Allowed(identity.with_rights(rights), data)
     }
 
-    /// Judges a client's credentials. The first source that knows the client's name decides: a wrong password falls
-    /// through to nothing. Of a client that gives a name, nobody is the user only if there are no users at all.
+    /// Judges a client's credentials. The first source that knows the client decides: a wrong password falls
+    /// through to nothing. `order` has the order.
     pub fn judge(&self, credentials: &Credentials) -> Judgement {
-        let Credentials { user_name, password, proof, .. } = credentials;
-        if let Some(proof) = proof {
-            return Judgement::Now(self.judge_exchange(proof));
-        }
-        let named = user_name.as_deref().zip(self.users.as_ref());
-        Judgement::Now(match (named, password) {
-            _ if self.scram_required => Verdict::Refused(Denial::NoProof),
-            (Some((name, users)), Some(password)) => {
-                return Judgement::Check(users.check(name, password.clone()));
-            }
-            (None, _) if self.anonymous.is_allowed_at(credentials.listener.as_deref()) => {
-                Verdict::Allowed(Identity::default(), None)
-            }
-            _ => Verdict::Refused(Denial::NoProof),
-        })
+        self.judge_if(credentials, self.asks_hook)
     }
 
-    /// The verdict on a client's credentials, if whoever asks can wait until a password is hashed.
+    /// The same, after the hook has said that it does not know the client.
+    pub fn judge_without_hook(&self, credentials: &Credentials) -> Judgement {
+        self.judge_if(credentials, false)
+    }
+
+    fn judge_if(&self, credentials: &Credentials, has_hook: bool) -> Judgement {
+        let Credentials { user_name, password, proof, certificate, .. } = credentials;
+        let refused = |denial| Judgement::Now(None, Verdict::Refused(denial));
+        let source = match (self.case(credentials, has_hook).choose(), certificate) {
+            (Choice::By(source), _) => source,
+            (Choice::CertificateUnnamed, Some(Err(fault))) => {
+                return refused(Denial::Certificate(*fault));
+            }
+            (Choice::NoToken, _) => return refused(TokenFault::NoToken.into()),
+            (Choice::NoProof | Choice::CertificateUnnamed, _) => {
+                return refused(Denial::NoProof);
+            }
+        };
+        let now = |verdict| Judgement::Now(Some(source), verdict);
+        let named = certificate.as_ref().and_then(|named| named.as_deref().ok());
+        match (source, &self.users, proof) {
+            (Source::Certificate, ..) => now(of_user(named, user_name.as_deref())),
+            (Source::Scram, _, Some(proof)) => now(match self.judge_exchange(proof) {
+                Verdict::Allowed(identity, _)
+                    if named.is_some_and(|named| identity.user() != Some(named)) =>
+                {
+                    Verdict::Refused(Denial::OtherName)
+                }
+                verdict => verdict,
+            }),
+            (Source::Users, Some(users), _) => match (user_name, password) {
+                (Some(name), Some(password)) => {
+                    Judgement::Check(users.check(name, password.clone()))
+                }
+                _ => refused(Denial::NoProof),
+            },
+            (Source::Token, ..) => match (password, &self.tokens) {
+                (Some(token), Some(tokens)) => {
+                    let (token, tokens) = (token.clone(), Arc::clone(tokens));
+                    Judgement::Token(TokenCheck::new(token, user_name.clone(), tokens))
+                }
+                _ => refused(Denial::NoProof),
+            },
+            (Source::Hook, ..) => Judgement::Hook,
+            (Source::Anonymous, ..) => now(Verdict::Allowed(Identity::default(), None)),
+            _ => refused(Denial::NoProof),
+        }
+    }
+
+    /// What the order depends on.
+    fn case(&self, credentials: &Credentials, has_hook: bool) -> Case {
+        let Credentials { user_name, password, proof, certificate, listener, .. } = credentials;
+        let named = match (user_name, &self.users) {
+            (None, _) => Named::Not,
+            (Some(name), Some(users)) if users.knows(name) => Named::Known,
+            (Some(_), _) => Named::Unknown,
+        };
+        Case {
+            shown: match certificate {
+                None => Shown::Nothing,
+                Some(Ok(_)) => Shown::User,
+                Some(Err(_)) => Shown::NoUser,
+            },
+            asks_exchange: proof.is_some(),
+            named,
+            has_password: password.is_some(),
+            is_token: self.tokens.is_some() && password.as_ref().is_some_and(token::is_token),
+            scram_required: self.scram_required,
+            has_keys: self.tokens.is_some(),
+            has_users: self.users.is_some(),
+            has_hook,
+            has_source: self.users.is_some()
+                || self.tokens.is_some()
+                || self.asks_hook
+                || self.has_certificates,
+            anonymous: self.anonymous.is_allowed_at(listener.as_deref()),
+        }
+    }
+
+    /// The verdict on a client's credentials, if whoever asks can wait until a password is hashed. Nobody answers for
+    /// tokens, which need a clock, and for the hook.
     pub fn verdict(&self, credentials: &Credentials) -> Verdict {
         match self.judge(credentials) {
-            Judgement::Now(verdict) => verdict,
+            Judgement::Now(_, verdict) => verdict,
             Judgement::Check(check) => check.run(&mut Hasher::default()),
+            Judgement::Token(_) | Judgement::Hook => Verdict::Refused(Denial::Unanswered),
         }
     }
 
@@ -149,6 +251,18 @@ impl Access {
             Ok(Step::Done(user, data)) => Verdict::Allowed(Identity::of_user(user), Some(data)),
             Err(denial) => Verdict::Refused(denial),
         }
+    }
+}
+
+/// The verdict on a client that has proved to be `user`. A client may leave its user name out; another one shows that
+/// it takes itself for somebody else.
+fn of_user(user: Option<&str>, given: Option<&str>) -> Verdict {
+    match (user, given) {
+        (None, _) => Verdict::Refused(Denial::NoProof),
+        (Some(user), Some(given)) if !given.is_empty() && given != user => {
+            Verdict::Refused(Denial::OtherName)
+        }
+        (Some(user), _) => Verdict::Allowed(Identity::of_user(user.into()), None),
     }
 }
 

@@ -281,6 +281,16 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    /// The name of the user that the client wants to prove to be, once it has said it.
+    pub fn user_name(&self) -> Option<&str> {
+        match &self.0 {
+            State::New | State::Begun => None,
+            State::Challenged(challenge) => Some(&challenge.name),
+        }
+    }
+}
+
 impl fmt::Debug for Exchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self.0 {

@@ -14,8 +14,10 @@ fn offering(proof: Option<Proof>) -> Credentials {
         user_name: Some("ada".into()),
         password: Some(Password::new(b"pencil")),
         proof,
+        certificate: None,
         peer: None,
         listener: None,
+        protocol: "mqtt",
     }
 }
 
@@ -74,7 +76,7 @@ fn who_may_be_nobody_depends_on_the_listener() {
 fn who_gives_a_name_is_held_to_its_password_also_where_others_may_be_anonymous() {
     for is_open in [true, false] {
         let anonymous = if is_open { Anonymous::Everywhere } else { Anonymous::nowhere() };
-        let access = Access { users: Some(users()), scram_required: false, anonymous, acl: None };
+        let access = Access { users: Some(users()), anonymous, ..Access::default() };
         let judge = |name, password| by_password(&access, name, password);
         assert_eq!(judge(Some("ada"), Some(b"pencil")), Ok(Some("ada".to_owned())));
         assert_eq!(judge(Some("ada"), Some(b"crayon")), Err(Denial::WrongPassword));

@@ -13,6 +13,7 @@ use super::password_hash::{
 };
 use super::scram::{self, METHOD, SALT_BYTES, Verifier, VerifierError, Verifiers, prepared_name};
 use super::verdict::Verdict;
+use super::verified::CheckKey;
 
 /// Most users in one file; each takes some 300 bytes.
 pub const USERS_MAX: usize = 1_000_000;
@@ -133,6 +134,11 @@ impl Users {
         Some(&self.verifiers).filter(|verifiers| !verifiers.is_empty())
     }
 
+    /// Whether there is a user of this name.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.passwords.contains_key(name) || self.verifiers.find(name).is_some()
+    }
+
     /// What is to be done to tell whether a password is the one of a name. A name that is not here gets as much to
     /// do as one that is.
     pub fn check(&self, name: &str, password: Password) -> PasswordCheck {
@@ -166,17 +172,13 @@ pub struct PasswordCheck {
     is_known: bool,
 }
 
-/// Names a user with a password and a line, and tells nothing of them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CheckKey(Key);
-
 impl PasswordCheck {
     /// The check's name, by a secret of the process.
     pub fn key(&self, secret: &Key) -> CheckKey {
         let (user, password) = (self.user.as_bytes(), self.password.bytes());
         let lens = [user.len(), password.len()].map(|len| (len as u64).to_be_bytes());
         let line = self.hash.fingerprint();
-        CheckKey(mac(secret, &[&lens[0], &lens[1], user, password, &line]))
+        CheckKey::new(mac(secret, &[&lens[0], &lens[1], user, password, &line]))
     }
 
     /// Whether there is such a user.
@@ -210,12 +212,6 @@ impl PasswordCheck {
 impl fmt::Debug for PasswordCheck {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("PasswordCheck").field("cost", &self.cost()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for CheckKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("CheckKey")
     }
 }
 

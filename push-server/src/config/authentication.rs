@@ -3,11 +3,26 @@
 use std::path::PathBuf;
 
 use super::contradictions::Contradictions;
+use super::hook::HookSettings;
 use super::listeners::{Listener, ListenerForm};
-use super::modes::AnonymousMode;
+use super::modes::{AnonymousMode, CertificateUserMode};
 
 /// What would let clients in where nobody may be anonymous.
-const NOBODY_ELSE: &str = "a file of users with it, by users: nobody else could connect";
+const NOBODY_ELSE: &str = "something that says who clients are with it, by users, jwt-keys or auth-http: nobody else could connect";
+
+/// The settings of what says who clients are, at any listener.
+const SOURCES: &[&str] = &["users", "jwt-keys", "auth-http"];
+
+/// Which tokens count as passwords.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JwtSettings {
+    /// `--jwt-keys`: the file of the keys that sign them.
+    pub keys_file: Option<PathBuf>,
+    /// `--jwt-issuer`: who may have made them; empty: anybody with a key.
+    pub issuers: Vec<String>,
+    /// `--jwt-audience`: whom they may be for; empty: only those that do not say.
+    pub audiences: Vec<String>,
+}
 
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +31,12 @@ pub struct AuthenticationSettings {
     pub anonymous: AnonymousMode,
     /// `--users`: the file of users.
     pub users_file: Option<PathBuf>,
+    /// `--certificate-user`: which name of a client's certificate is its user.
+    pub certificate_user: CertificateUserMode,
+    /// Which tokens count as passwords.
+    pub jwt: JwtSettings,
+    /// The hook that is asked about others.
+    pub hook: HookSettings,
     /// `--scram-required`: whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
     /// `--auth-threads`: threads that hash passwords.
@@ -24,14 +45,27 @@ pub struct AuthenticationSettings {
 
 impl Default for AuthenticationSettings {
     fn default() -> Self {
-        Self { anonymous: AnonymousMode::Auto, users_file: None, scram_required: false, threads: 1 }
+        Self {
+            anonymous: AnonymousMode::Auto,
+            users_file: None,
+            certificate_user: CertificateUserMode::None,
+            jwt: JwtSettings::default(),
+            hook: HookSettings::default(),
+            scram_required: false,
+            threads: 1,
+        }
     }
 }
 
 impl AuthenticationSettings {
     /// Whether anything says who clients are.
     pub fn has_source(&self) -> bool {
-        self.users_file.is_some()
+        self.has_source_everywhere() || self.certificate_user != CertificateUserMode::None
+    }
+
+    /// Whether anything does at every listener. Certificates do where there is TLS that asks for them.
+    fn has_source_everywhere(&self) -> bool {
+        self.users_file.is_some() || self.jwt.keys_file.is_some() || self.hook.url.is_some()
     }
 
     /// Whether a client of this listener may connect that no source knows, as nobody.
@@ -44,7 +78,7 @@ impl AuthenticationSettings {
     }
 
     /// Looks for contradictions between these settings, and with the listeners: what other machines reach must not be
-    /// open by accident, and at each listener somebody must be able to connect.
+    /// open by accident, nor shut.
     pub(super) fn look_for_contradictions(
         &self,
         listeners: &[Listener],
@@ -53,24 +87,30 @@ impl AuthenticationSettings {
         if self.scram_required && self.users_file.is_none() {
             found.refuse("scram-required", &["users"], &true, "a file of users, by users");
         }
-        if self.has_source() {
+        self.hook.look_for_contradictions(found);
+        if self.has_source_everywhere() {
             return;
         }
         let is_shut = |listener: &Listener| listener.anonymous == AnonymousMode::Never;
-        if self.anonymous == AnonymousMode::Never && listeners.iter().any(is_shut) {
-            found.refuse("anonymous", &["users"], &self.anonymous, NOBODY_ELSE);
+        let has_source = self.has_source();
+        if !has_source && self.anonymous == AnonymousMode::Never && listeners.iter().any(is_shut) {
+            found.refuse("anonymous", SOURCES, &self.anonymous, NOBODY_ELSE);
         }
         for listener in listeners {
             match (listener.anonymous, listener.form) {
-                (AnonymousMode::Never, ListenerForm::Table(place))
-                    if self.anonymous != AnonymousMode::Never =>
-                {
-                    let key = ("listener.anonymous", &["users"] as &[_]);
-                    found.refuse_in(place, key, &listener.anonymous, NOBODY_ELSE);
+                (AnonymousMode::Always, _) => {}
+                _ if has_source && listener.asks_clients() => {}
+                (AnonymousMode::Never, ListenerForm::Table(place)) if !has_source => {
+                    if self.anonymous != AnonymousMode::Never {
+                        let key = ("listener.anonymous", SOURCES);
+                        found.refuse_in(place, key, &listener.anonymous, NOBODY_ELSE);
+                    }
                 }
-                (AnonymousMode::Auto, form)
-                    if listener.is_reached_by_others() && !listener.requires_certificates() =>
-                {
+                (AnonymousMode::Never, _) if !has_source => {}
+                (AnonymousMode::Never | AnonymousMode::Auto, form) => {
+                    if !listener.is_reached_by_others() || listener.requires_certificates() {
+                        continue;
+                    }
                     let (key, how) = match form {
                         ListenerForm::List(_) => ("anonymous", "--anonymous always"),
                         ListenerForm::Table(_) => {
@@ -78,12 +118,11 @@ impl AuthenticationSettings {
                         }
                     };
                     let allowed = format!(
-                        "an address that only this machine reaches, while nobody says who clients are: add --users \
-                         FILE, or let everybody in by {how}"
+                        "an address that only this machine reaches, while nobody says who its clients are: add \
+                         --users FILE, --jwt-keys FILE or --auth-http URL, or let everybody in by {how}"
                     );
                     found.refuse_address(listener, &[key], allowed);
                 }
-                _ => {}
             }
         }
     }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::values::Expected;
+use crate::access::CertificateField;
 use crate::mqtt::OutboxFull;
 
 /// Gives types that take one of a few words their TOML form and their text.
@@ -40,6 +41,7 @@ macro_rules! one_of_words {
 
 one_of_words!(
     AnonymousMode,
+    CertificateUserMode,
     ClientAuthMode,
     DurabilityMode,
     KernelPathMode,
@@ -139,6 +141,31 @@ pub enum ProtocolMode {
     Mqtt,
     /// MQTT over WebSocket.
     Ws,
+}
+
+/// Which name of a client's certificate is its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CertificateUserMode {
+    /// The common name.
+    Cn,
+    /// The DNS name among the alternative names.
+    SanDns,
+    /// The URI among the alternative names.
+    SanUri,
+    /// None: certificates say nothing of users.
+    None,
+}
+
+impl CertificateUserMode {
+    /// Where the name stands; `None`: names mean nothing.
+    pub(crate) fn field(self) -> Option<CertificateField> {
+        match self {
+            Self::Cn => Some(CertificateField::CommonName),
+            Self::SanDns => Some(CertificateField::DnsName),
+            Self::SanUri => Some(CertificateField::Uri),
+            Self::None => None,
+        }
+    }
 }
 
 /// Whether clients over TLS show a certificate.

@@ -8,17 +8,18 @@
 use super::SHARDS_MAX;
 use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Bytes, Secs};
+use super::hook::HookUrl;
 use super::listeners::CONNECTIONS_MAX;
 use super::log_filter::LogFilter;
 use super::modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
-    PublishDeniedMode, Switch, TlsVersionMode,
+    AnonymousMode, CertificateUserMode, ClientAuthMode, DurabilityMode, KernelPathMode,
+    OutboxFullMode, PublishDeniedMode, Switch, TlsVersionMode,
 };
 use super::proxies::TrustedProxy;
 use super::table::settings;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
-    TopicPrefix, WebOrigin, one_or_more,
+    TokenParty, TopicPrefix, WebOrigin, one_or_more,
 };
 
 /// Highest `share-tries-max`: each try looks at a session, all of them perhaps in one turn of a
@@ -166,6 +167,36 @@ settings! {
         #[arg(alias = "scram-users")]
         #[serde(alias = "scram-users")]
         users: FilePath, "FILE" => authentication.users_file;
+        /// Which name in a client's certificate is its user, at listeners that ask for certificates. cn: the
+        /// common name. san-dns: the DNS name among the alternative names, in small letters. san-uri: the
+        /// URI. Such a client needs no password. A certificate without such a name, or with several, proves
+        /// no user. none: names in certificates mean nothing.
+        certificate_user: CertificateUserMode, "NAME" => authentication.certificate_user;
+        /// File of the keys that sign tokens: a JWK Set, or public keys and certificates in PEM. A client
+        /// gives its token (JWT) as password; the user is its sub, and it is closed at its exp. Read again
+        /// on SIGHUP.
+        jwt_keys: FilePath, "FILE" => authentication.jwt.keys_file;
+        /// Who may make tokens (iss); may be given several times. Left out: whoever has a key.
+        #[serde(deserialize_with = "one_or_more")]
+        jwt_issuer: Vec<TokenParty>, "NAME" => authentication.jwt.issuers;
+        /// Whom tokens may be for (aud); may be given several times. Left out: tokens that say nothing of it.
+        #[serde(deserialize_with = "one_or_more")]
+        jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences;
+        /// URL of a hook that is asked about clients whom neither certificate, SCRAM, token nor file of
+        /// users knows: POST with JSON (user, password, client_id, address, listener, protocol). It answers
+        /// {"result":"allow|deny|ignore","user","groups","acl","expires_in"} within 2 s. After 5 failures in a
+        /// row it rests for 5 s. https unless it is on this machine.
+        auth_http: HookUrl, "URL" => authentication.hook.url;
+        /// File of the certificates (PEM) that sign the hook's. Left out: those that the system trusts.
+        /// Read again on SIGHUP.
+        auth_http_ca: FilePath, "FILE" => authentication.hook.ca_file;
+        /// File of a token that shows the hook who asks (Authorization: Bearer). Read again on SIGHUP.
+        auth_http_bearer_file: FilePath, "FILE" => authentication.hook.bearer_file;
+        /// Take the user's name for the client id, whatever id the client gives, so that nobody takes over
+        /// another user's session. A client without a user is refused (MQTT 5: 0x87, not authorized;
+        /// 3.1.1: 5).
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        client_id_from_user: bool, "BOOL" => limits.client_id_from_user;
         /// Refuse clients that do not authenticate by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
         /// 3.1.1, which cannot: 5).
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]

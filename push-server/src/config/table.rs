@@ -11,15 +11,16 @@ use toml::Value;
 
 use super::addresses::UnixAddress;
 use super::bounded::{Bounded, Unit};
+use super::hook::HookUrl;
 use super::log_filter::LogFilter;
 use super::modes::{
-    AnonymousMode, ClientAuthMode, DurabilityMode, KernelPathMode, OutboxFullMode,
-    PublishDeniedMode, Switch, TlsVersionMode,
+    AnonymousMode, CertificateUserMode, ClientAuthMode, DurabilityMode, KernelPathMode,
+    OutboxFullMode, PublishDeniedMode, Switch, TlsVersionMode,
 };
 use super::proxies::TrustedProxy;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
-    TopicPrefix, WebOrigin,
+    TokenParty, TopicPrefix, WebOrigin,
 };
 use crate::access::Policy;
 use crate::broker::TopicFilter;
@@ -162,6 +163,12 @@ field!(
     |said| said.into_iter().map(|WebOrigin(origin)| origin).collect(),
     |origins| texts(origins)
 );
+field!(
+    Vec<String>,
+    Vec<TokenParty>,
+    |said| said.into_iter().map(|TokenParty(name)| name).collect(),
+    |names| texts(names)
+);
 field!(Vec<TrustedProxy>, Vec<TrustedProxy>, |said| said, |proxies| texts(proxies));
 field!(
     Vec<String>,
@@ -183,6 +190,7 @@ field!(Option<String>, ServerReference, |ServerReference(server)| Some(server), 
 field!(Option<Box<str>>, TopicPrefix, |TopicPrefix(prefix)| Some(prefix.into()), |prefix| {
     prefix.as_deref().and_then(text)
 });
+field!(Option<HookUrl>, HookUrl, |url| Some(url), |url| url.as_ref().and_then(text));
 field!(Option<PathBuf>, FilePath, |FilePath(path)| Some(path), |path| {
     path.as_ref().and_then(|path| text(&path.display()))
 });
@@ -197,6 +205,7 @@ field!(String, LogFilter, |LogFilter(filter)| filter, |filter| text(filter));
 field!(bool, bool, |said| said, |is_on| Some(Value::Boolean(*is_on)));
 field!(bool, Switch, |said| said == Switch::On, |is_on| text(&Switch::from(*is_on)));
 field!(AnonymousMode, AnonymousMode, |said| said, |mode| text(mode));
+field!(CertificateUserMode, CertificateUserMode, |said| said, |mode| text(mode));
 field!(ClientAuthMode, ClientAuthMode, |said| said, |mode| text(mode));
 field!(TlsVersionMode, TlsVersionMode, |said| said, |version| text(version));
 field!(DurabilityMode, DurabilityMode, |said| said, |mode| text(mode));

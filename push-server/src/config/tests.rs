@@ -1,5 +1,6 @@
 //! Claims about precedence and about every message a wrong setting gets.
 
+mod authentication;
 mod listeners;
 
 use std::collections::BTreeSet;
@@ -137,6 +138,14 @@ tls-min = "1.3"
 reload-secs = 61
 anonymous = "never"
 users = "/tmp/users"
+certificate-user = "cn"
+jwt-keys = "/tmp/keys.json"
+jwt-issuer = ["https://id.example.org"]
+jwt-audience = ["push"]
+auth-http = "https://auth.example.org/mqtt"
+auth-http-ca = "/tmp/hook-ca.pem"
+auth-http-bearer-file = "/tmp/hook-token"
+client-id-from-user = true
 scram-required = true
 auth-threads = 2
 acl = "/tmp/rules.toml"
@@ -394,83 +403,6 @@ fn settings_that_contradict_each_other_name_both() {
     assert_eq!(
         refusals(&["--scram-required"], ""),
         ["--scram-required = true: expected a file of users, by users"]
-    );
-}
-
-/// The addresses that a server with these settings would not start with.
-fn open_by_accident(file: &str) -> Vec<String> {
-    let refusals = load(&[], file).err().unwrap_or_default().into_iter();
-    refusals
-        .map(|message| {
-            let (address, why) =
-                message.split_once(": expected an address that only").expect("why");
-            assert!(
-                why.contains("--users FILE") && why.contains("--anonymous always"),
-                "{message}"
-            );
-            address.split_once(" = ").expect("a value").1.to_owned()
-        })
-        .collect()
-}
-
-#[test]
-fn address_that_other_machines_reach_is_not_open_by_accident() {
-    for (listen, open) in [
-        ("127.0.0.1:1", ""),
-        ("127.9.9.9:1", ""),
-        ("[::1]:1", ""),
-        ("[::ffff:127.0.0.1]:1", ""),
-        ("0.0.0.0:1", "0.0.0.0:1"),
-        ("[::]:1", "[::]:1"),
-        ("192.0.2.1:1", "192.0.2.1:1"),
-        ("[fe80::1]:1", "[fe80::1]:1"),
-        ("[::ffff:192.0.2.1]:1", "[::ffff:192.0.2.1]:1"),
-    ] {
-        for key in ["listen", "ws-listen"] {
-            let file = format!("{key} = ['{listen}']\nhttp = 'off'");
-            let expected: Vec<_> = [open].into_iter().filter(|open| !open.is_empty()).collect();
-            assert_eq!(open_by_accident(&file), expected, "{file}");
-            for more in
-                ["anonymous = 'always'", "users = '/u'", "users = '/u'\nanonymous = 'never'"]
-            {
-                load(&[], &format!("{file}\n{more}")).expect("somebody decided who may connect");
-            }
-        }
-    }
-    let all = "listen = ['0.0.0.0:1', '127.0.0.1:2']\nws-listen = '[::]:3'";
-    assert_eq!(open_by_accident(all), ["0.0.0.0:1", "[::]:3"]);
-}
-
-#[test]
-fn certificate_that_clients_must_have_is_enough_where_it_is_asked_for() {
-    let tls = "tls-cert = 'c'\ntls-key = 'k'\ntls-client-ca = 'ca'\nlisten = []\n";
-    let reached = format!("{tls}tls-listen = '0.0.0.0:1'\nwss-listen = '0.0.0.0:2'\n");
-    load(&[], &format!("{reached}tls-client-auth = 'required'")).expect("valid");
-    let optional = format!("{reached}tls-client-auth = 'optional'");
-    assert_eq!(open_by_accident(&optional), ["0.0.0.0:1", "0.0.0.0:2"]);
-    let beside = format!("{reached}tls-client-auth = 'required'\nws-listen = '0.0.0.0:3'");
-    assert_eq!(open_by_accident(&beside), ["0.0.0.0:3"]);
-}
-
-#[test]
-fn server_that_nobody_could_connect_to_is_refused() {
-    let refused = refusals(&["--anonymous", "never"], "");
-    assert_eq!(refused.len(), 1);
-    assert!(refused[0].starts_with("--anonymous = never: expected a file of users"), "{refused:?}");
-}
-
-#[test]
-fn file_of_users_may_have_its_former_name() {
-    for file in ["users = '/u'", "scram-users = '/u'"] {
-        let config = load(&[], file).expect("valid").config;
-        assert_eq!(config.authentication.users_file, Some("/u".into()), "{file}");
-        assert!(config.to_toml().contains("\nusers = \"/u\"\n"));
-    }
-    let by_flag = load(&["--scram-users", "/f"], "scram-users = '/u'").expect("valid");
-    assert_eq!(by_flag.config.authentication.users_file, Some("/f".into()));
-    assert_eq!(
-        refusals(&[], "users = '/u'\nscram-users = '/v'"),
-        ["push.toml:1: users = '/u': expected the setting once; line 2 has it by another name"]
     );
 }
 

@@ -29,6 +29,9 @@ pub(super) const HOST_BYTES_MAX: usize = 253;
 /// Bytes of the longest name of a listener.
 pub(super) const LISTENER_NAME_BYTES_MAX: usize = 64;
 
+/// Bytes of the longest name of an issuer or audience of tokens.
+pub(super) const TOKEN_PARTY_BYTES_MAX: usize = 1_000;
+
 /// Why a value was refused: the values that would be allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
@@ -177,6 +180,26 @@ impl FromStr for WebOrigin {
 }
 
 deserialize_from_str!(WebOrigin);
+
+/// Who makes tokens, or whom they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenParty(pub String);
+
+impl FromStr for TokenParty {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let valid = (1..=TOKEN_PARTY_BYTES_MAX).contains(&text.len());
+        valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+            Expected(format!(
+                "the name of an issuer or an audience as tokens have it, of 1 to \
+                 {TOKEN_PARTY_BYTES_MAX} bytes, as https://login.example.org"
+            ))
+        })
+    }
+}
+
+deserialize_from_str!(TokenParty);
 
 /// A directory that is not the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,16 @@
-//! Loads who may connect, from the file of `--users`, and what clients may do (`acl`), at the start and on SIGHUP.
+//! Loads who may connect, from the files of `--users` and `--jwt-keys` (`tokens`), and what clients may do (`acl`), at
+//! the start and on SIGHUP.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
 use super::acl::{self, AclFileError};
+use super::tokens::{self, TokensError};
 use crate::access::{Access, Anonymous, Users, UsersError};
 use crate::config::Config;
 use crate::shard::SharedAccess;
@@ -35,6 +38,9 @@ pub enum AccessError {
         /// Its size.
         bytes: u64,
     },
+    /// The file of keys for tokens is refused.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The file of rules is refused.
     #[error(transparent)]
     Acl(#[from] AclFileError),
@@ -55,18 +61,27 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
         Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
         None => None,
     };
+    let tokens = tokens::load(&settings.jwt)?.map(Arc::new);
     let acl = acl::load(config)?;
     let listeners = config.listeners().into_iter();
     let open = listeners.filter(|listener| settings.allows_anonymous(listener));
-    let anonymous = Anonymous::At(open.map(|listener| listener.name).collect());
-    Ok(Access { users, scram_required: settings.scram_required, anonymous, acl })
+    Ok(Access {
+        users,
+        tokens,
+        scram_required: settings.scram_required,
+        has_certificates: settings.certificate_user.field().is_some(),
+        asks_hook: settings.hook.url.is_some(),
+        anonymous: Anonymous::At(open.map(|listener| listener.name).collect()),
+        acl,
+    })
 }
 
 /// Reads the files again, and changes all that they say, or nothing. Connected clients stay, even if their user is
 /// gone, with the rights that they have.
 pub(crate) fn reload(config: &Config, access: &SharedAccess) {
-    let users_file = config.authentication.users_file.as_deref();
-    if users_file.is_none() && config.acl.is_none() {
+    let settings = &config.authentication;
+    let users_file = settings.users_file.as_deref();
+    if users_file.is_none() && settings.jwt.keys_file.is_none() && config.acl.is_none() {
         return;
     }
     let read_again = access.change(|current| {
@@ -74,13 +89,23 @@ pub(crate) fn reload(config: &Config, access: &SharedAccess) {
             Some(users) => users.parse_again(text),
             None => Users::parse(text, rand::random()),
         };
-        let (scram_required, anonymous) = (current.scram_required, current.anonymous.clone());
+        let Access { scram_required, has_certificates, asks_hook, .. } = *current;
+        let anonymous = current.anonymous.clone();
         let users = users_file.map(|path| read(path, again)).transpose()?;
+        let tokens = tokens::load(&settings.jwt)?.map(Arc::new);
         let acl = acl::load(config)?;
-        Ok::<_, AccessError>(Access { users, scram_required, anonymous, acl })
+        Ok::<_, AccessError>(Access {
+            users,
+            tokens,
+            scram_required,
+            has_certificates,
+            asks_hook,
+            anonymous,
+            acl,
+        })
     });
     if let Err(error) = read_again {
-        error!("SIGHUP: the users stay as they were, and so do the rules: {error}");
+        error!("SIGHUP: the users stay as they were, and so do the keys and the rules: {error}");
     }
 }
 

@@ -1,5 +1,8 @@
-//! Says who clients are: at once from memory, or once a thread of its own has hashed a password. Shards only compare
-//! keys of passwords that were right not long ago.
+//! Says who clients are: at once from memory, or once a thread of its own has hashed a password, checked the
+//! signature of a token, or asked the hook. Shards only compare keys of what was right not long ago.
+//!
+//! Tokens have a thread of their own: a signature takes less than a hundredth of what a hash does, and should not wait
+//! behind hashes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,29 +10,35 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use push_common::clock::Monotonic;
+use tracing::error;
 
+use super::hook::{Hook, HookCounts, HookFiles, NoAnswer};
 use crate::access::{
-    Access, Credentials, Hasher, Judgement, Key, PasswordCheck, Verdict, VerifiedPasswords,
+    Access, Credentials, Denial, Hasher, HookAnswer, HookQuestion, Judgement, Key, PASSWORD_BYTES,
+    PasswordCheck, Source, TokenCheck, Verdict, Verified, VerifiedToken,
 };
-use crate::config::Config;
-use crate::shard::{Answerer, Asker, SharedAccess};
+use crate::config::{Config, HookSettings};
+use crate::shard::{Answerer, Asker, Queue, SharedAccess};
 
 /// The answerer of all shards.
 pub(crate) struct Authenticator {
     inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
+    hook: Option<Hook>,
 }
 
-/// What shards and the hashing threads share.
+/// What shards and the threads that check share.
 struct Inner {
     access: Arc<SharedAccess>,
-    verified: Mutex<VerifiedPasswords>,
-    /// Of the keys of verified passwords.
+    verified_passwords: Mutex<Verified<()>>,
+    verified_tokens: Mutex<Verified<VerifiedToken>>,
+    /// Of the keys of what was verified.
     secret: Key,
-    queue: Queue,
+    passwords: Checks<PasswordCheck>,
+    tokens: Checks<TokenCheck>,
     /// How long a question is worth an answer: then its client was refused.
     patience: Duration,
     /// From when on `verified` counts.
@@ -37,21 +46,19 @@ struct Inner {
     counts: Arc<AuthenticationCounts>,
 }
 
-/// Passwords that wait to be hashed. `QUESTIONS_MAX` of the shards bounds how many.
-#[derive(Default)]
-struct Queue {
-    state: Mutex<QueueState>,
+/// What waits to be checked. `QUESTIONS_MAX` of the shards bounds how much.
+struct Checks<C> {
+    state: Mutex<ChecksState<C>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct QueueState {
-    waiting: VecDeque<Waiting>,
+struct ChecksState<C> {
+    waiting: VecDeque<Waiting<C>>,
     is_closed: bool,
 }
 
-struct Waiting {
-    check: PasswordCheck,
+struct Waiting<C> {
+    check: C,
     asker: Asker,
     since: Instant,
 }
@@ -59,8 +66,11 @@ struct Waiting {
 /// What the answerer has done.
 #[derive(Debug, Default)]
 pub(crate) struct AuthenticationCounts {
+    accepted_certificate: AtomicU64,
     accepted_scram: AtomicU64,
+    accepted_jwt: AtomicU64,
     accepted_users: AtomicU64,
+    accepted_hook: AtomicU64,
     accepted_anonymous: AtomicU64,
     hashed: AtomicU64,
     remembered: AtomicU64,
@@ -68,14 +78,23 @@ pub(crate) struct AuthenticationCounts {
     in_memory: AtomicU64,
     forgotten_early: AtomicU64,
     waiting: AtomicU64,
+    tokens_verified: AtomicU64,
+    tokens_remembered: AtomicU64,
+    tokens_in_memory: AtomicU64,
+    tokens_forgotten_early: AtomicU64,
+    tokens_waiting: AtomicU64,
+    hook: Arc<HookCounts>,
 }
 
 impl AuthenticationCounts {
     /// Clients let in, by the source that knew them.
-    pub(crate) fn accepted(&self) -> [(&'static str, u64); 3] {
+    pub(crate) fn accepted(&self) -> [(&'static str, u64); 6] {
         [
+            ("certificate", read(&self.accepted_certificate)),
             ("scram", read(&self.accepted_scram)),
+            ("jwt", read(&self.accepted_jwt)),
             ("users", read(&self.accepted_users)),
+            ("hook", read(&self.accepted_hook)),
             ("anonymous", read(&self.accepted_anonymous)),
         ]
     }
@@ -99,6 +118,32 @@ impl AuthenticationCounts {
     pub(crate) fn waiting(&self) -> u64 {
         read(&self.waiting)
     }
+
+    /// Tokens checked, by how.
+    pub(crate) fn tokens_checked(&self) -> [(&'static str, u64); 2] {
+        let (signature, memory) = (&self.tokens_verified, &self.tokens_remembered);
+        [("signature", read(signature)), ("memory", read(memory))]
+    }
+
+    /// Tokens that are remembered.
+    pub(crate) fn tokens_in_memory(&self) -> u64 {
+        read(&self.tokens_in_memory)
+    }
+
+    /// Tokens forgotten for another one, before their time.
+    pub(crate) fn tokens_forgotten_early(&self) -> u64 {
+        read(&self.tokens_forgotten_early)
+    }
+
+    /// Tokens that wait to be checked.
+    pub(crate) fn tokens_waiting(&self) -> u64 {
+        read(&self.tokens_waiting)
+    }
+
+    /// What the hook was asked.
+    pub(crate) fn hook(&self) -> &HookCounts {
+        &self.hook
+    }
 }
 
 fn read(counter: &AtomicU64) -> u64 {
@@ -110,29 +155,50 @@ fn count(counter: &AtomicU64) {
 }
 
 impl Authenticator {
-    /// Starts the threads that hash, if there is anything to hash.
+    /// Starts the threads that hash and check, if there is anything for them to do.
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub(crate) fn start(config: &Config, access: &Arc<SharedAccess>) -> io::Result<Self> {
+    pub(crate) fn start(
+        config: &Config,
+        access: &Arc<SharedAccess>,
+        hook: Option<HookFiles>,
+    ) -> io::Result<Self> {
         let inner = Arc::new(Inner {
             access: Arc::clone(access),
-            verified: Mutex::default(),
+            verified_passwords: Mutex::default(),
+            verified_tokens: Mutex::default(),
             secret: rand::random(),
-            queue: Queue::default(),
+            passwords: Checks::new(),
+            tokens: Checks::new(),
             patience: Duration::from_secs(config.connect_timeout_secs.into()),
             started: Instant::now(),
             counts: Arc::default(),
         });
         let settings = &config.authentication;
-        let threads = if settings.users_file.is_some() { settings.threads } else { 0 };
-        let start = |number| {
+        let hashing = if settings.users_file.is_some() { settings.threads } else { 0 };
+        let start = |name: String, work: fn(&Inner)| {
             let inner = Arc::clone(&inner);
-            let thread = std::thread::Builder::new().name(format!("auth-{number}"));
-            thread.spawn(move || inner.hash())
+            std::thread::Builder::new().name(name).spawn(move || work(&inner))
         };
-        let threads = (0..threads).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { inner, threads })
+        let threads = (0..hashing).map(|number| start(format!("auth-{number}"), Inner::hash));
+        let mut threads = threads.collect::<io::Result<Vec<_>>>()?;
+        if settings.jwt.keys_file.is_some() {
+            threads.push(start("auth-jwt".to_owned(), Inner::check_tokens)?);
+        }
+        let (patience, counts) = (inner.patience, &inner.counts.hook);
+        let hook =
+            hook.map(|files| Hook::start(&settings.hook, files, patience, Arc::clone(counts)));
+        Ok(Self { hook: hook.transpose()?, inner, threads })
+    }
+
+    /// Reads the files of the hook again, and forgets what it has answered; or changes nothing.
+    pub(crate) fn reload_hook(&self, settings: &HookSettings) {
+        match (&self.hook, HookFiles::read(settings)) {
+            (Some(hook), Ok(Some(files))) => hook.change(files),
+            (_, Ok(_)) => {}
+            (_, Err(error)) => error!("SIGHUP: the hook is asked as before: {error}"),
+        }
     }
 
     /// What it has done.
@@ -142,18 +208,16 @@ impl Authenticator {
 
     /// Whether each of its threads runs. None ends by itself but by a panic.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.threads.iter().any(JoinHandle::is_finished)
+        let hook_is_whole = self.hook.as_ref().is_none_or(Hook::is_whole);
+        hook_is_whole && !self.threads.iter().any(JoinHandle::is_finished)
     }
 }
 
 impl Drop for Authenticator {
     /// Questions that wait are answered by their end: nobody said who it is.
     fn drop(&mut self) {
-        let mut state = self.inner.queue.lock();
-        state.is_closed = true;
-        state.waiting.clear();
-        drop(state);
-        self.inner.queue.changed.notify_all();
+        self.inner.passwords.close();
+        self.inner.tokens.close();
     }
 }
 
@@ -167,59 +231,119 @@ impl fmt::Debug for Authenticator {
 
 impl Answerer for Authenticator {
     fn asks_for_address(&self) -> bool {
-        false
+        self.hook.is_some()
     }
 
     fn access(&self) -> Arc<Access> {
         self.inner.access.current()
     }
 
-    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
-        let inner = &*self.inner;
-        match inner.access.current().judge(credentials) {
-            Judgement::Now(verdict) => {
-                inner.counts.of(&verdict);
-                Some(verdict)
+    fn judge(&self, credentials: &Credentials) -> Result<Verdict, Queue> {
+        let judgement = self.inner.access.current().judge(credentials);
+        let judgement = match (&judgement, &self.hook) {
+            (Judgement::Hook, Some(hook)) => {
+                let answer = hook.judge(&HookQuestion::of(credentials)).ok_or(Queue::Hook)?;
+                self.inner.told_by_hook(credentials, answer)
             }
-            Judgement::Check(check) => inner.remembered(&check),
-        }
+            _ => judgement,
+        };
+        self.inner.known(judgement)
     }
 
     fn ask(&self, credentials: Credentials, asker: Asker) {
-        match self.inner.access.current().judge(&credentials) {
-            // The users have changed meanwhile.
-            Judgement::Now(verdict) => {
-                self.inner.counts.of(&verdict);
-                asker.answer(verdict);
+        let judgement = self.inner.access.current().judge(&credentials);
+        match (&judgement, &self.hook) {
+            (Judgement::Hook, Some(hook)) => {
+                let inner = Arc::clone(&self.inner);
+                let question = HookQuestion::of(&credentials);
+                hook.ask(
+                    question,
+                    Box::new(move |answer| {
+                        let judgement = inner.told_by_hook(&credentials, answer);
+                        inner.answer(judgement, asker);
+                    }),
+                );
             }
-            Judgement::Check(check) => {
-                // Before a thread can take it.
-                count(&self.inner.counts.waiting);
-                self.inner.queue.push(Waiting { check, asker, since: Instant::now() });
-            }
+            _ => self.inner.answer(judgement, asker),
         }
     }
 }
 
 impl AuthenticationCounts {
-    /// Counts a verdict that needed no password.
-    fn of(&self, verdict: &Verdict) {
-        match verdict {
-            Verdict::Allowed(identity, _) if identity.user().is_some() => {
-                count(&self.accepted_scram);
-            }
-            Verdict::Allowed(..) => count(&self.accepted_anonymous),
-            Verdict::Continue(..) | Verdict::Refused(_) => {}
+    /// Counts a client that a source let in at once.
+    fn of(&self, source: Option<Source>, verdict: &Verdict) {
+        let Verdict::Allowed(..) = verdict else { return };
+        match source {
+            Some(Source::Scram) => count(&self.accepted_scram),
+            Some(Source::Users) => count(&self.accepted_users),
+            Some(Source::Anonymous) => count(&self.accepted_anonymous),
+            Some(Source::Certificate) => count(&self.accepted_certificate),
+            Some(Source::Token) => count(&self.accepted_jwt),
+            Some(Source::Hook) => count(&self.accepted_hook),
+            None => {}
         }
     }
 }
 
 impl Inner {
+    /// What is to be done about a client that the hook was asked about.
+    fn told_by_hook(
+        &self,
+        credentials: &Credentials,
+        answer: Result<HookAnswer, NoAnswer>,
+    ) -> Judgement {
+        let verdict = match answer {
+            Ok(HookAnswer::Ignore) => {
+                return self.access.current().judge_without_hook(credentials);
+            }
+            Ok(HookAnswer::Allow(identity, expires_in)) => {
+                Verdict::Allowed(identity.lasting(now_secs(), expires_in), None)
+            }
+            Ok(HookAnswer::Deny) => Verdict::Refused(Denial::HookDenied),
+            Err(NoAnswer) => Verdict::Refused(Denial::HookFailed),
+        };
+        Judgement::Now(Some(Source::Hook), verdict)
+    }
+
+    /// The verdict, if it is known at once.
+    fn known(&self, judgement: Judgement) -> Result<Verdict, Queue> {
+        match judgement {
+            Judgement::Now(source, verdict) => {
+                self.counts.of(source, &verdict);
+                Ok(verdict)
+            }
+            Judgement::Check(check) => self.remembered(&check).ok_or(Queue::Passwords),
+            Judgement::Token(check) => self.remembered_token(&check).ok_or(Queue::Passwords),
+            Judgement::Hook => Err(Queue::Hook),
+        }
+    }
+
+    /// Answers, or has it done by those who can.
+    fn answer(&self, judgement: Judgement, asker: Asker) {
+        match judgement {
+            Judgement::Now(source, verdict) => {
+                self.counts.of(source, &verdict);
+                asker.answer(verdict);
+            }
+            Judgement::Check(check) => {
+                // Before a thread can take it.
+                count(&self.counts.waiting);
+                self.passwords.push(check, asker);
+            }
+            Judgement::Token(check) => {
+                count(&self.counts.tokens_waiting);
+                self.tokens.push(check, asker);
+            }
+            // There is none. Dropped, the question is answered: nobody says who it is.
+            Judgement::Hook => drop(asker),
+        }
+    }
+
     /// The verdict on a password that was right not long ago.
     fn remembered(&self, check: &PasswordCheck) -> Option<Verdict> {
         let key = check.key(&self.secret);
-        let mut verified = self.verified();
-        let is_remembered = verified.contains(key, self.now());
+        let mut verified = lock(&self.verified_passwords);
+        let is_remembered = verified.get(key, self.now()).is_some();
         self.counts.in_memory.store(verified.len() as u64, Ordering::Relaxed);
         drop(verified);
         if !is_remembered {
@@ -233,7 +357,7 @@ impl Inner {
     /// Hashes passwords, until the answerer is dropped.
     fn hash(&self) {
         let mut hasher = Hasher::default();
-        while let Some(Waiting { check, asker, since }) = self.queue.next() {
+        while let Some(Waiting { check, asker, since }) = self.passwords.next() {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
             // Nobody waits for it: the asker tells so when it is dropped.
             if since.elapsed() >= self.patience {
@@ -256,15 +380,56 @@ impl Inner {
 
     fn remember(&self, check: &PasswordCheck) {
         let key = check.key(&self.secret);
-        let mut verified = self.verified();
-        if verified.add(key, self.now()) {
-            count(&self.counts.forgotten_early);
-        }
+        let mut verified = lock(&self.verified_passwords);
+        let forgotten = verified.add(key, (), PASSWORD_BYTES, self.now());
+        self.counts.forgotten_early.fetch_add(forgotten, Ordering::Relaxed);
         self.counts.in_memory.store(verified.len() as u64, Ordering::Relaxed);
     }
 
-    fn verified(&self) -> MutexGuard<'_, VerifiedPasswords> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The verdict on a token whose signature was right not long ago. Its times are looked at again.
+    fn remembered_token(&self, check: &TokenCheck) -> Option<Verdict> {
+        let key = check.key(&self.secret);
+        let mut verified = lock(&self.verified_tokens);
+        let token = verified.get(key, self.now()).cloned();
+        self.counts.tokens_in_memory.store(verified.len() as u64, Ordering::Relaxed);
+        drop(verified);
+        let verdict = check.passed(&token?, now_secs());
+        count(&self.counts.tokens_remembered);
+        self.counts.of(Some(Source::Token), &verdict);
+        Some(verdict)
+    }
+
+    /// Checks tokens, until the answerer is dropped.
+    fn check_tokens(&self) {
+        while let Some(Waiting { check, asker, since }) = self.tokens.next() {
+            self.counts.tokens_waiting.fetch_sub(1, Ordering::Relaxed);
+            if since.elapsed() >= self.patience {
+                continue;
+            }
+            if let Some(verdict) = self.remembered_token(&check) {
+                asker.answer(verdict);
+                continue;
+            }
+            count(&self.counts.tokens_verified);
+            let verdict = match check.run() {
+                Ok(token) => {
+                    let verdict = check.passed(&token, now_secs());
+                    self.remember_token(&check, token);
+                    verdict
+                }
+                Err(denial) => Verdict::Refused(denial),
+            };
+            self.counts.of(Some(Source::Token), &verdict);
+            asker.answer(verdict);
+        }
+    }
+
+    fn remember_token(&self, check: &TokenCheck, token: VerifiedToken) {
+        let key = check.key(&self.secret);
+        let mut verified = lock(&self.verified_tokens);
+        let forgotten = verified.add(key, token, check.weight_bytes(), self.now());
+        self.counts.tokens_forgotten_early.fetch_add(forgotten, Ordering::Relaxed);
+        self.counts.tokens_in_memory.store(verified.len() as u64, Ordering::Relaxed);
     }
 
     fn now(&self) -> Monotonic {
@@ -272,20 +437,40 @@ impl Inner {
     }
 }
 
-impl Queue {
-    fn push(&self, waiting: Waiting) {
-        self.lock().waiting.push_back(waiting);
+/// What the wall clock says, in seconds since 1970.
+fn now_secs() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Whatever panicked, what is behind these locks is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<C> Checks<C> {
+    fn new() -> Self {
+        let state = ChecksState { waiting: VecDeque::new(), is_closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn push(&self, check: C, asker: Asker) {
+        lock(&self.state).waiting.push_back(Waiting { check, asker, since: Instant::now() });
         self.changed.notify_one();
     }
 
     /// Waits for the next one. `None`: there will be none.
-    fn next(&self) -> Option<Waiting> {
-        let is_idle = |state: &mut QueueState| state.waiting.is_empty() && !state.is_closed;
-        let state = self.changed.wait_while(self.lock(), is_idle);
+    fn next(&self) -> Option<Waiting<C>> {
+        let is_idle = |state: &mut ChecksState<C>| state.waiting.is_empty() && !state.is_closed;
+        let state = self.changed.wait_while(lock(&self.state), is_idle);
         state.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn close(&self) {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        state.waiting.clear();
+        drop(state);
+        self.changed.notify_all();
     }
 }

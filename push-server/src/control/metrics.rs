@@ -2,14 +2,15 @@
 //!
 //! Names of counters lack `_total` here; the text form adds it.
 
+mod authentication;
 mod authorizations;
 mod handshakes;
 mod out;
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
@@ -17,19 +18,16 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
-use super::authenticator::AuthenticationCounts;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
 use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
-use crate::access::VERIFIED_MAX;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
-    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, QUESTIONS_MAX,
-    STORE_BACKLOG_BYTES_MAX, StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
-    UNREMOVED_MAX,
+    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, STORE_BACKLOG_BYTES_MAX,
+    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, PROXY_HEADER_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
@@ -55,6 +53,11 @@ const GAUGES: &[(&str, &str, Pick)] = &[
 /// Counters of the shards without labels: name, help.
 const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
+    (
+        "push_authentications_expired",
+        "Clients closed because what had proved who they are expired, as a token",
+        |shard| &shard.authentications_expired,
+    ),
     ("push_connects_bridge", "Bridges of other brokers accepted", |shard| &shard.connects_bridge),
     ("push_websocket_origins_refused", "Requests of pages that may not connect", |shard| {
         &shard.origins_refused
@@ -144,7 +147,15 @@ const FAMILIES: &[Family] = &[
             ("unknown_user", |shard| &shard.denied_unknown_user),
             ("wrong_password", |shard| &shard.denied_wrong_password),
             ("other_user", |shard| &shard.denied_other_user),
+            ("certificate", |shard| &shard.denied_certificate),
+            ("token", |shard| &shard.denied_token),
+            ("expired_token", |shard| &shard.denied_expired_token),
+            ("no_user", |shard| &shard.denied_no_user),
+            ("other_name", |shard| &shard.denied_other_name),
             ("busy", |shard| &shard.denied_busy),
+            ("hook_denied", |shard| &shard.denied_by_hook),
+            ("hook_failed", |shard| &shard.denied_hook_failed),
+            ("hook_busy", |shard| &shard.denied_hook_busy),
             ("unanswered", |shard| &shard.denied_unanswered),
         ],
     },
@@ -199,6 +210,7 @@ const FAMILIES: &[Family] = &[
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("auth_queue", |shard| &shard.limit_auth_queue),
+            ("auth_hook", |shard| &shard.limit_auth_hook),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -319,7 +331,11 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_start = [("generations", observed.facts.generations.limit_hit())];
     let doors = &observed.facts.door_counts;
     let of_doors = [("door", doors.full()), ("door_followed", doors.unfollowed())];
-    let of_passwords = [("passwords_remembered", observed.facts.authentication.forgotten_early())];
+    let of_passwords = [
+        ("passwords_remembered", observed.facts.authentication.forgotten_early()),
+        ("tokens_remembered", observed.facts.authentication.tokens_forgotten_early()),
+        ("hook_remembered", observed.facts.authentication.hook().forgotten_early()),
+    ];
     of_shards.chain(of_http).chain(of_start).chain(of_doors).chain(of_passwords).collect()
 }
 
@@ -368,11 +384,11 @@ impl Collector for Scrape {
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
-        authentication(&mut out, &observed.facts.authentication)?;
+        authentication::authentication(&mut out, &observed.facts.authentication)?;
         kernel_path(&mut out, observed, &kernel)?;
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
-            store(&mut out, view)?;
+            store::store(&mut out, view)?;
         }
         if let Some(status) = &observed.facts.tls {
             tls(&mut out, status)?;
@@ -391,17 +407,6 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
 }
 
-/// Who clients are, and what it took to find out.
-fn authentication(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Result {
-    let help = "Clients let in, by what knew them; authentications on a live connection included";
-    out.counters("push_authentications_accepted", help, Some("source"), counts.accepted())?;
-    let help = "Passwords of users checked, by a hash or by the memory of an earlier one";
-    out.counters("push_passwords_checked", help, Some("by"), counts.checked())?;
-    let help = "Passwords that were right not long ago, and are remembered";
-    out.gauge("push_passwords_remembered", help, counts.in_memory())?;
-    out.gauge("push_passwords_waiting", "Passwords that wait to be hashed", counts.waiting())
-}
-
 /// The files of TLS.
 fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
     let help = "Times that the files of TLS were read again, by what came of it";
@@ -411,53 +416,6 @@ fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
     let expiries = status.expiries();
     let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
     out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
-}
-
-/// The store's figures.
-fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
-    let counters = view.counters();
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let totals: [(&str, &str, &AtomicU64); 15] = [
-        ("push_store_commits", "Groups of changes written as one", &counters.groups),
-        ("push_store_fsyncs", "Waits for the disk", &counters.fsyncs),
-        ("push_store_requests", "Requests of shards that were committed", &counters.committed),
-        ("push_store_requests_failed", "Requests of shards that failed", &counters.failed),
-        ("push_store_records", "Records written, removals included", &counters.records),
-        ("push_store_coalesced", "Changes undone before they were written", &counters.coalesced),
-        ("push_store_bytes", "Bytes of records written", &counters.bytes),
-        ("push_store_pages", "Pages of outboxes read", &counters.pages),
-        ("push_store_failures", "Times that the disk failed", &counters.failures),
-        ("push_store_reopened", "Times that it was opened again", &counters.reopened),
-        ("push_store_refused", "Requests beyond the backlog's limit", &counters.refused_backlog),
-        ("push_store_unreadable", "Records left out as unreadable", &counters.unreadable),
-        (
-            "push_store_reserved_removed",
-            "Retained messages removed at the start, their topic beginning with $",
-            &counters.reserved_removed,
-        ),
-        ("push_store_commit_us_max", "Longest commit, in us", &counters.group_us_max),
-        ("push_store_fsync_us_max", "Longest wait for the disk, in us", &counters.fsync_us_max),
-    ];
-    for (name, help, counter) in totals {
-        if name.ends_with("_max") {
-            out.gauge(name, help, read(counter))?;
-        } else {
-            out.counters(name, help, None, [("", read(counter))])?;
-        }
-    }
-    out.gauge("push_store_shared_bodies", "Bodies kept once", read(&counters.shared_bodies))?;
-    let help = "Messages copied into outboxes on disk, since no more of them may share bodies";
-    out.counters("push_store_bodies_copied", help, None, [("", read(&counters.bodies_copied))])?;
-    let help =
-        "Sessions that the start left on disk, beyond --max-sessions or the totals of memory";
-    out.gauge("push_store_sessions_left_out", help, read(&counters.sessions_left_out))?;
-    let help = "Sessions that were gone, and that the start removed the remains of";
-    out.gauge("push_store_remains_removed", help, read(&counters.remains_removed))?;
-    let help = "Wills under way that the start left on disk, beyond --will-bytes-total";
-    out.gauge("push_store_wills_left_out", help, read(&counters.wills_left_out))?;
-    out.gauge("push_store_disk_bytes", "Bytes on disk", read(&counters.disk_bytes))?;
-    out.gauge("push_store_backlog_bytes", "Bytes that wait to be stored", view.backlog_bytes())?;
-    out.gauge("push_store_serving", "1 while the disk works", view.is_serving().into())
 }
 
 /// Whether the kernel answers pings, and why user space serves the other connections.
@@ -516,7 +474,12 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help = "The limits in force; labels as in push_limits_hit where they are the same";
     let limits = limits(&observed.facts.config, observed.facts.connections_max);
     let totals = observed.facts.config.totals.named();
-    out.gauges("push_limit", help, "limit", limits.into_iter().chain(totals))?;
+    out.gauges(
+        "push_limit",
+        help,
+        "limit",
+        limits.into_iter().chain(authentication::limits()).chain(totals),
+    )?;
     let help = "Memory that sessions and sends take, by what it is for; the limits are the `..._bytes_total`";
     let used = observed.facts.memory.kinds().map(|(kind, budget)| (kind, budget.used_bytes()));
     out.gauges("push_session_memory_bytes", help, "kind", used)
@@ -526,8 +489,6 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     let limits = &config.limits;
     vec![
         ("max_connections", connections_max.into()),
-        ("auth_queue", QUESTIONS_MAX.into()),
-        ("passwords_remembered", VERIFIED_MAX as u64),
         ("start_wait_secs", config.start_wait_secs.into()),
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),

@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub mod acl;
 mod authenticator;
+pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod http_counters;
 pub(crate) mod http_limits;
@@ -26,6 +27,7 @@ pub mod status;
 mod status_text;
 pub(crate) mod supervise;
 pub(crate) mod tls;
+mod tokens;
 pub mod users_file;
 mod wall_clock;
 

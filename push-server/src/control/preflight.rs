@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::access::AccessError;
+use super::hook::HookFiles;
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
 use crate::config::{
@@ -92,10 +93,15 @@ fn missing(loaded: &Loaded) -> Vec<Missing> {
     if let Err(error) = access::load(config) {
         let (key, path) = match &error {
             AccessError::Acl(_) => ("acl", &config.acl),
+            AccessError::Tokens(_) => ("jwt-keys", &config.authentication.jwt.keys_file),
             _ => ("users", &config.authentication.users_file),
         };
         let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         found.push(Missing::new(key, &path, &error));
+    }
+    if let Err(error) = HookFiles::read(&config.authentication.hook) {
+        let (key, value) = error.setting(&config.authentication.hook);
+        found.push(Missing::new(key, &value, &error));
     }
     let of_tls = tls::problems(config).into_iter();
     found.extend(of_tls.map(|(key, file, problem)| Missing::new(key, &file, &problem)));

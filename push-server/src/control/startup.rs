@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::access::AccessError;
 use super::authenticator::Authenticator;
+use super::hook::{HookError, HookFiles};
 use super::limits::{ProcessLimits, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
 use super::observed::{Facts, Observed, PingPath};
@@ -84,6 +85,9 @@ pub enum StartError {
     /// The file of users cannot be read or is not valid.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The hook cannot be asked.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// A file of TLS cannot be read or is not valid.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -141,7 +145,8 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         info!("without --acl every client may do everything but read $SYS, authenticated or not");
     }
     let access = Arc::new(SharedAccess::new(access));
-    let authenticator = Arc::new(Authenticator::start(&config, &access)?);
+    let hook = HookFiles::read(&config.authentication.hook)?;
+    let authenticator = Arc::new(Authenticator::start(&config, &access, hook)?);
     let answerer: Arc<dyn Answerer> = Arc::<Authenticator>::clone(&authenticator);
     let path = kernel.as_mut().map(|(path, _)| path);
     let tls = Tls::load(&config)?.map(Arc::new);

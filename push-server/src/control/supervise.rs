@@ -61,12 +61,17 @@ impl Service for Running {
 
     fn reload(&self) -> impl FnOnce() + Send + 'static {
         let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(&self.access));
-        let tls = self.tls.clone();
+        let (tls, authenticator) = (self.tls.clone(), Arc::clone(&self.authenticator));
         move || {
-            if config.authentication.users_file.is_none() && config.acl.is_none() && tls.is_none() {
+            let settings = &config.authentication;
+            let hook = &settings.hook;
+            let files = [&settings.users_file, &settings.jwt.keys_file, &config.acl];
+            let files = [&files[..], &[&hook.ca_file, &hook.bearer_file]].concat();
+            if files.iter().all(|file| file.is_none()) && tls.is_none() {
                 warn!("SIGHUP: there is nothing to reload; restart to change settings");
             }
             access::reload(&config, &access);
+            authenticator.reload_hook(hook);
             if let Some(tls) = tls {
                 tls.reload();
             }
@@ -187,7 +192,7 @@ async fn supervise(
         }
         () = part_ended(&service) => {
             // Its clients hang: better all of them connect to a new process.
-            error!("a shard, or a thread that hashes passwords, has ended by itself: stopping the server");
+            error!("a shard, or a thread that checks passwords, has ended by itself: stopping the server");
         }
     }
     observed.set_stopping();

@@ -30,12 +30,14 @@ use crate::config::{ClientAuthMode, Config, TlsSettings};
 use crate::shard::SharedTls;
 use configs::{ConfigsError, configs};
 use expiry::{Reminder, Validity, date};
-use material::{FileMistake, Material};
+use material::Material;
 use stamps::Stamps;
 use status::Reload;
 use tickets::TicketKeys;
 
+pub(crate) use material::{FileMistake, authorities};
 pub(crate) use pem::TLS_FILE_BYTES_MAX;
+pub(crate) use provider::hook_provider;
 pub use provider::provider as crypto_provider;
 pub(crate) use status::TlsStatus;
 

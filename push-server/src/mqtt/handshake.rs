@@ -165,7 +165,7 @@ impl Handshake {
         let mut progress = self.handle_bytes(limits, bytes);
         while let HandshakeProgress::Asks = progress {
             let Some(credentials) = self.question() else { break };
-            let verdict = access.verdict(&credentials);
+            let verdict = self.named(limits, access.verdict(&credentials));
             let client_id = self.client_id().unwrap_or_default();
             let verdict = access.authorize(verdict, client_id, Origin::default);
             progress = self.answer(limits, verdict);
@@ -187,9 +187,38 @@ impl Handshake {
             user_name: connect.user_name.take().map(String::into_boxed_str),
             password: connect.password.take(),
             proof,
+            certificate: None,
             peer: None,
             listener: None,
+            protocol: "mqtt",
         })
+    }
+
+    /// Gives the client the name of its user for an id, if that is asked for: right before its rights are looked up,
+    /// which may depend on its id. Within an exchange it is the name that it says, so that it is with its session's
+    /// shard from then on. Returns the verdict, which refuses a client without a user.
+    #[must_use]
+    pub fn named(&mut self, limits: &Limits, verdict: Verdict) -> Verdict {
+        let Some(pending) = self.pending.as_mut().filter(|_| limits.client_id_from_user) else {
+            return verdict;
+        };
+        let user = match &verdict {
+            Verdict::Allowed(identity, _) => identity.user(),
+            Verdict::Continue(exchange, _) => exchange.user_name(),
+            Verdict::Refused(_) => None,
+        };
+        match user {
+            Some(user) if *user != *pending.connect.client_id => {
+                pending.connect.client_id = user.to_owned();
+                // So that MQTT 5 clients are told.
+                pending.connect.client_id_assigned = true;
+            }
+            None if matches!(verdict, Verdict::Allowed(..)) => {
+                return Verdict::Refused(Denial::NoUser);
+            }
+            Some(_) | None => {}
+        }
+        verdict
     }
 
     /// Takes the verdict on the latest question, with the client's rights if it may connect, and goes on. Ignored if

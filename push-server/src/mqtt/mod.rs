@@ -90,6 +90,8 @@ pub struct Limits {
     pub subscription_bytes_max: u32,
     /// Longest client id, in bytes.
     pub client_id_bytes_max: u16,
+    /// Whether a client's id is its user's name, whatever id it gives.
+    pub client_id_from_user: bool,
     /// Most levels of a topic name or filter.
     pub topic_levels_max: u16,
     /// Most topic aliases that a client may use towards us (Topic Alias Maximum); 0: none.
@@ -195,6 +197,7 @@ impl Default for Limits {
             subscriptions_max: 1_000,
             subscription_bytes_max: 4 << 20,
             client_id_bytes_max: 1_024,
+            client_id_from_user: false,
             topic_levels_max: 128,
             topic_alias_max: 16,
             topic_alias_send_max: 16,

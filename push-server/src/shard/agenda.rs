@@ -128,6 +128,11 @@ impl<C: Clock, E> Agenda<C, E> {
         self.clock.now()
     }
 
+    /// What the wall clock says, in milliseconds since 1970.
+    pub(super) fn wall_millis(&self) -> u64 {
+        self.clock.wall_millis()
+    }
+
     /// For how long the turn has been going on.
     pub(super) fn lasted(&self) -> Duration {
         self.clock.now() - self.now

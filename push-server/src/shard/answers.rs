@@ -14,8 +14,42 @@ use super::shared_access::SharedAccess;
 use crate::access::{Access, Credentials, Denial, Judgement, Verdict};
 use crate::store::Outcome;
 
-/// How many questions of all shards may wait for an answer. A further one is answered at once: the server is busy.
+/// How many questions of all shards may wait for a password to be hashed. A further one is answered at once: the
+/// server is busy.
 pub(crate) const QUESTIONS_MAX: u32 = 1_024;
+
+/// Most requests to the hook under way.
+pub(crate) const HOOK_UNDER_WAY_MAX: u32 = 64;
+
+/// The same as `QUESTIONS_MAX` for the hook: of those that it is asked, and of 1,024 that wait until it is.
+pub(crate) const HOOK_QUESTIONS_MAX: u32 = HOOK_UNDER_WAY_MAX + 1_024;
+
+/// What a question waits for. Each has a limit of its own: where one is slow, the others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// A thread that hashes passwords.
+    Passwords,
+    /// The hook.
+    Hook,
+}
+
+impl Queue {
+    /// Most questions that wait for it.
+    fn questions_max(self) -> u32 {
+        match self {
+            Self::Passwords => QUESTIONS_MAX,
+            Self::Hook => HOOK_QUESTIONS_MAX,
+        }
+    }
+
+    /// What a client is told if it is full.
+    fn is_full(self) -> Denial {
+        match self {
+            Self::Passwords => Denial::Busy,
+            Self::Hook => Denial::HookBusy,
+        }
+    }
+}
 
 /// Judges the credentials of clients. Shards call it and wait, so it must not block.
 pub trait Answerer: fmt::Debug + Send + Sync {
@@ -28,7 +62,10 @@ pub trait Answerer: fmt::Debug + Send + Sync {
     fn access(&self) -> Arc<Access>;
 
     /// Returns the verdict, if it is known at once.
-    fn judge(&self, credentials: &Credentials) -> Option<Verdict>;
+    ///
+    /// # Errors
+    /// What has to be waited for.
+    fn judge(&self, credentials: &Credentials) -> Result<Verdict, Queue>;
 
     /// Takes credentials that could not be judged at once, and answers later.
     fn ask(&self, credentials: Credentials, asker: Asker);
@@ -45,10 +82,11 @@ impl Answerer for SharedAccess {
         self.current()
     }
 
-    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
+    fn judge(&self, credentials: &Credentials) -> Result<Verdict, Queue> {
         match self.current().judge(credentials) {
-            Judgement::Now(verdict) => Some(verdict),
-            Judgement::Check(_) => None,
+            Judgement::Now(_, verdict) => Ok(verdict),
+            Judgement::Check(_) | Judgement::Token(_) => Err(Queue::Passwords),
+            Judgement::Hook => Err(Queue::Hook),
         }
     }
 
@@ -66,7 +104,8 @@ pub(super) struct Questions {
 
 #[derive(Debug)]
 struct OpenQuestions {
-    count: AtomicU32,
+    of_passwords: AtomicU32,
+    of_hook: AtomicU32,
     shards: Arc<Vec<Completions>>,
 }
 
@@ -82,13 +121,15 @@ pub(super) struct Questioner {
 #[derive(Debug)]
 pub struct Asker {
     waiting: Arc<OpenQuestions>,
+    queue: Queue,
     who: Questioner,
     verdict: Option<Verdict>,
 }
 
 impl Questions {
     pub(super) fn new(answerer: Arc<dyn Answerer>, shards: Arc<Vec<Completions>>) -> Self {
-        let waiting = OpenQuestions { count: AtomicU32::new(0), shards };
+        let [of_passwords, of_hook] = [AtomicU32::new(0), AtomicU32::new(0)];
+        let waiting = OpenQuestions { of_passwords, of_hook, shards };
         Self { answerer, waiting: Arc::new(waiting) }
     }
 
@@ -104,22 +145,34 @@ impl Questions {
 
     /// Asks for a verdict on credentials. `None`: it comes later.
     pub(super) fn judge(&self, credentials: Credentials, who: Questioner) -> Option<Verdict> {
-        if let Some(verdict) = self.answerer.judge(&credentials) {
-            return Some(verdict);
-        }
-        if self.waiting.count.fetch_add(1, Ordering::Relaxed) >= QUESTIONS_MAX {
-            self.waiting.count.fetch_sub(1, Ordering::Relaxed);
-            return Some(Verdict::Refused(Denial::Busy));
+        let queue = match self.answerer.judge(&credentials) {
+            Ok(verdict) => return Some(verdict),
+            Err(queue) => queue,
+        };
+        let count = self.waiting.of(queue);
+        if count.fetch_add(1, Ordering::Relaxed) >= queue.questions_max() {
+            count.fetch_sub(1, Ordering::Relaxed);
+            return Some(Verdict::Refused(queue.is_full()));
         }
         let waiting = Arc::clone(&self.waiting);
-        self.answerer.ask(credentials, Asker { waiting, who, verdict: None });
+        self.answerer.ask(credentials, Asker { waiting, queue, who, verdict: None });
         None
     }
 
     /// How many questions wait for an answer.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn waiting(&self) -> u32 {
-        self.waiting.count.load(Ordering::Relaxed)
+        let counts = [Queue::Passwords, Queue::Hook].map(|queue| self.waiting.of(queue));
+        counts.into_iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl OpenQuestions {
+    fn of(&self, queue: Queue) -> &AtomicU32 {
+        match queue {
+            Queue::Passwords => &self.of_passwords,
+            Queue::Hook => &self.of_hook,
+        }
     }
 }
 
@@ -132,8 +185,8 @@ impl Asker {
     /// The same question once more. An answerer cannot have it; a test does, to see what a second answer does.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn twin(&self) -> Self {
-        self.waiting.count.fetch_add(1, Ordering::Relaxed);
-        Self { waiting: Arc::clone(&self.waiting), who: self.who, verdict: None }
+        self.waiting.of(self.queue).fetch_add(1, Ordering::Relaxed);
+        Self { waiting: Arc::clone(&self.waiting), queue: self.queue, who: self.who, verdict: None }
     }
 }
 
@@ -141,7 +194,7 @@ impl Drop for Asker {
     fn drop(&mut self) {
         let verdict = self.verdict.take().unwrap_or(Verdict::Refused(Denial::Unanswered));
         let Questioner { shard, client, number } = self.who;
-        self.waiting.count.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.of(self.queue).fetch_sub(1, Ordering::Relaxed);
         let answer = Done::Answered { client, number, verdict: Box::new(verdict) };
         self.waiting.shards[usize::from(shard)].push(&mut vec![(answer, Outcome::Committed)]);
     }

@@ -118,6 +118,8 @@ counters! {
     authentications_accepted,
     /// `push_authentications_total{result="refused"}`: clients without credentials included.
     authentications_refused,
+    /// `push_authentications_expired_total`: closed when what had proved who they are expired.
+    authentications_expired,
     /// `push_authentications_refused_total{reason="no_proof"}`: the client did not ask to authenticate, and has to.
     denied_no_proof,
     /// `push_authentications_refused_total{reason="unknown_method"}`.
@@ -130,8 +132,24 @@ counters! {
     denied_wrong_password,
     /// `push_authentications_refused_total{reason="other_user"}`: re-authentication as another user.
     denied_other_user,
+    /// `push_authentications_refused_total{reason="certificate"}`: it names no user.
+    denied_certificate,
+    /// `push_authentications_refused_total{reason="token"}`: it is none, or does not count.
+    denied_token,
+    /// `push_authentications_refused_total{reason="expired_token"}`.
+    denied_expired_token,
+    /// `push_authentications_refused_total{reason="no_user"}`: its user's name would be its client id.
+    denied_no_user,
+    /// `push_authentications_refused_total{reason="other_name"}`: CONNECT has another name than what proves the user.
+    denied_other_name,
     /// `push_authentications_refused_total{reason="busy"}`: too many wait for an answer.
     denied_busy,
+    /// `push_authentications_refused_total{reason="hook_denied"}`.
+    denied_by_hook,
+    /// `push_authentications_refused_total{reason="hook_failed"}`: no valid answer in time, or it rests.
+    denied_hook_failed,
+    /// `push_authentications_refused_total{reason="hook_busy"}`: too many wait for it.
+    denied_hook_busy,
     /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.
     denied_unanswered,
     /// `push_authorizations_total{action="publish",result="allowed"}`: publishes that the client's rules have.
@@ -260,6 +278,8 @@ counters! {
     limit_sessions_left_out,
     /// `push_limits_hit_total{limit="auth_queue"}`: client refused.
     limit_auth_queue,
+    /// `push_limits_hit_total{limit="auth_hook"}`: client refused.
+    limit_auth_hook,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.

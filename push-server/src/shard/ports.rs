@@ -300,6 +300,9 @@ pub(crate) enum Unarmed {
 /// The clock of every decision.
 pub(crate) trait Clock: Debug {
     fn now(&self) -> Monotonic;
+
+    /// What the wall clock says, in milliseconds since 1970. It may be set at any time, forwards and backwards.
+    fn wall_millis(&self) -> u64;
 }
 
 /// Randomness for nonces and names, which no client may guess.

@@ -1,12 +1,15 @@
 //! When a shard looks at its clients and sessions again: its timer wheel, and the timers that have fired.
 //! It knows clients and sessions by their numbers only, and reads no clock.
+//! `ends` has the deadlines of the wall clock.
 
+mod ends;
 mod wheel;
 
 use std::collections::VecDeque;
 
 use push_common::clock::Monotonic;
 
+use ends::Ends;
 use wheel::{Timer, Wheel, tick_at_or_after};
 
 /// A timer is armed at most so far ahead; its owner then looks at its own deadline and arms again. Timers are not
@@ -28,13 +31,30 @@ pub(super) struct Timers {
     wheel: Wheel<Timed>,
     /// Due, and not handled yet.
     due: VecDeque<Timer<Timed>>,
+    /// When clients have to leave by the wall clock.
+    ends: Ends,
     /// Scratch, kept for its memory.
     scratch: Vec<Timer<Timed>>,
 }
 
 impl Timers {
     pub(super) fn new(now: Monotonic) -> Self {
-        Self { wheel: Wheel::new(now), due: VecDeque::new(), scratch: Vec::new() }
+        Self {
+            wheel: Wheel::new(now),
+            due: VecDeque::new(),
+            ends: Ends::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// When clients have to leave by the wall clock.
+    pub(super) fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    /// The same, to be changed.
+    pub(super) fn ends_mut(&mut self) -> &mut Ends {
+        &mut self.ends
     }
 
     /// Arms a timer. Returns the tick by which its owner tells it from a stale one.

@@ -179,6 +179,7 @@ impl<P: Ports> Shard<P> {
         left.extend(self.post.leftovers());
         left.extend(self.sessions.leftovers());
         left.extend(self.journal.leftovers());
+        left.push(("ends of clients", self.timers.ends().len()));
         left
     }
 
@@ -216,6 +217,7 @@ impl<P: Ports> Shard<P> {
         self.read_mail();
         self.post.retry(&mut self.wire, self.here.counters());
         self.fire_timers();
+        self.end_identities();
         if self.acceptor.retry_at().is_some_and(|at| at <= self.agenda.now()) {
             self.resume_accepting();
         }
@@ -328,6 +330,22 @@ impl<P: Ports> Shard<P> {
         }
     }
 
+    /// Closes clients whose token, say, has expired. The wall clock is read in each turn, and a shard turns once a second
+    /// at least: so a clock that was set counts at once.
+    fn end_identities(&mut self) {
+        if self.agenda.is_resting() || self.timers.ends().is_empty() {
+            return;
+        }
+        let (wall, begun) = (self.agenda.wall_millis(), self.agenda.read_clock());
+        while let Some(index) = self.timers.ends_mut().take_due(wall) {
+            self.on_identity_ended(index);
+            // The others are due still.
+            if self.agenda.uses_up(TIMER_UNITS, begun, TIMERS_BUDGET) {
+                break;
+            }
+        }
+    }
+
     fn free_discarded(&mut self) {
         if !self.clients.has_discarded() {
             return;
@@ -369,6 +387,11 @@ impl<P: Ports> Shard<P> {
             [self.timers.next_deadline(), self.acceptor.retry_at(), self.path.wakes_at()];
         for deadline in deadlines.into_iter().flatten() {
             until = until.min(deadline);
+        }
+        if !self.timers.ends().is_empty()
+            && let Some(millis) = self.timers.ends().next_in_millis(self.agenda.wall_millis())
+        {
+            until = until.min(self.agenda.read_clock().after_millis(millis));
         }
         if self.stop.has_begun() {
             until = until.min(self.agenda.now().after_millis(STOP_TURN_MILLIS));

@@ -66,6 +66,14 @@ impl Layer {
         }
     }
 
+    /// The certificate that the peer has shown, as DER, once the handshake of TLS is done.
+    pub(super) fn peer_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(tls) => tls.peer_certificate(),
+            _ => None,
+        }
+    }
+
     /// Bytes that have come, and wait for others before they go on to the inside.
     pub(super) fn held_bytes(&self) -> usize {
         match self {

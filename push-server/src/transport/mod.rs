@@ -258,6 +258,12 @@ impl Transport {
         layers.outer.tls_handshake().or_else(|| layers.inside.tls_handshake())
     }
 
+    /// The certificate that the client has shown, as DER, once the handshake of TLS is done.
+    pub(crate) fn peer_certificate(&self) -> Option<&[u8]> {
+        let layers = self.0.as_ref()?;
+        layers.outer.peer_certificate().or_else(|| layers.inside.peer_certificate())
+    }
+
     /// Bytes that have come, and wait in the layers for others.
     pub(crate) fn held_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |layers| layers.outer.held_bytes() + layers.inside.held_bytes())

@@ -14,6 +14,9 @@ use crate::broker::{TopicFilter, TopicName};
 /// them in memory.
 pub const GRANT_FILTERS_MAX: usize = 1_024;
 
+/// Bytes of a token's filter beside its text; roughly.
+const FILTER_BYTES: usize = 200;
+
 /// What a client may do. By default all but reading the server's own topics: there are no rules.
 #[derive(Clone, Default)]
 pub struct Rights(Option<Arc<Compiled>>);
@@ -59,6 +62,7 @@ pub(super) struct RuleSet {
 pub struct Grant {
     publish: Arc<PatternSet>,
     subscribe: Arc<PatternSet>,
+    bytes: usize,
 }
 
 /// Why the rights of a token are not valid.
@@ -102,7 +106,7 @@ impl Grant {
         publish: impl IntoIterator<Item = &'a str>,
         subscribe: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, GrantError> {
-        let mut left = GRANT_FILTERS_MAX;
+        let (mut left, mut bytes) = (GRANT_FILTERS_MAX, 0);
         let mut publish_patterns = Vec::new();
         let mut subscribe_patterns = Vec::new();
         let mut take = |text: &str, patterns: &mut Vec<_>| {
@@ -112,12 +116,18 @@ impl Grant {
                 GrantError::Filter { text, source }
             })?;
             patterns.push((Effect::Allow, pattern));
+            bytes += FILTER_BYTES + text.len();
             Ok(())
         };
         publish.into_iter().try_for_each(|text| take(text, &mut publish_patterns))?;
         subscribe.into_iter().try_for_each(|text| take(text, &mut subscribe_patterns))?;
         let set = |patterns| Arc::new(PatternSet::new(patterns));
-        Ok(Self { publish: set(publish_patterns), subscribe: set(subscribe_patterns) })
+        Ok(Self { publish: set(publish_patterns), subscribe: set(subscribe_patterns), bytes })
+    }
+
+    /// The memory that it takes, in bytes; roughly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -234,8 +234,8 @@ fn names_of_listeners_are_plain() {
 #[test]
 fn a_table_is_open_by_its_own_key_alone_where_it_has_one() {
     let reached = |more: &str| format!("[[listener]]\naddress = '0.0.0.0:1'\n{more}");
-    let open = "expected an address that only this machine reaches, while nobody says who clients are: add --users \
-                FILE, or let everybody in by anonymous = \"always\" in its table";
+    let open = "expected an address that only this machine reaches, while nobody says who its clients are: add \
+                --users FILE, --jwt-keys FILE or --auth-http URL, or let everybody in by anonymous = \"always\" in its table";
     let tls = "tls = true\nclient-certificate = 'required'\n";
     for (file, refused) in [
         (reached(""), Some(format!("push.toml:2: listener.address = 0.0.0.0:1: {open}"))),
@@ -259,7 +259,8 @@ fn a_table_is_open_by_its_own_key_alone_where_it_has_one() {
 
 #[test]
 fn a_table_at_which_nobody_could_connect_is_refused_by_its_own_line() {
-    let shut = "expected a file of users with it, by users: nobody else could connect";
+    let shut = "expected something that says who clients are with it, by users, jwt-keys or auth-http: nobody else could \
+                connect";
     let tables = |one: &str, other: &str| {
         format!("[[listener]]\naddress = '/a'\n{one}\n[[listener]]\naddress = '/b'\n{other}\n")
     };

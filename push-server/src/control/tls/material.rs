@@ -270,6 +270,16 @@ fn doubts_of_hosts(pairs: &[Pair]) -> impl Iterator<Item = String> {
     })
 }
 
+/// Those who may sign a certificate, of the file that a setting names.
+///
+/// # Errors
+/// The file cannot be read, or has no certificate.
+pub(crate) fn authorities(key: &'static str, file: &Path) -> Result<RootCertStore, FileMistake> {
+    let mut found = RootCertStore::empty();
+    add_authorities(file, &mut found).map_err(FileMistake::of(key, file))?;
+    Ok(found)
+}
+
 fn add_authorities(file: &Path, authorities: &mut RootCertStore) -> Result<(), Mistake> {
     let sections = of_kind(pem::read(file)?, SectionKind::Certificate);
     if sections.is_empty() {

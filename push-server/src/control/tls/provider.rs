@@ -23,6 +23,11 @@ pub fn provider() -> CryptoProvider {
     CryptoProvider { cipher_suites: SUITES.clone(), ..crypto::ring::default_provider() }
 }
 
+/// The same for the server's own requests, which the kernel path has no part in.
+pub(crate) fn hook_provider() -> CryptoProvider {
+    crypto::ring::default_provider()
+}
+
 /// Keys of tickets, new ones every 6 hours.
 pub(super) fn ticket_keys() -> Result<Arc<dyn ProducesTickets>, Error> {
     crypto::ring::Ticketer::new()

@@ -184,6 +184,7 @@ pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, r
         | Reason::QuotaExceeded => v4::ConnectReturnCode::ServiceUnavailable,
         // No client may publish to the will's topic.
         Reason::NotAuthorized | Reason::TopicNameInvalid => v4::ConnectReturnCode::NotAuthorized,
+        Reason::BadUserNameOrPassword => v4::ConnectReturnCode::BadUserNamePassword,
         _ => return,
     };
     write(out, |out| v4::ConnAck::new(code, false).write(out));
@@ -198,6 +199,7 @@ fn connect_code_v5(reason: Reason) -> v5::ConnectReturnCode {
         Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::UnsupportedProtocolVersion => Code::UnsupportedProtocolVersion,
         Reason::ClientIdentifierNotValid => Code::ClientIdentifierNotValid,
+        Reason::BadUserNameOrPassword => Code::BadUserNamePassword,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::ServerUnavailable | Reason::ServerShuttingDown => Code::ServerUnavailable,
         Reason::ServerBusy => Code::ServerBusy,

@@ -26,6 +26,8 @@ pub enum Reason {
     UnsupportedProtocolVersion = 0x84,
     #[error("client identifier not valid")]
     ClientIdentifierNotValid = 0x85,
+    #[error("bad user name or password")]
+    BadUserNameOrPassword = 0x86,
     #[error("not authorized")]
     NotAuthorized = 0x87,
     #[error("server unavailable")]
@@ -83,9 +85,15 @@ impl From<Denial> for Reason {
             | Denial::UnknownUser
             | Denial::WrongPassword
             | Denial::OtherUser
+            | Denial::NoUser
+            | Denial::Certificate(_)
+            | Denial::Token(_)
+            | Denial::HookDenied
             | Denial::Will => Self::NotAuthorized,
-            Denial::Busy => Self::ServerBusy,
-            Denial::Unanswered => Self::ServerUnavailable,
+            // It has proved who it is, so this tells it nothing about others.
+            Denial::OtherName => Self::BadUserNameOrPassword,
+            Denial::Busy | Denial::HookBusy => Self::ServerBusy,
+            Denial::Unanswered | Denial::HookFailed => Self::ServerUnavailable,
         }
     }
 }

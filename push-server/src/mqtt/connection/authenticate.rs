@@ -33,8 +33,10 @@ impl Connection {
             user_name: None,
             password: None,
             proof: Some(proof),
+            certificate: None,
             peer: None,
             listener: None,
+            protocol: "mqtt",
         }))
     }
 

@@ -19,6 +19,10 @@ impl Clock for Stopped {
     fn now(&self) -> Monotonic {
         Monotonic(0)
     }
+
+    fn wall_millis(&self) -> u64 {
+        0
+    }
 }
 
 #[test]

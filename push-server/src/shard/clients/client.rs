@@ -10,6 +10,7 @@ use super::intake::Intake;
 use super::output::Output;
 use super::receipts::Receipts;
 use super::tls_handshakes::TlsPending;
+use crate::access::CertificateFault;
 use crate::access::scram::Nonce;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connection, Handshake, PublishReceipt, Will};
@@ -67,6 +68,8 @@ pub(crate) struct PendingClient {
     pub(crate) handshake: Handshake,
     /// Its handshake of TLS, until that has ended and was counted.
     pub(in crate::shard) tls: Option<Box<TlsPending>>,
+    /// Whom its certificate names. Not kept longer than the handshake: then its session has the user.
+    certificate: Option<Result<Box<str>, CertificateFault>>,
     deadline: Monotonic,
     /// Replies to be sent meanwhile (AUTH).
     frames: Vec<Bytes>,
@@ -91,6 +94,7 @@ impl PendingClient {
         Self {
             handshake: Handshake::new(nonce),
             tls: has_tls.then(Box::default),
+            certificate: None,
             deadline,
             frames: Vec::new(),
             is_home: false,
@@ -109,6 +113,16 @@ impl PendingClient {
     pub(crate) fn is_out_of_patience(&self, now: Monotonic) -> bool {
         let patience_ends = self.tls.as_ref().and_then(|tls| tls.patience_ends());
         patience_ends.is_some_and(|ends| ends <= now)
+    }
+
+    /// Its handshake of TLS is done: whom its certificate names, if it has shown one.
+    pub(crate) fn show(&mut self, certificate: Option<Result<Box<str>, CertificateFault>>) {
+        self.certificate = certificate;
+    }
+
+    /// Whom its certificate names. `None`: it has shown none, or nobody asks for names in them.
+    pub(crate) fn certificate(&self) -> Option<&Result<Box<str>, CertificateFault>> {
+        self.certificate.as_ref()
     }
 
     /// When it is closed.

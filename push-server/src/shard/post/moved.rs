@@ -25,8 +25,9 @@ pub(crate) struct Moved<P: Ports> {
 /// What a session has with it.
 #[derive(Debug)]
 pub(crate) enum Company<P: Ports> {
-    /// Its client, and what the client's socket was handed and has not taken.
-    Client(Box<Client<P>>, Option<Unsent>),
+    /// Its client, what the client's socket was handed and has not taken, and when it has to leave, in seconds since
+    /// 1970.
+    Client(Box<Client<P>>, Option<Unsent>, Option<u64>),
     /// None.
     Nobody(Absence),
 }

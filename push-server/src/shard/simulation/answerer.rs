@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::access::{Access, Credentials, Verdict};
-use crate::shard::answers::{Answerer, Asker};
+use crate::shard::answers::{Answerer, Asker, Queue};
 
 /// Clients that come with a user name wait for the test to answer; others are judged at once, as by a server without
 /// users.
@@ -33,9 +33,11 @@ impl Answerer for LateAnswerer {
         Arc::default()
     }
 
-    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
-        let is_asked = credentials.user_name.is_some() || credentials.proof.is_some();
-        (!is_asked).then(|| Access::default().verdict(credentials))
+    fn judge(&self, credentials: &Credentials) -> Result<Verdict, Queue> {
+        match credentials.user_name.is_some() || credentials.proof.is_some() {
+            true => Err(Queue::Passwords),
+            false => Ok(Access::default().verdict(credentials)),
+        }
     }
 
     fn ask(&self, credentials: Credentials, asker: Asker) {

@@ -93,4 +93,8 @@ impl Clock for VirtualClock {
         let time = self.hands.time.fetch_add(step, Ordering::Relaxed) + step;
         Monotonic(time.wrapping_add(self.ahead))
     }
+
+    fn wall_millis(&self) -> u64 {
+        self.reading().clocks.wall.0
+    }
 }

@@ -21,7 +21,7 @@ impl Ports for Machine {
     type Randomness = SystemRandomness;
 }
 
-/// The clock of the kernel path and of every decision: `CLOCK_MONOTONIC`.
+/// The clock of the kernel path and of every decision: `CLOCK_MONOTONIC`; and the wall clock, for ends of tokens.
 #[derive(Debug)]
 pub(super) struct MachineClock;
 
@@ -30,6 +30,12 @@ impl Clock for MachineClock {
         let time = clock_gettime(ClockId::Monotonic);
         // Neither is ever negative on this clock.
         Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    }
+
+    fn wall_millis(&self) -> u64 {
+        let time = clock_gettime(ClockId::Realtime);
+        // A clock before 1970 reads as 1970.
+        u64::try_from(time.tv_sec).map_or(0, |secs| secs * 1_000 + time.tv_nsec as u64 / 1_000_000)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Shard;
-use crate::access::{Credentials, Denial, Origin, Verdict};
+use crate::access::{Credentials, Denial, Origin, TokenFault, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{ConnectRefusal, HandshakeProgress};
@@ -16,6 +16,7 @@ use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
+use crate::transport::Kind;
 
 /// Why a client is refused, for the log. The client is told less.
 pub(super) struct RefusalText {
@@ -35,6 +36,16 @@ impl fmt::Display for RefusalText {
             None => self.reason.fmt(formatter),
             Some(denial) => write!(formatter, "{}: {denial}", self.reason),
         }
+    }
+}
+
+/// What a listener's clients speak, as addresses call it.
+fn scheme(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Plain => "mqtt",
+        Kind::Tls => "mqtts",
+        Kind::WebSocket => "ws",
+        Kind::TlsWebSocket => "wss",
     }
 }
 
@@ -65,9 +76,12 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         let questions = &self.here.shared().questions;
         let listener = &self.here.shared().entrance.listeners()[client.intake.listener()];
+        let pending = client.pending();
         let credentials = Credentials {
+            certificate: pending.and_then(|pending| pending.certificate().cloned()),
             peer: questions.ask_for_address().then(|| client.address()).flatten(),
             listener: Some(Arc::clone(listener.name())),
+            protocol: scheme(listener.kind()),
             ..credentials
         };
         let who = Questioner { shard: self.here.index(), client: client.token(index), number };
@@ -75,6 +89,11 @@ impl<P: Ports> Shard<P> {
     }
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
+        let limits = &self.here.shared().config.limits;
+        let verdict = match self.clients[index].pending_mut() {
+            Some(pending) => pending.handshake.named(limits, verdict),
+            None => verdict,
+        };
         let verdict = self.authorize(index, verdict);
         let limits = &self.here.shared().config.limits;
         match self.clients[index].pending_mut() {
@@ -179,15 +198,25 @@ impl<P: Ports> Shard<P> {
             Denial::UnknownUser => &counters.denied_unknown_user,
             Denial::WrongPassword => &counters.denied_wrong_password,
             Denial::OtherUser => &counters.denied_other_user,
+            Denial::Certificate(_) => &counters.denied_certificate,
+            Denial::Token(TokenFault::Expired) => &counters.denied_expired_token,
+            Denial::Token(_) => &counters.denied_token,
+            Denial::NoUser => &counters.denied_no_user,
+            Denial::OtherName => &counters.denied_other_name,
             Denial::Unanswered => &counters.denied_unanswered,
             Denial::Busy => &counters.denied_busy,
+            Denial::HookDenied => &counters.denied_by_hook,
+            Denial::HookFailed => &counters.denied_hook_failed,
+            Denial::HookBusy => &counters.denied_hook_busy,
             // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
         };
         counter.add(1);
         counters.authentications_refused.add(1);
-        if denial == Denial::Busy {
-            counters.limit_auth_queue.add(1);
+        match denial {
+            Denial::Busy => counters.limit_auth_queue.add(1),
+            Denial::HookBusy => counters.limit_auth_hook.add(1),
+            _ => {}
         }
     }
 }

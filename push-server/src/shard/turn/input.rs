@@ -8,6 +8,7 @@ use super::Shard;
 use super::errand::Errand;
 use super::layers::{count_proxy_header, take_forwarded};
 use super::tls::{TlsResult, count_tls_handshake};
+use crate::access;
 use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
@@ -90,6 +91,14 @@ impl<P: Ports> Shard<P> {
             && pending.tls.take().is_some()
         {
             count_tls_handshake(self.here.counters(), TlsResult::Completed, handshake);
+            let named = self.here.shared().config.authentication.certificate_user.field();
+            let named = named.and_then(|field| {
+                let certificate = client.transport.peer_certificate()?;
+                Some(access::user_of(certificate, field))
+            });
+            if let Some(pending) = client.pending_mut() {
+                pending.show(named);
+            }
         }
         if awaits_header && let Some(header) = client.transport.proxy_header() {
             count_proxy_header(self.here.counters(), header);

@@ -250,18 +250,22 @@ impl<P: Ports> Shard<P> {
 
     /// Returns its new place.
     fn move_now(&mut self, index: u32) -> u32 {
+        let ends_at = self.timers.ends_mut().take(index);
         let index = self.clients.move_to_new_place(index);
         if let &Phase::Serving { session, .. } = self.clients[index].phase()
             && let Some(entry) = self.sessions.entry_mut(session)
         {
             entry.connect(index);
         }
-        self.settle_in(index);
+        self.settle_in(index, ends_at);
         index
     }
 
-    /// A client has a new place: its timer and its input count there.
-    fn settle_in(&mut self, index: u32) {
+    /// A client has a new place: its timer, its end and its input count there.
+    fn settle_in(&mut self, index: u32, ends_at: Option<u64>) {
+        if let Some(secs) = ends_at {
+            self.timers.ends_mut().set(index, secs);
+        }
         if let Some(deadline) = self.serving_deadline(index) {
             self.arm_client_timer(index, deadline);
         }
@@ -306,8 +310,9 @@ impl<P: Ports> Shard<P> {
                 let client = &self.clients[index];
                 self.path.leaves(client.slot.as_ref(), self.here.counters());
                 self.here.counters().connections.sub(1);
+                let ends_at = self.timers.ends_mut().take(index);
                 let (client, unsent) = self.clients.take_away(index);
-                Company::Client(Box::new(client), unsent)
+                Company::Client(Box::new(client), unsent, ends_at)
             }
         };
         let from = self.member(key);
@@ -392,9 +397,11 @@ impl<P: Ports> Shard<P> {
         let filters = session.subscriptions().clone();
         // In the place of what it took there.
         self.sessions.take_memory(&session, true);
-        let (presence, unsent) = match company {
-            Company::Nobody(absence) => (Presence::Absent(absence), None),
-            Company::Client(client, unsent) => (Presence::Connected(self.take_in(*client)), unsent),
+        let (presence, unsent, ends_at) = match company {
+            Company::Nobody(absence) => (Presence::Absent(absence), None, None),
+            Company::Client(client, unsent, ends_at) => {
+                (Presence::Connected(self.take_in(*client)), unsent, ends_at)
+            }
         };
         let client = presence.client();
         let key = self.sessions.insert(session, presence, number);
@@ -419,7 +426,7 @@ impl<P: Ports> Shard<P> {
         match client {
             Some(index) => {
                 self.clients[index].set_session(key);
-                self.settle_in(index);
+                self.settle_in(index, ends_at);
                 let unsent = unsent.map(|unsent| self.clients.count_unsent(unsent));
                 self.go_on_where_it_is(index, unsent);
                 if self.clients.get(index).is_some_and(|client| client.intake.is_stalled()) {

@@ -30,6 +30,7 @@ type LimitCounter = fn(&ShardCounters) -> &Counter;
 impl<P: Ports> Shard<P> {
     /// Begins to serve a client whose session belongs here.
     pub(super) fn serve(&mut self, index: u32, mut connecting: Connecting) {
+        let ends_at = connecting.connect.identity.ends_at();
         if self.claim(&connecting) == Some(Claim::Refused) {
             self.refuse(index, connecting.refuse(Reason::NotAuthorized));
             return;
@@ -85,6 +86,9 @@ impl<P: Ports> Shard<P> {
         self.tell_ordinary(index, &"client connected");
         if let Some(deadline) = self.serving_deadline(index) {
             self.arm_client_timer(index, deadline);
+        }
+        if let Some(secs) = ends_at {
+            self.timers.ends_mut().set(index, secs);
         }
         if self.clients[index].slot.is_none() {
             // Before CONNACK leaves, because CONNACK's first byte anchors the flow.
@@ -381,6 +385,13 @@ impl<P: Ports> Shard<P> {
         }
     }
 
+    /// What has proved who a client is does not count any longer. Its session stays, as with any end.
+    pub(super) fn on_identity_ended(&mut self, index: u32) {
+        self.here.counters().authentications_expired.add(1);
+        let why = "what has proved who it is has expired";
+        self.close_client_for(index, Reason::NotAuthorized, why);
+    }
+
     /// The peer ended the connection, or the socket failed.
     pub(super) fn on_peer_gone(&mut self, index: u32) {
         self.end_tls_handshake(index, TlsResult::Left);
@@ -522,6 +533,7 @@ impl<P: Ports> Shard<P> {
         let Some(ended) = client.end_connection(self.agenda.now()) else { return };
         let EndedConnection { session: key, will, input: (input, charge), receipts } = ended;
         self.path.closing(client.slot.as_ref(), self.here.counters());
+        self.timers.ends_mut().take(index);
         self.clients.discard(input, charge);
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);

@@ -189,6 +189,14 @@ impl Tls {
         self.handshake
     }
 
+    /// The certificate that the client has shown, now or in the handshake that its ticket is of, as DER. It was found
+    /// valid. `None`: it has shown none, or the handshake is not done.
+    pub(super) fn peer_certificate(&self) -> Option<&[u8]> {
+        let Session::Live(live) = &self.session else { return None };
+        let chain = live.connection.peer_certificates().filter(|_| self.handshake.is_done)?;
+        chain.first().map(AsRef::as_ref)
+    }
+
     /// Bytes that have come and wait for others.
     pub(super) fn held_bytes(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.input.len())
