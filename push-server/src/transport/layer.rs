@@ -9,7 +9,7 @@ use super::end::{Ended, Goodbye};
 use super::proxy::Proxy;
 #[cfg(test)]
 use super::tests::records::Records;
-use super::tls::{Numbers, Tls, TlsHandshake};
+use super::tls::{Certificate, Numbers, Tls, TlsHandshake};
 use super::websocket::WebSocket;
 
 /// One layer of a connection.
@@ -60,6 +60,16 @@ impl Layer {
     pub(super) fn tls_handshake(&self) -> Option<TlsHandshake> {
         match self {
             Self::Tls(tls) => Some(tls.handshake()),
+            Self::WebSocket(_) | Self::Proxy(_) => None,
+            #[cfg(test)]
+            Self::Records(_) => None,
+        }
+    }
+
+    /// The certificates that the client has shown by TLS.
+    pub(super) fn client_chain(&self) -> Option<&[Certificate<'static>]> {
+        match self {
+            Self::Tls(tls) => tls.client_chain(),
             Self::WebSocket(_) | Self::Proxy(_) => None,
             #[cfg(test)]
             Self::Records(_) => None,

@@ -64,8 +64,8 @@ pub(crate) use end::{Ended, Goodbye, Limit};
 pub(crate) use proxy::{PROXY_HEADER_BYTES_MAX, ProxyHeader};
 pub(crate) use stranger::Stranger;
 pub(crate) use tls::{
-    Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake, TlsVersion,
-    numbered,
+    Certificate, Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake,
+    TlsVersion, numbered,
 };
 pub(crate) use websocket::{UPGRADE_HEAD_BYTES_MAX, UpgradeRules, normal_origin};
 
@@ -256,6 +256,13 @@ impl Transport {
     pub(crate) fn tls_handshake(&self) -> Option<TlsHandshake> {
         let layers = self.0.as_ref()?;
         layers.outer.tls_handshake().or_else(|| layers.inside.tls_handshake())
+    }
+
+    /// The certificates that the client has shown by TLS, its own first; `None`: it has shown none, or the connection
+    /// is over.
+    pub(crate) fn client_chain(&self) -> Option<&[Certificate<'static>]> {
+        let layers = self.0.as_ref()?;
+        layers.outer.client_chain().or_else(|| layers.inside.client_chain())
     }
 
     /// Bytes that have come, and wait in the layers for others.

@@ -54,6 +54,9 @@ const FRAGMENT_BYTES_MAX: usize = (16 << 10) + 2_048;
 /// What connections are made with: certificates, what is asked of clients, ticket keys.
 pub(crate) type ServerTls = rustls::ServerConfig;
 
+/// A certificate (X.509, in DER).
+pub(crate) type Certificate<'a> = rustls::pki_types::CertificateDer<'a>;
+
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlsVersion {
@@ -187,6 +190,14 @@ impl Tls {
     /// How far the handshake has come.
     pub(super) fn handshake(&self) -> TlsHandshake {
         self.handshake
+    }
+
+    /// The certificates that the client has shown, its own first; `None`: none, or they are not kept any more.
+    pub(super) fn client_chain(&self) -> Option<&[Certificate<'static>]> {
+        match &self.session {
+            Session::Live(live) => live.connection.peer_certificates(),
+            Session::New(_) | Session::Over => None,
+        }
     }
 
     /// Bytes that have come and wait for others.
