@@ -452,7 +452,7 @@ fn a_certificate_about_to_expire_is_told_and_measured() -> TestResult {
     let server = files.server().start()?;
     server.wait_log("server.pem has expired on 2020-01-01T00:00:00Z");
     let sample = format!(
-        "push_certificate_expiry_timestamp_seconds{{certificate=\"{}\"}}",
+        "push_certificate_file_expiry_timestamp_seconds{{certificate=\"{}\"}}",
         files.shown("server.pem")
     );
     assert_eq!(server.metrics().value(&sample), 1_577_836_800);

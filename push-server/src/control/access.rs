@@ -1,16 +1,15 @@
-//! Loads who may connect, from the file of `--users`, and what clients may do (`acl`), at the start and on SIGHUP.
+//! Loads who may connect, from the file of `--users`, and what clients may do (`acl`), at the start and by a reload.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::acl::{self, AclFileError};
 use crate::access::{Access, Users, UsersError};
 use crate::config::Config;
-use crate::shard::SharedAccess;
 
 /// Bytes of the largest file: 1,000,000 users take less.
 pub(crate) const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
@@ -19,8 +18,8 @@ pub(crate) const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}; it is named by --users, and read without capabilities, as it is again on \
-         SIGHUP", path.display())]
+    #[error("cannot read {}: {source}; it is named by --users, and read without capabilities, as it is again by a \
+         reload", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -60,25 +59,19 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
     Ok(Access { users, scram_required, anonymous, acl })
 }
 
-/// Reads the files again, and changes all that they say, or nothing. Connected clients stay, even if their user is
-/// gone, with the rights that they have.
-pub(crate) fn reload(config: &Config, access: &SharedAccess) {
-    let users_file = config.authentication.users_file.as_deref();
-    if users_file.is_none() && config.acl.is_none() {
-        return;
-    }
-    let read_again = access.change(|current| {
-        let again = |text: &str| match &current.users {
-            Some(users) => users.parse_again(text),
-            None => Users::parse(text, rand::random()),
-        };
-        let Access { scram_required, anonymous, .. } = *current;
-        let users = users_file.map(|path| read(path, again)).transpose()?;
-        let acl = acl::load(config)?;
-        Ok::<_, AccessError>(Access { users, scram_required, anonymous, acl })
-    });
-    if let Err(error) = read_again {
-        error!("SIGHUP: the users stay as they were, and so do the rules: {error}");
+/// The rules by what the files say now, in the place of `current`. All mistakes at once.
+pub(crate) fn read_again(config: &Config, current: &Access) -> Result<Access, Vec<AccessError>> {
+    let settings = &config.authentication;
+    let again = |text: &str| match &current.users {
+        Some(users) => users.parse_again(text),
+        None => Users::parse(text, rand::random()),
+    };
+    let users = settings.users_file.as_deref().map(|path| read(path, again)).transpose();
+    let acl = acl::load(config).map_err(AccessError::from);
+    let (scram_required, anonymous) = (settings.scram_required, settings.allows_anonymous());
+    match (users, acl) {
+        (Ok(users), Ok(acl)) => Ok(Access { users, scram_required, anonymous, acl }),
+        (users, acl) => Err(users.err().into_iter().chain(acl.err()).collect()),
     }
 }
 

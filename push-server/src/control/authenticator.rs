@@ -110,7 +110,7 @@ fn count(counter: &AtomicU64) {
 }
 
 impl Authenticator {
-    /// Starts the threads that hash, if there is anything to hash.
+    /// Starts the threads that hash.
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -125,13 +125,13 @@ impl Authenticator {
             counts: Arc::default(),
         });
         let settings = &config.authentication;
-        let threads = if settings.users_file.is_some() { settings.threads } else { 0 };
         let start = |number| {
             let inner = Arc::clone(&inner);
             let thread = std::thread::Builder::new().name(format!("auth-{number}"));
             thread.spawn(move || inner.hash())
         };
-        let threads = (0..threads).map(start).collect::<io::Result<_>>()?;
+        // Also while there are no users: a reload may bring some.
+        let threads = (0..settings.threads).map(start).collect::<io::Result<_>>()?;
         Ok(Self { inner, threads })
     }
 

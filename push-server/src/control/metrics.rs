@@ -5,6 +5,7 @@
 mod authorizations;
 mod handshakes;
 mod out;
+mod reloads;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +18,11 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
+use super::admin::ADMIN_CONNECTIONS_MAX;
 use super::authenticator::AuthenticationCounts;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
-use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
+use super::tls::TLS_FILE_BYTES_MAX;
 use crate::access::VERIFIED_MAX;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
@@ -29,7 +31,7 @@ use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
     CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, QUESTIONS_MAX,
     STORE_BACKLOG_BYTES_MAX, StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
-    UNREMOVED_MAX,
+    UNREMOVED_MAX, WITHDRAWALS_PER_SEC_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, PROXY_HEADER_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
@@ -199,6 +201,7 @@ const FAMILIES: &[Family] = &[
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("auth_queue", |shard| &shard.limit_auth_queue),
+            ("reload_disconnects", |shard| &shard.limit_withdrawals),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -315,6 +318,8 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_http = [
         ("http_connections", observed.http.gave_way()),
         ("http_head_timeout", observed.http.timed_out()),
+        ("admin_connections", observed.admin.gave_way()),
+        ("admin_head_timeout", observed.admin.timed_out()),
     ];
     let of_start = [("generations", observed.facts.generations.limit_hit())];
     let doors = &observed.facts.door_counts;
@@ -365,6 +370,8 @@ impl Collector for Scrape {
             authorizations::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
         let (name, help) = (authorizations::NAME, authorizations::HELP);
         out.counters_by(name, help, authorizations::LABELS, counts)?;
+        let counts = reloads::SAMPLES.iter().map(|(value, pick)| (*value, observed.sum(pick)));
+        out.counters(reloads::NAME, reloads::HELP, Some(reloads::LABEL), counts)?;
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
@@ -374,9 +381,7 @@ impl Collector for Scrape {
         if let Some(view) = &observed.facts.store {
             store(&mut out, view)?;
         }
-        if let Some(status) = &observed.facts.tls {
-            tls(&mut out, status)?;
-        }
+        reloads::reloads(&mut out, observed)?;
         process(&mut out, observed)
     }
 }
@@ -400,17 +405,6 @@ fn authentication(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Resu
     let help = "Passwords that were right not long ago, and are remembered";
     out.gauge("push_passwords_remembered", help, counts.in_memory())?;
     out.gauge("push_passwords_waiting", "Passwords that wait to be hashed", counts.waiting())
-}
-
-/// The files of TLS.
-fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
-    let help = "Times that the files of TLS were read again, by what came of it";
-    out.counters("push_tls_reloads", help, Some("result"), status.reloads())?;
-    let help =
-        "Until when each file of --tls-cert is valid, its chain included, in seconds since 1970";
-    let expiries = status.expiries();
-    let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
-    out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
 }
 
 /// The store's figures.
@@ -532,6 +526,9 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),
         ("http_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
+        ("admin_connections", ADMIN_CONNECTIONS_MAX as u64),
+        ("admin_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
+        ("reload_disconnects", WITHDRAWALS_PER_SEC_MAX),
         ("sessions", config.sessions_max.into()),
         ("sessions_share_percent", config.sessions_share_percent.into()),
         ("share_tries", config.share_tries_max.into()),
