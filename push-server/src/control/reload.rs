@@ -178,10 +178,10 @@ impl Reloader {
         };
         let mut read: Vec<_> = self.start.path().map(|path| shown(path)).into_iter().collect();
         if let (Some(users), Some(file)) = (&access.users, &next.config.authentication.users_file) {
-            read.push(format!("{} users from {}", users.len(), shown(file)));
+            read.push(format!("{} ({} users)", shown(file), users.len()));
         }
         if let (Some(acl), Some(file)) = (&access.acl, &next.config.acl) {
-            read.push(format!("{} rules from {}", acl.rules_len(), shown(file)));
+            read.push(format!("{} ({} rules)", shown(file), acl.rules_len()));
         }
         self.access.replace(access);
         let mut certificates = false;
