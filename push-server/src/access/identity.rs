@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acl::{Grant, Rights};
+use super::warrant::Warrant;
 
 /// The longest name of a user, in bytes: that of the longest text of MQTT.
 pub(super) const USER_NAME_BYTES_MAX: usize = 65_535;
@@ -15,19 +16,45 @@ pub(super) fn is_user_name(name: &str) -> bool {
 }
 
 /// The identity that a client has proved: a user, or none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     user: Option<Box<str>>,
+    warrant: Warrant,
     groups: Arc<[Box<str>]>,
     grant: Option<Arc<Grant>>,
     rights: Rights,
     ends_at: Option<u64>,
 }
 
+/// Nobody knows the client.
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            user: None,
+            warrant: Warrant::NOBODY,
+            groups: Arc::default(),
+            grant: None,
+            rights: Rights::default(),
+            ends_at: None,
+        }
+    }
+}
+
 impl Identity {
-    /// The identity of a client that has proved to be this user.
+    /// The identity of a client that has proved to be this user, by something else than a file.
     pub fn of_user(user: Box<str>) -> Self {
-        Self { user: Some(user), ..Self::default() }
+        Self { user: Some(user), warrant: Warrant::ELSEWHERE, ..Self::default() }
+    }
+
+    /// The same client, let in by this.
+    #[must_use]
+    pub fn by(self, warrant: Warrant) -> Self {
+        Self { warrant, ..self }
+    }
+
+    /// By what the client was let in.
+    pub fn warrant(&self) -> Warrant {
+        self.warrant
     }
 
     /// The same client, in these groups beside those that the file of rules names.
@@ -76,6 +103,11 @@ impl Identity {
 
     /// The groups that what proved the identity names.
     pub fn groups(&self) -> &[Box<str>] {
+        &self.groups
+    }
+
+    /// The same groups, to be kept.
+    pub(super) fn shared_groups(&self) -> &Arc<[Box<str>]> {
         &self.groups
     }
 

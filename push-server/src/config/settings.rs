@@ -3,10 +3,10 @@
 //!
 //! A row has the text of `--help` (where `cli` adds the default), the name, the type with its
 //! range, the value's name in the help, and the field of `Config` that the setting fills. That
-//! field's default is in `Config::default()` or `Limits::default()`.
+//! field's default is in `Config::default()` or `Limits::default()`. `live`: a reload applies it.
 
 use super::SHARDS_MAX;
-use super::addresses::UnixAddress;
+use super::addresses::{AdminSocket, UnixAddress};
 use super::bounded::{Bounded, Bytes, Secs};
 use super::hook::HookUrl;
 use super::listeners::CONNECTIONS_MAX;
@@ -118,6 +118,10 @@ settings! {
         /// Address for /healthz, /readyz and /metrics, without authentication: use one that only
         /// your own machines reach. off: none.
         http: OptionalAddress, "ADDR:PORT|off" => http;
+        /// Unix socket for operators on this machine, by its absolute path: push-server reload speaks to
+        /// it. The server's user and group may connect. auto: /run/push-server/admin.sock, unless that
+        /// cannot be made or another server has it; the log tells. off: none.
+        admin_socket: AdminSocket, "PATH|auto|off" => admin_socket;
         /// Another server, to which MQTT 5 clients are sent when this one stops, and when they
         /// connect meanwhile (0x9C with a Server Reference). MQTT 3.1.1 clients are just closed.
         /// Left out: clients are told that the server stops.
@@ -130,43 +134,43 @@ settings! {
         /// File of a certificate (PEM), followed by those between it and a root; may be given several
         /// times, each time with a tls-key. Clients get the one for the host that they name (SNI). The
         /// first is for clients that name none, or one that no certificate is for. Read again on
-        /// SIGHUP and by reload-secs, and with it all files of TLS; connected clients stay.
+        /// a reload and by reload-secs, and with it all files of TLS.
         #[serde(deserialize_with = "one_or_more")]
-        tls_cert: Vec<FilePath>, "FILE" => tls.cert_files;
+        tls_cert: Vec<FilePath>, "FILE" => tls.cert_files, live;
         /// File of the private key of a tls-cert (PEM, not encrypted), in the same order: ECDSA, RSA
         /// or Ed25519. Only the server's user should be able to read it.
         #[serde(deserialize_with = "one_or_more")]
-        tls_key: Vec<FilePath>, "FILE" => tls.key_files;
+        tls_key: Vec<FilePath>, "FILE" => tls.key_files, live;
         /// Whether clients show certificates. none: they are not asked. optional: they are asked; one
         /// that is shown must be valid. required: a client without one is refused.
         tls_client_auth: ClientAuthMode, "WHEN" => tls.client_auth;
         /// File of the certificates (PEM) that sign those of clients; may be given several times.
         #[serde(deserialize_with = "one_or_more")]
-        tls_client_ca: Vec<FilePath>, "FILE" => tls.client_ca_files;
+        tls_client_ca: Vec<FilePath>, "FILE" => tls.client_ca_files, live;
         /// File of lists of revoked certificates (PEM, signed by their issuers); may be given several
         /// times. Then every issuer in a client's chain needs one: a certificate on it is refused, and
         /// so is one whose issuer has none. A list that should have been renewed still counts.
         #[serde(deserialize_with = "one_or_more")]
-        tls_client_crl: Vec<FilePath>, "FILE" => tls.client_crl_files;
+        tls_client_crl: Vec<FilePath>, "FILE" => tls.client_crl_files, live;
         /// The lowest version of TLS that clients may use, 1.2 or 1.3.
-        tls_min: TlsVersionMode, "VERSION" => tls.version_min;
+        tls_min: TlsVersionMode, "VERSION" => tls.version_min, live;
         /// Time between two looks at the files of TLS: if one has changed, all are read again. 0:
-        /// never; only SIGHUP makes the server read them.
-        reload_secs: Secs<u32, 0, RELOAD_SECS_MAX>, "TIME" => tls.reload_secs;
+        /// never; only a reload makes the server read them.
+        reload_secs: Secs<u32, 0, RELOAD_SECS_MAX>, "TIME" => tls.reload_secs, live;
     }
     "Authentication" {
         /// Whether clients may connect that nobody knows, as no user. auto: while there are no users,
         /// and then only at addresses that no other machine reaches; the server does not start with
         /// another address. always: at every address; a client that gives a name is still held to its
         /// password while there are users. never.
-        anonymous: AnonymousMode, "WHEN" => authentication.anonymous;
+        anonymous: AnonymousMode, "WHEN" => authentication.anonymous, live;
         /// File of users and hashes of their passwords; push-server user writes it, and one of
         /// mosquitto will do. Clients give name and password in CONNECT, or authenticate by
-        /// SCRAM-SHA-256 if the user has a line for it. Read again on SIGHUP. It was called
+        /// SCRAM-SHA-256 if the user has a line for it. Read again by a reload. It was called
         /// scram-users before.
         #[arg(alias = "scram-users")]
         #[serde(alias = "scram-users")]
-        users: FilePath, "FILE" => authentication.users_file;
+        users: FilePath, "FILE" => authentication.users_file, live;
         /// Which name in a client's certificate is its user, at listeners that ask for certificates. cn: the
         /// common name. san-dns: the DNS name among the alternative names, in small letters. san-uri: the
         /// URI. Such a client needs no password. A certificate without such a name, or with several, proves
@@ -175,13 +179,13 @@ settings! {
         /// File of the keys that sign tokens: a JWK Set, or public keys and certificates in PEM. A client
         /// gives its token (JWT) as password; the user is its sub, and it is closed at its exp. Read again
         /// on SIGHUP.
-        jwt_keys: FilePath, "FILE" => authentication.jwt.keys_file;
+        jwt_keys: FilePath, "FILE" => authentication.jwt.keys_file, live;
         /// Who may make tokens (iss); may be given several times. Left out: whoever has a key.
         #[serde(deserialize_with = "one_or_more")]
-        jwt_issuer: Vec<TokenParty>, "NAME" => authentication.jwt.issuers;
+        jwt_issuer: Vec<TokenParty>, "NAME" => authentication.jwt.issuers, live;
         /// Whom tokens may be for (aud); may be given several times. Left out: tokens that say nothing of it.
         #[serde(deserialize_with = "one_or_more")]
-        jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences;
+        jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences, live;
         /// URL of a hook that is asked about clients whom neither certificate, SCRAM, token nor file of
         /// users knows: POST with JSON (user, password, client_id, address, listener, protocol). It answers
         /// {"result":"allow|deny|ignore","user","groups","acl","expires_in"} within 2 s. After 5 failures in a
@@ -200,7 +204,7 @@ settings! {
         /// Refuse clients that do not authenticate by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
         /// 3.1.1, which cannot: 5).
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        scram_required: bool, "BOOL" => authentication.scram_required;
+        scram_required: bool, "BOOL" => authentication.scram_required, live;
         /// Threads that hash passwords. A hash takes some 20 ms of one; a password that was right is
         /// remembered for 10 minutes.
         auth_threads: Bounded<u16, 1, AUTH_THREADS_MAX>, "N" => authentication.threads;
@@ -208,9 +212,9 @@ settings! {
     "Authorization" {
         /// File of rules that say what clients may do: TOML with [groups], [[allow]] and [[deny]].
         /// push-server acl check tells what they say, and acl import translates mosquitto's. Read
-        /// again on SIGHUP, for clients that connect from then on. Left out: every client may do
-        /// everything but read $SYS.
-        acl: FilePath, "FILE" => acl;
+        /// again by a reload, for connected clients, too. Left out: every client may do everything but
+        /// read $SYS.
+        acl: FilePath, "FILE" => acl, live;
         /// What happens to a client that publishes where it may not, with QoS 0 or MQTT 3.1.1, which
         /// cannot tell it. drop: the publish is acknowledged and dropped. close: the connection is
         /// closed (MQTT 5: 0x87). With MQTT 5 and QoS 1 or 2 the acknowledgement tells it (0x87).
@@ -240,7 +244,7 @@ settings! {
         kernel_path: KernelPathMode, "WHEN" => kernel_path;
         /// What to log on standard error: a level or a tracing filter, such as
         /// info,push_server::shard=debug.
-        log: LogFilter, "FILTER" => log;
+        log: LogFilter, "FILTER" => log, live;
         /// Show where to connect on standard output, then one line each second about what the server
         /// does.
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod listeners;
+mod reload;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -41,9 +42,9 @@ fn flag_refusal(arguments: &[&str]) -> String {
 fn flag_goes_over_file_and_file_over_default() {
     let file = "receive-max = 10\ninflight-max = 11\nlisten = ['127.0.0.1:2000']\n";
     let loaded = load(&["--receive-max", "20", "--listen", "[::1]:3000"], file).expect("valid");
-    assert_eq!(loaded.config.limits.receive_max, 20);
-    assert_eq!(loaded.config.limits.inflight_max, 11);
-    assert_eq!(loaded.config.limits.topic_levels_max, Limits::default().topic_levels_max);
+    let limits = &loaded.config.limits;
+    assert_eq!((limits.receive_max, limits.inflight_max), (20, 11));
+    assert_eq!(limits.topic_levels_max, Limits::default().topic_levels_max);
     assert_eq!(loaded.config.listen, ["[::1]:3000".parse().expect("address")]);
     assert!(!loaded.listen_is_default);
 }
@@ -102,11 +103,10 @@ fn sizes_and_times_take_units_as_flag_and_key() {
     let file = "max-packet-bytes = '1MiB'\nkeep-alive-max-secs = '10m'\nretained-bytes-max = 5000";
     let config = load(&["--outbox-bytes-max", "64MiB", "--outbox-age-max-secs=7d"], file);
     let config = config.expect("valid").config;
-    assert_eq!(config.limits.packet_bytes_max, 1 << 20);
-    assert_eq!(config.limits.keep_alive_max_secs, 600);
-    assert_eq!(config.retained_bytes_max, 5_000);
-    assert_eq!(config.limits.outbox_bytes_max, 64 << 20);
-    assert_eq!(config.outbox_age_max_secs, 7 * 24 * 3600);
+    let limits = &config.limits;
+    assert_eq!((limits.packet_bytes_max, limits.keep_alive_max_secs), (1 << 20, 600));
+    assert_eq!((config.retained_bytes_max, limits.outbox_bytes_max), (5_000, 64 << 20));
+    assert_eq!(config.outbox_age_max_secs, 604_800);
     assert_eq!(
         refusals(&[], "connect-timeout-secs = '20m'"),
         [
@@ -127,6 +127,7 @@ ws-origins = ["https://app.example.org", "http://127.0.0.1:8080"]
 trusted-proxies = ["10.0.0.0/8", "unix"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
+admin-socket = "/run/push-admin.sock"
 redirect-to = "mqtt.example.org:1884"
 response-topic-prefix = "response/to"
 tls-cert = ["/tmp/a.pem", "/tmp/b.pem"]

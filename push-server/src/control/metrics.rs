@@ -6,6 +6,7 @@ mod authentication;
 mod authorizations;
 mod handshakes;
 mod out;
+mod reloads;
 mod store;
 
 use std::collections::BTreeMap;
@@ -18,16 +19,17 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
+use super::admin::ADMIN_CONNECTIONS_MAX;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
-use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
+use super::tls::TLS_FILE_BYTES_MAX;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
     CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, STORE_BACKLOG_BYTES_MAX,
-    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX, WITHDRAWALS_PER_SEC_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, PROXY_HEADER_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
@@ -211,6 +213,7 @@ const FAMILIES: &[Family] = &[
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("auth_queue", |shard| &shard.limit_auth_queue),
             ("auth_hook", |shard| &shard.limit_auth_hook),
+            ("reload_disconnects", |shard| &shard.limit_withdrawals),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -327,6 +330,8 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_http = [
         ("http_connections", observed.http.gave_way()),
         ("http_head_timeout", observed.http.timed_out()),
+        ("admin_connections", observed.admin.gave_way()),
+        ("admin_head_timeout", observed.admin.timed_out()),
     ];
     let of_start = [("generations", observed.facts.generations.limit_hit())];
     let doors = &observed.facts.door_counts;
@@ -381,6 +386,8 @@ impl Collector for Scrape {
             authorizations::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
         let (name, help) = (authorizations::NAME, authorizations::HELP);
         out.counters_by(name, help, authorizations::LABELS, counts)?;
+        let counts = reloads::SAMPLES.iter().map(|(value, pick)| (*value, observed.sum(pick)));
+        out.counters(reloads::NAME, reloads::HELP, Some(reloads::LABEL), counts)?;
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
@@ -390,9 +397,7 @@ impl Collector for Scrape {
         if let Some(view) = &observed.facts.store {
             store::store(&mut out, view)?;
         }
-        if let Some(status) = &observed.facts.tls {
-            tls(&mut out, status)?;
-        }
+        reloads::reloads(&mut out, observed)?;
         process(&mut out, observed)
     }
 }
@@ -405,17 +410,6 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help =
         "How long the session has waited whose work waits longest, in ms; counted once a second";
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
-}
-
-/// The files of TLS.
-fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
-    let help = "Times that the files of TLS were read again, by what came of it";
-    out.counters("push_tls_reloads", help, Some("result"), status.reloads())?;
-    let help =
-        "Until when each file of --tls-cert is valid, its chain included, in seconds since 1970";
-    let expiries = status.expiries();
-    let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
-    out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
 }
 
 /// Whether the kernel answers pings, and why user space serves the other connections.
@@ -493,6 +487,9 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),
         ("http_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
+        ("admin_connections", ADMIN_CONNECTIONS_MAX as u64),
+        ("admin_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
+        ("reload_disconnects", WITHDRAWALS_PER_SEC_MAX),
         ("sessions", config.sessions_max.into()),
         ("sessions_share_percent", config.sessions_share_percent.into()),
         ("share_tries", config.share_tries_max.into()),

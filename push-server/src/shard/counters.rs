@@ -280,6 +280,8 @@ counters! {
     limit_auth_queue,
     /// `push_limits_hit_total{limit="auth_hook"}`: client refused.
     limit_auth_hook,
+    /// `push_limits_hit_total{limit="reload_disconnects"}`: a client that has to go waits for others.
+    limit_withdrawals,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.
@@ -374,6 +376,16 @@ counters! {
     sessions_moved,
     /// `push_session_moves_total{result="stayed"}`.
     moves_refused,
+    /// `push_reload_disconnects_total{reason="anonymous"}`: clients that nobody knows may not connect any more.
+    withdrawn_anonymous,
+    /// `push_reload_disconnects_total{reason="user"}`: the user is gone.
+    withdrawn_user,
+    /// `push_reload_disconnects_total{reason="password"}`: the user has another one.
+    withdrawn_password,
+    /// `push_reload_disconnects_total{reason="certificate"}`: revoked, or its signer is not trusted any more.
+    withdrawn_certificate,
+    /// `push_reload_disconnects_total{reason="subscription"}`: it is not allowed any more.
+    withdrawn_subscription,
     /// Completions of operations whose connection is gone.
     stale_completions,
     /// `push_ring_faults_total{kind="stale"}`, from `WireFaults`, like the next three.

@@ -1,6 +1,6 @@
 //! Who comes in, over all shards: how many sockets are open, what handshakes of TLS use, in what order CONNECTs
 //! were read, which shard a client's session lives with, whether the server stops, and whether its shards are to
-//! rest.
+//! rest, or to look at their clients again.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use super::connect_order::{ConnectNumber, ConnectOrder};
 use super::listeners::Listeners;
 use super::owners::Owners;
 use super::rest::Rest;
-use super::shared_tls::SharedTls;
+use super::reviews::Reviews;
+use super::shared_tls::{SharedTls, TlsSource};
 use crate::mutant::{Rule, is_left_out};
 use crate::transport::ServerTls;
 
@@ -31,6 +32,7 @@ pub(super) struct Entrance {
     /// Sessions that live elsewhere than their client ids hash to.
     owners: Owners,
     rest: Rest,
+    reviews: Reviews,
 }
 
 /// What it is made of.
@@ -65,6 +67,7 @@ impl Entrance {
             hash_seed,
             owners: Owners::default(),
             rest: Rest::new(shards),
+            reviews: Reviews::default(),
         }
     }
 
@@ -121,6 +124,12 @@ impl Entrance {
         self.tls.current(listener.kind(), listener.client_auth())
     }
 
+    /// What gives new connections of a listener what they do their handshake with; `None`: nothing does.
+    pub(super) fn tls_source(&self, listener: u16) -> Option<Arc<dyn TlsSource>> {
+        let listener = &self.listeners[listener];
+        self.tls.source(listener.kind(), listener.client_auth())
+    }
+
     /// The number of a connection whose CONNECT has just been read whole. One that has a number keeps it.
     pub(super) fn number(&self, known: ConnectNumber) -> ConnectNumber {
         self.connect_order.number(known)
@@ -159,6 +168,11 @@ impl Entrance {
     /// Whether shards are to come to rest.
     pub(super) fn rest(&self) -> &Rest {
         &self.rest
+    }
+
+    /// Whether clients are to be looked at again.
+    pub(super) fn reviews(&self) -> &Reviews {
+        &self.reviews
     }
 
     /// The seed of a shard's own index of client ids.

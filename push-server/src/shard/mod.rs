@@ -29,6 +29,7 @@ mod post;
 mod proxies;
 mod publish;
 mod rest;
+mod reviews;
 mod sessions;
 mod shared_access;
 mod shared_tls;
@@ -52,9 +53,13 @@ pub(crate) use journal::{
 };
 pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
+pub(crate) use reviews::WITHDRAWALS_PER_SEC_MAX;
 pub use shared_access::SharedAccess;
 pub use shared_tls::{SharedTls, TlsConfigs, TlsSource, TlsSources};
-pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind, probe_unix};
+pub use thread::{
+    Listening, Reviewer, ShardError, Shards, SocketFile, StoreView, listen_unix, probe_bind,
+    probe_unix,
+};
 
 use std::sync::Arc;
 

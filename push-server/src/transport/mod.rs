@@ -64,8 +64,8 @@ pub(crate) use end::{Ended, Goodbye, Limit};
 pub(crate) use proxy::{PROXY_HEADER_BYTES_MAX, ProxyHeader};
 pub(crate) use stranger::Stranger;
 pub(crate) use tls::{
-    Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake, TlsVersion,
-    numbered,
+    Certificate, Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake,
+    TlsVersion, numbered,
 };
 pub(crate) use websocket::{UPGRADE_HEAD_BYTES_MAX, UpgradeRules, normal_origin};
 
@@ -258,10 +258,11 @@ impl Transport {
         layers.outer.tls_handshake().or_else(|| layers.inside.tls_handshake())
     }
 
-    /// The certificate that the client has shown, as DER, once the handshake of TLS is done.
-    pub(crate) fn peer_certificate(&self) -> Option<&[u8]> {
+    /// The certificates that the client has shown by TLS, its own first; `None`: it has shown none, or the connection
+    /// is over.
+    pub(crate) fn client_chain(&self) -> Option<&[Certificate<'static>]> {
         let layers = self.0.as_ref()?;
-        layers.outer.peer_certificate().or_else(|| layers.inside.peer_certificate())
+        layers.outer.client_chain().or_else(|| layers.inside.client_chain())
     }
 
     /// Bytes that have come, and wait in the layers for others.

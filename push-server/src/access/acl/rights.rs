@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::pattern::{Line, Names, Pattern, PatternError};
 use super::pattern_set::{Found, PatternSet};
 use super::rule::{Effect, Rule};
+use crate::access::identity::Identity;
 use crate::broker::{TopicFilter, TopicName};
 
 /// Most filters of a token, for publishing and subscribing together: each connection with it has
@@ -35,6 +36,8 @@ pub(super) struct Compiled {
     subscribe: Filters,
     /// Tells the file of rules from others.
     edition: Edition,
+    /// Those that a token has named: another file may have rules about them.
+    groups: Arc<[Box<str>]>,
 }
 
 /// Filters of one action.
@@ -147,14 +150,29 @@ impl RuleSet {
 
 impl Rights {
     /// Of clients about whom these rules are, with what their token brings, if it brings rights.
-    pub(super) fn of(rule_sets: &[Arc<RuleSet>], grant: Option<&Grant>, edition: &Edition) -> Self {
+    pub(super) fn of(rule_sets: &[Arc<RuleSet>], identity: &Identity, edition: &Edition) -> Self {
+        let grant = identity.grant();
         let filters = |set: fn(&RuleSet) -> &Arc<PatternSet>, granted: fn(&Grant) -> &Arc<_>| {
             let sets = rule_sets.iter().map(|rules| set(rules)).filter(|set| !set.is_empty());
             Filters { sets: sets.cloned().collect(), granted: grant.map(granted).cloned() }
         };
         let publish = filters(|rules| &rules.publish, |grant| &grant.publish);
         let subscribe = filters(|rules| &rules.subscribe, |grant| &grant.subscribe);
-        Self(Some(Arc::new(Compiled { publish, subscribe, edition: edition.clone() })))
+        let (edition, groups) = (edition.clone(), Arc::clone(identity.shared_groups()));
+        Self(Some(Arc::new(Compiled { publish, subscribe, edition, groups })))
+    }
+
+    /// The identity of the client with this name that has these rights, as far as they depend on it.
+    pub(in crate::access) fn identity(&self, user: Option<&str>) -> Identity {
+        let identity = user.map(|user| Identity::of_user(user.into())).unwrap_or_default();
+        let Some(compiled) = &self.0 else { return identity };
+        let Compiled { publish, subscribe, groups, .. } = &**compiled;
+        let grant_parts = publish.granted.clone().zip(subscribe.granted.clone());
+        // Its filters are shared, so it takes nothing of its own.
+        let grant = |(publish, subscribe)| Arc::new(Grant { publish, subscribe, bytes: 0 });
+        let grant = grant_parts.map(grant);
+        let identity = identity.with_groups(Arc::clone(groups));
+        grant.into_iter().fold(identity, Identity::with_grant)
     }
 
     pub(super) fn from_compiled(compiled: Arc<Compiled>) -> Self {
@@ -168,6 +186,15 @@ impl Rights {
     /// Whether there are rules, or a token's rights, that have to be asked.
     pub fn has_rules(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether these are the same compiled rights.
+    pub fn are_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// Whether these are rights by this edition of the rules.

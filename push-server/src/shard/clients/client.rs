@@ -11,6 +11,7 @@ use super::output::Output;
 use super::receipts::Receipts;
 use super::tls_handshakes::TlsPending;
 use crate::access::CertificateFault;
+use crate::access::Warrant;
 use crate::access::scram::Nonce;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connection, Handshake, PublishReceipt, Will};
@@ -46,6 +47,8 @@ pub(crate) struct Client<P: Ports> {
     timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
     receipts: Option<Box<Receipts>>,
+    /// By what it was let in.
+    warrant: Warrant,
 }
 
 /// The phases of a client's life. A client goes from one to the next by its own methods alone.
@@ -75,6 +78,8 @@ pub(crate) struct PendingClient {
     frames: Vec<Bytes>,
     /// It is with the shard of its session.
     is_home: bool,
+    /// The latest review when it came: who it is was judged by what files said then, or later.
+    review: u64,
 }
 
 /// A connection that is over, of a served client. Plain data: each part of the shard takes its piece.
@@ -89,8 +94,9 @@ pub(crate) struct EndedConnection {
 }
 
 impl PendingClient {
-    /// Of a new socket; `nonce` is random. `has_tls`: a handshake of TLS comes first.
-    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic) -> Self {
+    /// Of a new socket; `nonce` is random. `has_tls`: a handshake of TLS comes first. `review`: the number of the
+    /// latest.
+    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic, review: u64) -> Self {
         Self {
             handshake: Handshake::new(nonce),
             tls: has_tls.then(Box::default),
@@ -98,7 +104,13 @@ impl PendingClient {
             deadline,
             frames: Vec::new(),
             is_home: false,
+            review,
         }
+    }
+
+    /// The latest review when it came.
+    pub(crate) fn review(&self) -> u64 {
+        self.review
     }
 
     /// When it is next to be looked at: it may have to give its handshake's place to others before the deadline.
@@ -173,6 +185,7 @@ impl<P: Ports> Client<P> {
             sent_bytes: 0,
             timer_tick: 0,
             receipts: None,
+            warrant: Warrant::NOBODY,
         }
     }
 
@@ -267,6 +280,24 @@ impl<P: Ports> Client<P> {
     /// It is served from now on.
     pub(crate) fn serve(&mut self, connection: Connection, session: u32, flow: FlowNumber) {
         self.phase = Phase::Serving { connection, session, flow };
+    }
+
+    /// The key of its session, while it is served.
+    pub(crate) fn session(&self) -> Option<u32> {
+        match &self.phase {
+            Phase::Serving { session, .. } => Some(*session),
+            _ => None,
+        }
+    }
+
+    /// By what it was let in.
+    pub(crate) fn warrant(&self) -> Warrant {
+        self.warrant
+    }
+
+    /// It is let in by this, now or again.
+    pub(crate) fn set_warrant(&mut self, warrant: Warrant) {
+        self.warrant = warrant;
     }
 
     /// Its connection is over. Returns what others are to know of that. `None`: it was not served.

@@ -148,6 +148,8 @@ impl<P: Ports> Shard<P> {
         }
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
+        // Before anything is read that a reload may change.
+        let review = self.here.shared().entrance.reviews().number();
         let tls = self.here.shared().tls(listener);
         let has_tls = tls.is_some();
         let (kind, upgrade) = {
@@ -160,7 +162,7 @@ impl<P: Ports> Shard<P> {
             self.give_place_back(listener);
             return;
         };
-        let pending = PendingClient::new(self.here.randomness().array(), has_tls, deadline);
+        let pending = PendingClient::new(self.here.randomness().array(), has_tls, deadline, review);
         self.here.counters().connections.add(1);
         let index = self.clients.add(socket, listener, transport, pending);
         self.arm_client_timer(index, deadline);

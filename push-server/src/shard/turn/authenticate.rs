@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Shard;
-use crate::access::{Credentials, Denial, Origin, TokenFault, Verdict};
+use crate::access::{Credentials, Denial, TokenFault, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{ConnectRefusal, HandshakeProgress};
@@ -15,7 +15,7 @@ use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
 use crate::shard::notices::NoticeKind;
-use crate::shard::ports::{Ports, Randomness, Socket, Token};
+use crate::shard::ports::{Ports, Randomness, Token};
 use crate::transport::Kind;
 
 /// Why a client is refused, for the log. The client is told less.
@@ -109,14 +109,8 @@ impl<P: Ports> Shard<P> {
         let Some(client_id) = client_id.filter(|_| matches!(verdict, Verdict::Allowed(..))) else {
             return verdict;
         };
-        let listener = &self.here.shared().entrance.listeners()[client.intake.listener()];
-        let origin = || Origin {
-            address: client.address().map(|peer| peer.ip()),
-            listener: client.socket.local_address().ok(),
-            listener_name: Some(listener.name()),
-        };
         let access = self.here.shared().questions.access();
-        access.authorize(verdict, client_id, origin)
+        access.authorize(verdict, client_id, || self.origin_of(client))
     }
 
     /// An answer has come. It is dropped if its client is gone, or waits for another answer by now.
@@ -171,9 +165,16 @@ impl<P: Ports> Shard<P> {
     }
 
     fn on_judged(&mut self, index: u32, verdict: Verdict) {
+        let warrant = match &verdict {
+            Verdict::Allowed(identity, _) => Some(identity.warrant()),
+            Verdict::Continue(..) | Verdict::Refused(_) => None,
+        };
         let Some(connection) = self.clients[index].connection_mut() else { return };
         match connection.judged(verdict) {
             Ok(done) => {
+                if let Some(warrant) = warrant.filter(|_| done) {
+                    self.clients[index].set_warrant(warrant);
+                }
                 self.here.counters().authentications_accepted.add(u64::from(done));
                 self.mark_dirty(index);
             }

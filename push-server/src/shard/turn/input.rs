@@ -93,7 +93,7 @@ impl<P: Ports> Shard<P> {
             count_tls_handshake(self.here.counters(), TlsResult::Completed, handshake);
             let named = self.here.shared().config.authentication.certificate_user.field();
             let named = named.and_then(|field| {
-                let certificate = client.transport.peer_certificate()?;
+                let certificate = client.transport.client_chain()?.first()?;
                 Some(access::user_of(certificate, field))
             });
             if let Some(pending) = client.pending_mut() {

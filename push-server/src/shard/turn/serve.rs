@@ -13,7 +13,7 @@ use crate::broker::{Charge, Holder, NoMemory, PeerNetwork, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
 use crate::mutant::{Rule, is_left_out};
-use crate::shard::clients::{EndedConnection, Phase};
+use crate::shard::clients::{EndedConnection, PendingClient, Phase};
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::liveness::Applicant;
 use crate::shard::notices::NoticeKind;
@@ -63,6 +63,8 @@ impl<P: Ports> Shard<P> {
         let strays = self.sessions.take_strays_back(key);
         let Some(session) = self.sessions.session_mut(key) else { return };
         let limits = &self.here.shared().config.limits;
+        let warrant = connecting.connect.identity.warrant();
+        let rights_before = session.rights().clone();
         let connection =
             Connection::accept(connecting, session, session_present, limits, self.agenda.now());
         self.here.counters().connects_accepted.add(1);
@@ -81,7 +83,13 @@ impl<P: Ports> Shard<P> {
         let keep_alive = connection.keep_alive();
         let flow = self.sessions.number(key).into();
         let client = &mut self.clients[index];
+        let review = client.pending().map_or(0, PendingClient::review);
         client.serve(connection, key, flow);
+        client.set_warrant(warrant);
+        if session_present {
+            self.review_return(key, &rights_before);
+        }
+        self.review_newcomer(index, review);
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, &"client connected");
         if let Some(deadline) = self.serving_deadline(index) {

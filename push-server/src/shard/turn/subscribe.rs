@@ -239,7 +239,7 @@ impl<P: Ports> Shard<P> {
             if progress != Progress::Done {
                 return progress;
             }
-            if !self.serves(client) {
+            if !unsubscribing.is_withdrawal() && !self.serves(client) {
                 break;
             }
             let Some(filter) = unsubscribing.next() else { break };

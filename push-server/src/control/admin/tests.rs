@@ -1,0 +1,35 @@
+//! Tests of where the socket is, and of who has it.
+
+use std::os::unix::net::UnixStream;
+
+use super::*;
+
+fn at(path: &Path) -> AdminSocket {
+    AdminSocket::At(UnixAddress { path: path.to_owned(), mode: UNIX_MODE_DEFAULT })
+}
+
+#[test]
+fn a_dead_servers_socket_is_replaced_and_a_living_ones_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("admin.sock");
+    // A killed process leaves its file.
+    drop(StdListener::bind(&path).expect("a socket"));
+    assert!(path.exists());
+    let first = listen(&at(&path)).expect("nobody listens").expect("asked for");
+    UnixStream::connect(&path).expect("it listens");
+    let mode = fs::metadata(&path).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let error = listen(&at(&path)).expect_err("somebody listens").to_string();
+    assert!(error.contains("in use") && error.contains("--admin-socket"), "{error}");
+    drop(first);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_file_that_is_no_socket_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes");
+    fs::write(&path, "mine").expect("a file");
+    listen(&at(&path)).expect_err("no socket");
+    assert_eq!(fs::read_to_string(&path).expect("still there"), "mine");
+}
