@@ -131,7 +131,7 @@ fn a_rate_lets_its_burst_in_at_once_and_then_so_many_a_second() {
     assert_eq!(within(rate, 5_000, 0), 1_000);
     // Two seconds at ten times the rate.
     assert_eq!(within(rate, 2_000, 1_000_000), 1_000 + 199);
-    assert_eq!(within(Rate { per_sec: 7, burst: 1 }, 700, NANOS_PER_SEC as u64 / 7 + 1), 700);
+    assert_eq!(within(Rate { per_sec: 7, burst: 1 }, 700, u64::from(NANOS_PER_SEC) / 7 + 1), 700);
     assert_eq!(within(Rate::OFF, 5_000, 0), 5_000);
 }
 

@@ -233,7 +233,7 @@ impl Addresses {
     }
 
     /// How many entries both tables have, and users.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let tables = self.tables();
         let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
