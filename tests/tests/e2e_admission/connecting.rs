@@ -164,6 +164,5 @@ fn a_user_has_only_so_many_connections() -> TestResult {
     drop((held, over));
     server.wait_metric("push_connections", |connections| connections == 0);
     assert_eq!(connect(4, Version::V5, "a3", "ada").connack.code, 0);
-    server.finish();
     Ok(())
 }

@@ -65,6 +65,5 @@ fn a_group_has_limits_of_its_own() -> TestResult {
         assert!(limit_hit(&server, "publish_rate") >= pauses);
         assert_eq!(limit_hit(&server, "publish_rate") > 0, pauses > 0);
     }
-    server.finish();
     Ok(())
 }
