@@ -57,6 +57,38 @@ impl Rate {
         let per_sec = if needed > self.per_sec { needed } else { self.per_sec };
         Pace { interval_ns: NANOS_PER_SEC / per_sec, burst: self.burst }
     }
+
+    /// Whether there is no limit.
+    #[must_use]
+    pub const fn is_off(self) -> bool {
+        self.per_sec == 0
+    }
+
+    /// From when on one more is within the rate and its burst, if the next is due at `due`. Nothing
+    /// that was not used is kept beyond the burst.
+    #[must_use]
+    pub const fn opens_at(self, due: Monotonic) -> Monotonic {
+        if self.is_off() {
+            return Monotonic(0);
+        }
+        Monotonic(due.0.saturating_sub(self.takes_ns(self.burst as u64 - 1)))
+    }
+
+    /// When the next is due once `count` have come at `now`. They may be more than the burst: then
+    /// it takes the longer until one more is within the rate.
+    #[must_use]
+    pub const fn spent(self, due: Monotonic, count: u64, now: Monotonic) -> Monotonic {
+        if self.is_off() {
+            return due;
+        }
+        let from = if due.0 > now.0 { due.0 } else { now.0 };
+        Monotonic(from.saturating_add(self.takes_ns(count)))
+    }
+
+    /// Nanoseconds in which so many come that come evenly.
+    const fn takes_ns(self, count: u64) -> u64 {
+        count.saturating_mul(NANOS_PER_SEC as u64) / self.per_sec as u64
+    }
 }
 
 /// The rate of one connection's pings in the form that the programs need: they do not divide.

@@ -111,3 +111,48 @@ fn end_of_time_overflows_nothing() {
     assert_eq!(rate.charged(end, end), end);
     assert_eq!(rate.charged_earlier(end, u32::MAX), end);
 }
+
+/// How many of `count`, one every `every_nanos`, are within a rate whose unused parts are not kept.
+fn within(rate: Rate, count: u64, every_nanos: u64) -> u64 {
+    let (mut due, mut within) = (Monotonic(0), 0);
+    for one in 0..count {
+        let now = Monotonic(START.0 + one * every_nanos);
+        if rate.opens_at(due) <= now {
+            due = rate.spent(due, 1, now);
+            within += 1;
+        }
+    }
+    within
+}
+
+#[test]
+fn a_rate_lets_its_burst_in_at_once_and_then_so_many_a_second() {
+    let rate = Rate { per_sec: 100, burst: 1_000 };
+    assert_eq!(within(rate, 5_000, 0), 1_000);
+    // Two seconds at ten times the rate.
+    assert_eq!(within(rate, 2_000, 1_000_000), 1_000 + 199);
+    assert_eq!(within(Rate { per_sec: 7, burst: 1 }, 700, u64::from(NANOS_PER_SEC) / 7 + 1), 700);
+    assert_eq!(within(Rate::OFF, 5_000, 0), 5_000);
+}
+
+#[test]
+fn what_a_rate_has_not_used_is_no_more_than_its_burst() {
+    let rate = Rate { per_sec: 10, burst: 5 };
+    let due = rate.spent(START, 1, START);
+    let later = START.after_millis(3_600_000);
+    let mut due_later = due;
+    for _ in 0..5 {
+        assert!(rate.opens_at(due_later) <= later);
+        due_later = rate.spent(due_later, 1, later);
+    }
+    assert_eq!(rate.opens_at(due_later), later.after_millis(100));
+}
+
+#[test]
+fn what_is_more_than_the_burst_is_paid_for_afterwards() {
+    let rate = Rate { per_sec: 1_000, burst: 100 };
+    let due = rate.spent(Monotonic(0), 10_100, START);
+    assert_eq!(rate.opens_at(due), START.after_millis(10_001));
+    let whole = Rate { per_sec: u32::MAX, burst: u32::MAX };
+    assert!(whole.opens_at(whole.spent(START, u64::MAX, START)) > START, "it does not wrap");
+}

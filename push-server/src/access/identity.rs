@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acl::{Grant, Rights};
+use super::client_limits::GroupLimits;
 use super::warrant::Warrant;
 
 /// The longest name of a user, in bytes: that of the longest text of MQTT.
@@ -23,6 +24,7 @@ pub struct Identity {
     groups: Arc<[Box<str>]>,
     grant: Option<Arc<Grant>>,
     rights: Rights,
+    limits: GroupLimits,
     ends_at: Option<u64>,
 }
 
@@ -35,6 +37,7 @@ impl Default for Identity {
             groups: Arc::default(),
             grant: None,
             rights: Rights::default(),
+            limits: GroupLimits::default(),
             ends_at: None,
         }
     }
@@ -94,6 +97,17 @@ impl Identity {
     /// Until when the client may stay, in seconds since 1970; `None`: what proved the identity does not say.
     pub fn ends_at(&self) -> Option<u64> {
         self.ends_at
+    }
+
+    /// The same client, with what its groups say of limits.
+    #[must_use]
+    pub fn with_limits(self, limits: GroupLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// What its groups say of limits.
+    pub fn limits(&self) -> &GroupLimits {
+        &self.limits
     }
 
     /// The user; `None`: the client has not authenticated.

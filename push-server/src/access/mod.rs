@@ -12,6 +12,7 @@
 
 pub mod acl;
 mod certificate;
+mod client_limits;
 mod credentials;
 mod denial;
 mod distribution;
@@ -30,6 +31,7 @@ mod warrant;
 
 pub use acl::{Acl, Decision, Grant, Origin, Rights};
 pub use certificate::{CertificateFault, CertificateField, user_of};
+pub use client_limits::{ClientLimits, GroupLimits};
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
 pub use hook::{
@@ -144,7 +146,8 @@ impl Access {
             _ => Origin::default(),
         };
         let rights = acl::rights_under(rules, &identity, client_id, Some(origin));
-        Verdict::Allowed(identity.with_rights(rights), data)
+        let limits = rules.map(|rules| rules.limits(&identity)).unwrap_or_default();
+        Verdict::Allowed(identity.with_rights(rights).with_limits(limits), data)
     }
 
     /// What a connected client may do by these rules, that may have been others when it got its rights. `None`: it has

@@ -86,6 +86,13 @@ pub(crate) enum Kind {
     TlsWebSocket,
 }
 
+impl Kind {
+    /// Whether it has WebSocket's frames.
+    pub(crate) fn is_web(self) -> bool {
+        matches!(self, Self::WebSocket | Self::TlsWebSocket)
+    }
+}
+
 /// What a new connection begins with.
 #[derive(Debug)]
 pub(crate) struct Opening {

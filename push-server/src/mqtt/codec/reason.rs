@@ -34,6 +34,8 @@ pub enum Reason {
     ServerUnavailable = 0x88,
     #[error("server busy")]
     ServerBusy = 0x89,
+    #[error("banned")]
+    Banned = 0x8A,
     #[error("server shutting down")]
     ServerShuttingDown = 0x8B,
     #[error("bad authentication method")]
@@ -93,6 +95,7 @@ impl From<Denial> for Reason {
             // It has proved who it is, so this tells it nothing about others.
             Denial::OtherName => Self::BadUserNameOrPassword,
             Denial::Busy | Denial::HookBusy => Self::ServerBusy,
+            Denial::Banned => Self::Banned,
             Denial::Unanswered | Denial::HookFailed => Self::ServerUnavailable,
         }
     }
