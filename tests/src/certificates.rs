@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 /// Whom a server on this machine is known as.
@@ -55,6 +55,24 @@ impl Authority {
     pub fn issue(&self, subject: &str, names: &[&str], purpose: Purpose) -> Result<Issued> {
         const FAR: i32 = 4_096;
         self.issue_until(subject, names, purpose, (FAR, 1, 1))
+    }
+
+    /// A client's certificate with these common names, and these URIs among its alternative names.
+    pub fn issue_naming(&self, subjects: &[&str], uris: &[&str]) -> Result<Issued> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for subject in subjects {
+            params.distinguished_name.push(DnType::CommonName, *subject);
+        }
+        let uri = |uri: &&str| Ok::<_, anyhow::Error>(SanType::URI((*uri).try_into()?));
+        params.subject_alt_names = uris.iter().map(uri).collect::<Result<_>>()?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = date_time_ymd(4_096, 1, 1);
+        let serial = SerialNumber::from(u64::from(rand::random::<u32>()) + 1);
+        params.serial_number = Some(serial.clone());
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Issued { certificate, key, serial })
     }
 
     /// The same, valid until a year, month and day.

@@ -278,12 +278,29 @@ fn python() -> Result<PathBuf, Skip> {
 /// It fails.
 #[track_caller]
 pub fn mqtt_js(by: By<'_>, target: &Target, version: Version, case: &str) -> Result<(), Skip> {
+    mqtt_js_as(by, target, version, case, &[])
+}
+
+/// Runs it with this user name and password of CONNECT, which are in variables of its environment: `PUSH_USER` and
+/// `PUSH_PASSWORD`.
+///
+/// # Panics
+/// It fails.
+#[track_caller]
+pub fn mqtt_js_as(
+    by: By<'_>,
+    target: &Target,
+    version: Version,
+    case: &str,
+    login: &[(&str, &str)],
+) -> Result<(), Skip> {
     let protocol = if version == Version::V5 { "5" } else { "4" };
     let mut node = node(by, target, "mqtt")?;
     let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
     let output = node
         .arg(workspace_path("tests/tests/clients/mqttjs_roundtrip.cjs"))
         .args([&host, &port, protocol, case, by.scheme()])
+        .envs(login.iter().copied())
         .output()
         .expect("run node");
     assert_success(&format!("MQTT.js, case {case}, protocol {protocol}, {by:?}"), &output);

@@ -86,7 +86,7 @@ impl Drop for Namespace {
 /// Moves the calling thread into a namespace with nothing but a loopback, unless it is in one already.
 /// What the thread begins from then on, servers and clients, is there too. The namespace has no name and
 /// ends with the last of them.
-pub(crate) fn enter_own_loopback() -> Result<(), Skip> {
+pub fn enter_own_loopback() -> Result<(), Skip> {
     thread_local! {
         static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
     }

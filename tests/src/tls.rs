@@ -60,8 +60,13 @@ impl Offer {
     /// Trusts a folder's authority, offers all versions and suites, names `mqtt`, shows nothing and
     /// resumes nothing.
     pub fn new(folder: &Folder) -> Self {
+        Self::trusting(folder.ca())
+    }
+
+    /// The same, trusting the certificates of this file.
+    pub fn trusting(ca: PathBuf) -> Self {
         Self {
-            ca: folder.ca(),
+            ca,
             versions: TLS_VERSIONS.to_vec(),
             suite: None,
             protocols: vec![b"mqtt".to_vec()],

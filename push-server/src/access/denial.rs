@@ -84,3 +84,9 @@ impl Denial {
         }
     }
 }
+
+impl From<TokenFault> for Denial {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(fault)
+    }
+}

@@ -44,8 +44,8 @@ pub use order::Source;
 pub use password_hash::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Cost, Hasher};
 pub use policy::{Denied, Policy};
 pub use token::{
-    TOKEN_GROUPS_MAX, TOKEN_KEYS_MAX, TOKEN_LEEWAY_SECS, TokenCheck, TokenFault, TokenKeys,
-    TokenKeysError, Tokens, VerifiedToken,
+    KeyPlace, TOKEN_GROUPS_MAX, TOKEN_KEYS_MAX, TOKEN_LEEWAY_SECS, TokenCheck, TokenFault,
+    TokenKeys, TokenKeysError, Tokens, VerifiedToken,
 };
 pub use users::{PasswordCheck, Users, UsersError};
 pub use verdict::Verdict;

@@ -140,6 +140,94 @@ fn what_is_wrong_with_an_exchange_is_told_apart() {
 }
 
 #[test]
+fn a_certificate_says_who_its_client_is_and_an_exchange_must_say_the_same() {
+    let access = Access { users: Some(users()), has_certificates: true, ..Access::default() };
+    let shown = |certificate, user_name: Option<&str>, proof| Credentials {
+        certificate,
+        user_name: user_name.map(Into::into),
+        ..offering(proof)
+    };
+    let user = |credentials: &Credentials| match access.verdict(credentials) {
+        Verdict::Allowed(identity, _) => Ok(identity.user().map(str::to_owned)),
+        Verdict::Refused(denial) => Err(denial),
+        verdict => panic!("{verdict:?}"),
+    };
+    let eve = || Some(Ok("eve".into()));
+    // Users are not asked, whatever the password.
+    assert_eq!(user(&shown(eve(), None, None)), Ok(Some("eve".to_owned())));
+    assert_eq!(user(&shown(eve(), Some("eve"), None)), Ok(Some("eve".to_owned())));
+    assert_eq!(user(&shown(eve(), Some("ada"), None)), Err(Denial::OtherName));
+    let several = || Some(Err(CertificateFault::Several));
+    let refused = Err(Denial::Certificate(CertificateFault::Several));
+    assert_eq!(user(&shown(several(), None, None)), refused);
+    assert_eq!(user(&shown(several(), Some("ada"), None)), Ok(Some("ada".to_owned())));
+    assert_eq!(user(&shown(several(), Some("bob"), None)), Err(Denial::UnknownUser));
+    // By SCRAM one proves to be the same, or nobody.
+    let nonce = "r=abcAAAAAAAAAAAAAAAAAAAAAAAA";
+    let first = || Some(proof(METHOD, Some(b"n,,n=ada,r=abc")));
+    for (certificate, expected) in [
+        (Some(Ok("ada".into())), Ok(Some("ada".to_owned()))),
+        (several(), Ok(Some("ada".to_owned()))),
+        (eve(), Err(Denial::OtherName)),
+    ] {
+        let begun = access.verdict(&shown(certificate.clone(), None, first()));
+        let Verdict::Continue(exchange, _) = begun else { panic!("{begun:?}") };
+        let salt = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [0; 16]);
+        let last = format!("c=biws,{nonce}");
+        let said = format!("n=ada,r=abc,{nonce},s={salt},i=4096,{last}");
+        let client_proof = scram_proof(&said);
+        let last = Proof {
+            exchange,
+            ..proof(METHOD, Some(format!("{last},p={client_proof}").as_bytes()))
+        };
+        assert_eq!(user(&shown(certificate, None, Some(last))), expected);
+    }
+}
+
+/// ClientProof of `pencil` with a salt of zeros and 4,096 iterations (RFC 5802, section 3).
+fn scram_proof(said: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let mut salted = [0; 32];
+    pbkdf2::pbkdf2_hmac::<Sha256>(b"pencil", &[0; 16], 4_096, &mut salted);
+    let client_key = mac::mac(&salted, &[b"Client Key"]);
+    let stored_key: Key = Sha256::digest(client_key).into();
+    let signature = mac::mac(&stored_key, &[said.as_bytes()]);
+    let proof: Vec<u8> = client_key.iter().zip(signature).map(|(one, other)| one ^ other).collect();
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, proof)
+}
+
+#[test]
+fn a_password_that_is_a_token_is_checked_as_one_and_others_are_not() {
+    let keys = "{\"keys\": [{\"kty\": \"oct\", \"k\": \
+                \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}";
+    let keys = TokenKeys::parse(keys).expect("keys");
+    let tokens = Arc::new(Tokens { keys, issuers: Vec::new(), audiences: Vec::new() });
+    let token = "eyJhbGciOiJIUzI1NiJ9.e30.AAAA";
+    let judge = |access: &Access, name: Option<&str>, password: &str| {
+        let (user_name, password) =
+            (name.map(Into::into), Some(Password::new(password.as_bytes())));
+        match access.judge(&Credentials { user_name, password, ..offering(None) }) {
+            Judgement::Token(_) => Ok("token"),
+            Judgement::Check(_) => Ok("hash"),
+            Judgement::Now(_, Verdict::Allowed(..)) => Ok("nobody"),
+            Judgement::Now(_, Verdict::Refused(denial)) => Err(denial),
+            other => panic!("{other:?}"),
+        }
+    };
+    let alone = Access { tokens: Some(Arc::clone(&tokens)), ..Access::default() };
+    assert_eq!(judge(&alone, Some("ada"), token), Ok("token"));
+    assert_eq!(judge(&alone, None, token), Ok("token"), "MQTT 5 allows a password alone");
+    assert_eq!(judge(&alone, Some("ada"), "pencil"), Err(TokenFault::NoToken.into()));
+    assert_eq!(judge(&alone, None, "pencil"), Ok("nobody"));
+    let both = Access { users: Some(users()), ..alone };
+    assert_eq!(judge(&both, Some("ada"), token), Ok("token"));
+    assert_eq!(judge(&both, Some("ada"), "pencil"), Ok("hash"));
+    assert_eq!(judge(&both, Some("eve"), "a.b.c"), Ok("hash"));
+    let users_alone = Access { users: Some(users()), ..Access::default() };
+    assert_eq!(judge(&users_alone, Some("ada"), token), Ok("hash"), "there are no keys");
+}
+
+#[test]
 fn a_password_is_not_shown() {
     let shown = format!("{:?}", offering(None));
     assert!(!shown.contains("pencil") && shown.contains("Password"), "{shown}");

@@ -13,6 +13,9 @@ const NOBODY_ELSE: &str = "something that says who clients are with it, by users
 /// The settings of what says who clients are, at any listener.
 const SOURCES: &[&str] = &["users", "jwt-keys", "auth-http"];
 
+/// Most issuers of tokens, and most audiences.
+const JWT_NAMES_MAX: usize = 64;
+
 /// Which tokens count as passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JwtSettings {
@@ -58,14 +61,18 @@ impl Default for AuthenticationSettings {
 }
 
 impl AuthenticationSettings {
-    /// Whether anything says who clients are.
-    pub fn has_source(&self) -> bool {
-        self.has_source_everywhere() || self.certificate_user != CertificateUserMode::None
+    /// Whether there are secrets to be kept: hashes of passwords, keys that may sign, or passwords for the hook.
+    pub fn has_secrets(&self) -> bool {
+        self.users_file.is_some() || self.jwt.keys_file.is_some() || self.hook.url.is_some()
     }
 
-    /// Whether anything does at every listener. Certificates do where there is TLS that asks for them.
-    fn has_source_everywhere(&self) -> bool {
-        self.users_file.is_some() || self.jwt.keys_file.is_some() || self.hook.url.is_some()
+    /// Whether anything says who clients of this listener are.
+    pub fn has_source(&self, listener: &Listener) -> bool {
+        self.has_secrets() || self.is_named_by_certificate(listener)
+    }
+
+    fn is_named_by_certificate(&self, listener: &Listener) -> bool {
+        self.certificate_user != CertificateUserMode::None && listener.asks_clients()
     }
 
     /// Whether a client of this listener may connect that no source knows, as nobody.
@@ -73,7 +80,7 @@ impl AuthenticationSettings {
         match listener.anonymous {
             AnonymousMode::Always => true,
             AnonymousMode::Never => false,
-            AnonymousMode::Auto => !self.has_source(),
+            AnonymousMode::Auto => !self.has_source(listener),
         }
     }
 
@@ -87,30 +94,27 @@ impl AuthenticationSettings {
         if self.scram_required && self.users_file.is_none() {
             found.refuse("scram-required", &["users"], &true, "a file of users, by users");
         }
+        self.look_at_certificates(listeners, found);
+        self.look_at_tokens(found);
         self.hook.look_for_contradictions(found);
-        if self.has_source_everywhere() {
-            return;
-        }
+        let has_source = listeners.iter().any(|listener| self.has_source(listener));
         let is_shut = |listener: &Listener| listener.anonymous == AnonymousMode::Never;
-        let has_source = self.has_source();
         if !has_source && self.anonymous == AnonymousMode::Never && listeners.iter().any(is_shut) {
             found.refuse("anonymous", SOURCES, &self.anonymous, NOBODY_ELSE);
         }
-        for listener in listeners {
+        for listener in listeners.iter().filter(|listener| !self.has_source(listener)) {
             match (listener.anonymous, listener.form) {
-                (AnonymousMode::Always, _) => {}
-                _ if has_source && listener.asks_clients() => {}
-                (AnonymousMode::Never, ListenerForm::Table(place)) if !has_source => {
-                    if self.anonymous != AnonymousMode::Never {
-                        let key = ("listener.anonymous", SOURCES);
-                        found.refuse_in(place, key, &listener.anonymous, NOBODY_ELSE);
-                    }
+                (AnonymousMode::Never, ListenerForm::Table(place))
+                    if self.anonymous != AnonymousMode::Never =>
+                {
+                    let key = ("listener.anonymous", SOURCES);
+                    found.refuse_in(place, key, &listener.anonymous, NOBODY_ELSE);
                 }
+                // That is told above, once for all.
                 (AnonymousMode::Never, _) if !has_source => {}
-                (AnonymousMode::Never | AnonymousMode::Auto, form) => {
-                    if !listener.is_reached_by_others() || listener.requires_certificates() {
-                        continue;
-                    }
+                (AnonymousMode::Never | AnonymousMode::Auto, form)
+                    if listener.is_reached_by_others() && !listener.requires_certificates() =>
+                {
                     let (key, how) = match form {
                         ListenerForm::List(_) => ("anonymous", "--anonymous always"),
                         ListenerForm::Table(_) => {
@@ -123,6 +127,32 @@ impl AuthenticationSettings {
                     );
                     found.refuse_address(listener, &[key], allowed);
                 }
+                _ => {}
+            }
+        }
+    }
+
+    /// Names in certificates are for listeners that ask for certificates.
+    fn look_at_certificates(&self, listeners: &[Listener], found: &mut Contradictions) {
+        let is_set = self.certificate_user != CertificateUserMode::None;
+        if is_set && !listeners.iter().any(Listener::asks_clients) {
+            let others = &["tls-client-auth", "listener.client-certificate"];
+            let allowed = "tls-client-auth optional or required with it";
+            found.refuse("certificate-user", others, &self.certificate_user, allowed);
+        }
+    }
+
+    /// What is asked of tokens is for tokens that count.
+    fn look_at_tokens(&self, found: &mut Contradictions) {
+        let JwtSettings { keys_file, issuers, audiences } = &self.jwt;
+        let named = [("jwt-issuer", issuers), ("jwt-audience", audiences)];
+        for (key, names) in named {
+            if names.len() > JWT_NAMES_MAX {
+                let allowed = format!("at most {JWT_NAMES_MAX} names");
+                found.refuse(key, &[], &format_args!("{} names", names.len()), allowed);
+            }
+            if let Some(name) = names.first().filter(|_| keys_file.is_none()) {
+                found.refuse(key, &["jwt-keys"], name, "a file of keys with it, by jwt-keys");
             }
         }
     }

@@ -404,7 +404,7 @@ impl Collector for Scrape {
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
-        authentication::authentication(&mut out, &observed.facts.authentication)?;
+        authentication::write(&mut out, &observed.facts.authentication)?;
         kernel_path(&mut out, observed, &kernel)?;
         turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {

@@ -169,7 +169,7 @@ impl Reloader {
             Ok(next) => next,
             Err(errors) => return refused(errors),
         };
-        if next.config.authentication.has_source() {
+        if next.config.authentication.has_secrets() {
             // Before the first hash is in memory.
             privileges::forbid_core_dumps();
         }

@@ -143,7 +143,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue, set_log: SetLog) -> Result<Ending,
     };
     privileges::drop_after_load();
     // With the rights that the server has when it reads them again.
-    if config.has_tls_listener() || config.authentication.has_source() {
+    if config.has_tls_listener() || config.authentication.has_secrets() {
         // Before the first key or hash is in memory.
         privileges::forbid_core_dumps();
     }

@@ -1,6 +1,7 @@
 //! Claims about whole shards, on ports in memory: what clients send, and what they get back.
 
 mod door;
+mod ends;
 mod moving;
 mod proxied;
 mod review;

@@ -24,6 +24,7 @@ mod output;
 mod pacer;
 mod publish;
 mod throughput;
+mod tokens;
 
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Mode::Idle(idle) => run_idle(idle),
         Mode::Demo(demo) => run_demo(demo),
         Mode::Certificates(certificates) => make_certificates(certificates),
+        Mode::Tokens(tokens) => tokens::run(tokens),
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Mode {
     Connects(Connects),
     /// Make certificates for a server and its clients, and end.
     Certificates(Certificates),
+    /// Make tokens (JWT) for clients and the key for their server, and end.
+    Tokens(Tokens),
 }
 
 /// `push-load ping`.
@@ -200,7 +202,7 @@ pub struct Throughput {
 /// Each client connects, waits for CONNACK, says goodbye, waits until the server has closed, and
 /// begins again. All of it is MQTT 3.1.1 with clean sessions. Prints `{"event":"ready",...}` at
 /// once, `begin` and `end` around the time measured.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Connects {
     /// Where and how to connect. The rate and the concurrency of connections have no effect: every
     /// client connects as fast as the server lets it.
@@ -213,6 +215,24 @@ pub struct Connects {
     #[arg(long, value_name = "W", default_value_t = 0)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub warmup_s: u64,
+    /// User names and passwords, a pair a line with a tab between: each connection takes the next
+    /// line, and after the last one the first. Default: clients give neither.
+    #[arg(long, value_name = "FILE")]
+    pub logins: Option<PathBuf>,
+}
+
+/// `push-load tokens`.
+///
+/// Writes keys.json, a JWK Set with a new key of ES256, and logins, for `push-load connects`: a line
+/// for each user with a token that is valid for a day.
+#[derive(Debug, Args)]
+pub struct Tokens {
+    /// Where to write them.
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// How many users, user-0 and so on.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub count: u32,
 }
 
 /// `push-load certificates`.
@@ -336,7 +356,7 @@ impl Mode {
             Self::Publish(publish) => Some(&publish.common),
             Self::Throughput(throughput) => Some(&throughput.common),
             Self::Connects(connects) => Some(&connects.common),
-            Self::Certificates(_) => None,
+            Self::Certificates(_) | Self::Tokens(_) => None,
         }
     }
 

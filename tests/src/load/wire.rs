@@ -66,6 +66,25 @@ pub fn connect_as(
     string(out, client_id);
 }
 
+/// Appends a CONNECT of 3.1.1 with clean session, user name and password.
+pub fn connect_with_login(
+    out: &mut Vec<u8>,
+    client_id: &str,
+    keep_alive_secs: u16,
+    (user_name, password): (&str, &[u8]),
+) {
+    let fields = [client_id.len(), user_name.len(), password.len()];
+    begin(out, 0x10, 10 + fields.map(|len| 2 + len).iter().sum::<usize>());
+    string(out, "MQTT");
+    // User name, password, clean session.
+    out.extend([4, 0xC2]);
+    out.extend(keep_alive_secs.to_be_bytes());
+    string(out, client_id);
+    string(out, user_name);
+    out.extend(u16::try_from(password.len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend(password);
+}
+
 /// Appends a SUBSCRIBE with packet id 1 for `filter`.
 pub fn subscribe(out: &mut Vec<u8>, version: Version, filter: &str, qos: u8) {
     let properties = usize::from(version == Version::V5);

@@ -1,6 +1,7 @@
 // One case of MQTT.js against a server: `HOST PORT PROTOCOL CASE TRANSPORT`, the protocol being 4
 // (3.1.1) or 5, the transport mqtt (TCP), mqtts (TLS), ws (WebSocket) or wss (both). Exits 0 when it holds; an assertion says
 // what did not. The case one-suite takes two words more: the only version and suite of TLS to offer, by OpenSSL's names.
+// PUSH_USER and PUSH_PASSWORD are user name and password of CONNECT.
 
 'use strict';
 
@@ -28,6 +29,8 @@ class Client extends Inbox {
       clean,
       keepalive: 60,
       reconnectPeriod: 0,
+      username: process.env.PUSH_USER,
+      password: process.env.PUSH_PASSWORD,
       properties: v5 ? { sessionExpiryInterval: clean ? 0 : 3600 } : undefined,
       ...more,
     });

@@ -84,6 +84,15 @@ pub(super) fn rotated<T>(measured: &[T], round: u32) -> impl Iterator<Item = &T>
     measured[first..].iter().chain(&measured[..first])
 }
 
+/// What a server is told beside the usual.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Our server: flags.
+    pub(super) words: Vec<String>,
+    /// mosquitto: lines of its configuration.
+    pub(super) lines: String,
+}
+
 /// The programs, and how to run them.
 #[derive(Debug)]
 pub(super) struct Brokers {
@@ -137,17 +146,29 @@ impl Brokers {
 
     /// Starts one on an empty data directory and waits until it serves.
     pub(super) fn start(&self, variant: Variant, interrupt: &Interrupt) -> Result<Broker> {
+        self.start_told(variant, &Told::default(), interrupt)
+    }
+
+    /// The same, told more: flags of ours, lines of mosquitto's configuration.
+    pub(super) fn start_told(
+        &self,
+        variant: Variant,
+        told: &Told,
+        interrupt: &Interrupt,
+    ) -> Result<Broker> {
         let [mqtt, http] = free_ports()?;
         let data = DataDirectory::below(&self.folder)?;
         let own = |server: &Path, kernel_path: &str| {
-            self.own(server, (mqtt, http), kernel_path, data.path())
+            let mut command = self.own(server, (mqtt, http), kernel_path, data.path())?;
+            command.args(&told.words);
+            anyhow::Ok(command)
         };
         let (mut command, http) = match variant {
             Variant::Kernel => (own(&self.server, "require")?, Some(http)),
             Variant::User => (own(&self.server, "off")?, Some(http)),
             Variant::BeforeKernel => (own(self.before()?, "require")?, Some(http)),
             Variant::BeforeUser => (own(self.before()?, "off")?, Some(http)),
-            Variant::Mosquitto => (self.mosquitto(mqtt, "")?, None),
+            Variant::Mosquitto => (self.mosquitto(mqtt, &told.lines)?, None),
             Variant::UserRules => {
                 let file = self.written("rules.toml", &rules::ours())?;
                 let mut command = own(&self.server, "off")?;

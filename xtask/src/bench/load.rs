@@ -139,6 +139,13 @@ impl Generator {
         Self { is_nice: true, ..self.clone() }
     }
 
+    /// Its program with a mode that connects to nobody.
+    pub(super) fn command_of(&self, mode: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(mode);
+        command
+    }
+
     fn command(&self, mode: &str, target: SocketAddr) -> Command {
         let mut command = if self.is_nice {
             let mut nice = Command::new("nice");

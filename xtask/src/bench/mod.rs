@@ -30,6 +30,7 @@
 
 mod brokers;
 mod children;
+mod connects;
 mod data_directory;
 mod durable;
 mod handshakes;
@@ -67,6 +68,8 @@ enum Benchmark {
     Durable(durable::DurableArguments),
     /// Messages and connects a second, their cost, and how long a message takes at a fixed rate
     Throughput(throughput::ThroughputArguments),
+    /// Connects a second of clients that prove who they are, the first time and again
+    Connects(connects::ConnectsArguments),
     /// How long pings of connected clients take while thousands of others shake hands by TLS
     Handshakes(handshakes::HandshakesArguments),
 }
@@ -77,6 +80,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<E
         Benchmark::Idle(arguments) => idle::run(workspace, arguments),
         Benchmark::Durable(arguments) => durable::run(workspace, arguments),
         Benchmark::Throughput(arguments) => throughput::run(workspace, arguments),
+        Benchmark::Connects(arguments) => connects::run(workspace, arguments),
         Benchmark::Handshakes(arguments) => handshakes::run(workspace, arguments),
     }
 }

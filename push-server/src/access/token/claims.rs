@@ -1,5 +1,6 @@
 //! What a token says, as far as the server looks at it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
@@ -17,17 +18,10 @@ pub(super) struct Claims {
     /// Groups of the user, for rules of `--acl`.
     #[serde(default)]
     pub(super) groups: Option<Vec<Box<str>>>,
-    /// Filters that the user may publish and subscribe to, in the place of what rules allow it.
+    /// Filters that the user may publish and subscribe to, in the place of what rules allow it, by `publish` and
+    /// `subscribe`.
     #[serde(default)]
-    pub(super) acl: Option<AclClaim>,
-}
-
-/// The rights of a token. A key of another name is a mistake: it may have been meant to allow something.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct AclClaim {
-    pub(super) publish: Vec<String>,
-    pub(super) subscribe: Vec<String>,
+    pub(super) acl: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// Seconds since 1970, perhaps with a fraction (RFC 7519, section 2).

@@ -99,11 +99,39 @@ fn what_belongs_to_a_hook_needs_one() {
 }
 
 #[test]
-fn certificates_say_who_clients_are_only_where_they_are_asked_for() {
-    let tls = "certificate-user = 'cn'\ntls-cert = 'c'\ntls-key = 'k'\ntls-client-ca = 'ca'\n";
-    let asking = format!("{tls}tls-client-auth = 'optional'\ntls-listen = '0.0.0.0:1'\n");
-    load(&[], &asking).expect("valid: at loopback, nobody else can connect");
-    let plain = format!("{asking}listen = '0.0.0.0:2'\n");
-    assert_eq!(open_by_accident(&plain), ["0.0.0.0:2"]);
-    load(&[], &format!("{plain}anonymous = 'always'\n")).expect("everybody may");
+fn names_in_certificates_say_who_clients_are_where_certificates_are_asked_for() {
+    let tls = "tls-cert = 'c'\ntls-key = 'k'\ntls-client-ca = 'ca'\nlisten = []\n\
+               tls-listen = '0.0.0.0:1'\ncertificate-user = 'cn'\n";
+    for mode in ["required", "optional"] {
+        let file = format!("{tls}tls-client-auth = '{mode}'\n");
+        let config = load(&[], &file).expect("somebody says who clients are").config;
+        let listener = &config.listeners()[0];
+        assert!(config.authentication.has_source(listener));
+        assert!(!config.authentication.allows_anonymous(listener));
+        load(&[], &format!("{file}anonymous = 'never'")).expect("they can connect");
+        // Where nobody is asked for a certificate, nothing says who clients are.
+        let beside = format!("{file}ws-listen = ['0.0.0.0:3', '127.0.0.1:4']");
+        assert_eq!(open_by_accident(&beside), ["0.0.0.0:3"]);
+    }
+    let refused = refusals(&["--certificate-user", "cn"], "");
+    assert_eq!(
+        refused,
+        ["--certificate-user = cn: expected tls-client-auth optional or required with it"]
+    );
+}
+
+#[test]
+fn what_is_asked_of_tokens_needs_keys_for_them() {
+    for key in ["jwt-issuer", "jwt-audience"] {
+        let refused = refusals(&[&format!("--{key}"), "me"], "");
+        let expected = format!("--{key} = me: expected a file of keys with it, by jwt-keys");
+        assert_eq!(refused, [expected]);
+        assert_eq!(refusals(&[], &format!("{key} = ''\njwt-keys = 'k'")).len(), 1);
+        let many = format!("{key} = {:?}\njwt-keys = 'k'", vec!["a"; 65]);
+        assert!(refusals(&[], &many)[0].contains("65 names: expected at most 64 names"));
+    }
+    let file = "jwt-keys = '/k'\njwt-issuer = 'me'\njwt-audience = ['a', 'b']\n";
+    let config = load(&[], &format!("{file}listen = '0.0.0.0:1'\n")).expect("valid").config;
+    assert_eq!(config.authentication.jwt.audiences, ["a", "b"]);
+    assert!(config.authentication.has_secrets());
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a reload applies: all else needs a restart.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 14] = [
     "tls-cert",
     "tls-key",
     "tls-client-ca",
@@ -12,6 +12,9 @@ const LIVE: [&str; 11] = [
     "reload-secs",
     "anonymous",
     "users",
+    "jwt-keys",
+    "jwt-issuer",
+    "jwt-audience",
     "scram-required",
     "acl",
     "log",

@@ -9,7 +9,7 @@ use crate::access::{HOOK_ANSWER_BYTES_MAX, VERIFIED_MAX};
 use crate::shard::{HOOK_QUESTIONS_MAX, HOOK_UNDER_WAY_MAX, QUESTIONS_MAX};
 
 /// What each source has done.
-pub(super) fn authentication(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Result {
+pub(super) fn write(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Result {
     let help = "Clients let in, by what knew them; authentications on a live connection included";
     out.counters("push_authentications_accepted", help, Some("source"), counts.accepted())?;
     let help = "Passwords of users checked, by a hash or by the memory of an earlier one";

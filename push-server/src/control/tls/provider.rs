@@ -1,5 +1,5 @@
-//! Where the cryptography of TLS comes from: ring. No other code of the server names it, so another
-//! library can be taken here.
+//! Where the cryptography of TLS comes from: ring. Of the server's other code only what checks tokens
+//! names it (`access/token/ring.rs`), so another library can be taken in these two places.
 //!
 //! ring needs a C compiler to build, and no more. It does not wipe the keys that it expands, which
 //! aws-lc-rs's C code does. What both cost is in docs/evidence.md.

@@ -4,6 +4,7 @@
 //! and the server has the TIME_WAIT.
 
 mod counts;
+mod logins;
 mod plan;
 mod visits;
 
@@ -31,9 +32,10 @@ pub(super) fn run(options: &Connects) -> anyhow::Result<()> {
         bail!("{clients} clients cannot be spread over {threads} threads");
     }
     let epoch = Instant::now();
-    let options_of_threads = Connects { common: options.common.clone(), ..*options };
+    let logins = options.logins.as_deref().map(logins::read).transpose()?.unwrap_or_default();
+    let options_of_threads = options.clone();
     let layers = Kind::new(&options.common.layers, options.common.target)?;
-    let plan = Arc::new(Plan { options: options_of_threads, layers, epoch });
+    let plan = Arc::new(Plan { options: options_of_threads, logins, layers, epoch });
     let crew = Crew::start(threads.into(), epoch, move |number, post: &Post<Counts>| {
         Visits::new(Arc::clone(&plan), number)?.run(post)
     })?;

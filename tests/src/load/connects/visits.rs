@@ -13,6 +13,7 @@ use super::super::link::{Link, State};
 use super::super::options::Connects;
 use super::super::wire::{self, CONNACK, Version};
 use super::counts::Counts;
+use super::logins::Login;
 use super::plan::Plan;
 
 /// Events taken by one wake.
@@ -39,6 +40,8 @@ struct Visit {
     link: Link,
     stage: Stage,
     begun_ns: u64,
+    /// Which of all connections it is, in the order in which they began.
+    connection: usize,
 }
 
 /// The clients of one thread.
@@ -121,7 +124,8 @@ impl Visits {
         let mut link = Link::begin(common.target, source, &self.plan.layers, number)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut link.stream, Token(client), interest)?;
-        self.visits[client] = Some(Visit { link, stage: Stage::Connecting, begun_ns });
+        self.visits[client] =
+            Some(Visit { link, stage: Stage::Connecting, begun_ns, connection: number });
         self.begun += 1;
         Ok(())
     }
@@ -130,7 +134,9 @@ impl Visits {
     fn advance(&mut self, client: usize, ends: bool, span: Span) -> Result<bool, String> {
         let (number, now_ns) = (self.number(client), self.now_ns());
         let Self { visits, plan, counts, buffer, frame, .. } = self;
-        let Some(Visit { link, stage, begun_ns }) = &mut visits[client] else { return Ok(false) };
+        let Some(Visit { link, stage, begun_ns, connection }) = &mut visits[client] else {
+            return Ok(false);
+        };
         if *stage == Stage::Connecting {
             if !link.is_ready(buffer, ends)? {
                 return Ok(false);
@@ -138,7 +144,13 @@ impl Visits {
             frame.clear();
             let client_id = format!("{}{number}", plan.options.common.client_id_prefix);
             let keep_alive_secs = plan.options.common.keep_alive_secs.unwrap_or(0);
-            wire::connect(frame, Version::V311, &client_id, keep_alive_secs);
+            match plan.logins.get(*connection % plan.logins.len().max(1)) {
+                None => wire::connect(frame, Version::V311, &client_id, keep_alive_secs),
+                Some(Login { user_name, password }) => {
+                    let login = (user_name.as_str(), password.as_bytes());
+                    wire::connect_with_login(frame, &client_id, keep_alive_secs, login);
+                }
+            }
             link.write(frame).map_err(|error| format!("cannot send: {error}"))?;
             *stage = Stage::Greeting;
             return Ok(false);

@@ -5,7 +5,7 @@ use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::{self, Decode, Encode, Reader, SliceReader};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
-use super::{KeyProblem, Material, TokenKey, TokenKeysError, of_file, of_key};
+use super::key::{KeyProblem, Material, TokenKey, TokenKeysError, of_file, of_key};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");

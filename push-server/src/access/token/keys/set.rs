@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-use super::{KeyProblem, Material, TokenKey, TokenKeysError, of_file, of_key};
+use super::key::{KeyProblem, Material, TokenKey, TokenKeysError, of_file, of_key};
 
 /// The set, as far as it is looked at.
 #[derive(Deserialize)]

@@ -12,7 +12,7 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-/// A key of RSA with 2,048 bits (PKCS #8), of these tests alone.
+/// A key of RSA with 2,048 bits (PKCS #1), of these tests alone.
 const RSA_KEY: &str = include_str!("rsa.base64");
 
 /// A key that signs.
@@ -35,7 +35,7 @@ impl Signer {
 
     pub(in crate::access::token) fn rsa() -> Self {
         let der = STANDARD.decode(RSA_KEY.replace('\n', "")).expect("base64");
-        Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(&der).expect("a key")))
+        Self::Rsa(Box::new(RsaKeyPair::from_der(&der).expect("a key")))
     }
 
     pub(in crate::access::token) fn p256() -> Self {
