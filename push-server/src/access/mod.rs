@@ -14,6 +14,8 @@ pub mod acl;
 mod credentials;
 mod denial;
 mod distribution;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod identity;
 mod mac;
 mod password_hash;
