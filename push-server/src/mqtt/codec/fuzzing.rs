@@ -137,8 +137,8 @@ fn check_connect(bytes: &[u8]) -> Outcome {
     let Ok(header) = Header::parse(bytes, Version::V311) else { return Outcome::Refused };
     let Some(header) = header else { return Outcome::Partial };
     let Some(body) = bytes.get(header.len..header.packet_len()) else { return Outcome::Partial };
-    connect(&[body, &[0]].concat(), &limits).expect_err("a byte more is refused");
     let Ok(parsed) = connect(body, &limits) else { return Outcome::Refused };
+    connect(&[body, &[0]].concat(), &limits).expect_err("a byte more is refused");
     assert!(names_bytes(&parsed) <= body.len());
     let again = written::connect_body(&parsed);
     let read = connect(&again, &limits).expect("what is written again is valid");

@@ -1,0 +1,69 @@
+//! Guessing passwords.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use push_tests::clients::{Client, Connect};
+use push_tests::server::{PingPath, Server};
+use push_tests::skip::TestResult;
+use push_tests::wire::Version;
+use sha2::Sha512;
+
+use crate::crowd;
+use crate::withstand::Attack;
+
+/// Guesses of each of two threads.
+const GUESSES: usize = 600;
+
+/// Iterations of the hash: a check takes about a millisecond.
+const ITERATIONS: u32 = 1_000;
+
+pub(crate) fn guessed_passwords() -> TestResult {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let file = directory.path().join("users");
+    fs::write(&file, line("alice", "pencil") + &line("bystander", "crayon")).expect("write");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("keep it to ourselves");
+    let server = Server::with(PingPath::User)
+        .flag("--users", file.to_str().expect("a path of ours"))
+        .flag("--anonymous", "always");
+    let counters = [
+        ("push_authentications_refused_total{reason=\"wrong_password\"}", GUESSES as u64),
+        ("push_authentications_refused_total{reason=\"unknown_user\"}", GUESSES as u64),
+    ];
+    let attack = Attack {
+        bystander: Connect::new(Version::V5, "bystander").login("bystander", b"crayon"),
+        ..Attack::on(server, &counters)
+    };
+    attack.withstood(
+        |server| {
+            thread::scope(|scope| {
+                for (thread, user) in ["alice", "nobody"].into_iter().enumerate() {
+                    scope.spawn(move || guess(server, thread, user));
+                }
+            });
+        },
+        |_, ()| {},
+    )
+}
+
+fn guess(server: &Server, thread: usize, user: &str) {
+    for number in 0..GUESSES {
+        let stream = crowd::dial(thread * GUESSES + number, server.target().address);
+        let connect = Connect::new(Version::V5, &format!("guess-{thread}-{number}"));
+        let mut client = Client::over(stream, Version::V5);
+        client.say_connect(&connect.login(user, format!("guess {number}").as_bytes()));
+        client.read_connack(push_tests::expectations::PATIENCE).expect("a CONNACK");
+        assert_ne!(client.connack.code, 0, "{user} got in");
+    }
+}
+
+/// A line of mosquitto's form.
+fn line(name: &str, password: &str) -> String {
+    let salt = *b"twelve bytes";
+    let mut hash = [0; 64];
+    pbkdf2::pbkdf2_hmac::<Sha512>(password.as_bytes(), &salt, ITERATIONS, &mut hash);
+    format!("{name}:$7${ITERATIONS}${}${}\n", STANDARD.encode(salt), STANDARD.encode(hash))
+}
