@@ -16,7 +16,7 @@ use crate::counter::Counter;
 use crate::flow::{Flow, bits};
 use crate::mac::Mac;
 use crate::mutant::{Part, is_left_out};
-use crate::ping_rate::PingPace;
+use crate::rate::Pace;
 use crate::segment::{Segment, SocketFacts, flags};
 use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
 
@@ -155,13 +155,13 @@ impl Decision {
 }
 
 /// Decides about a segment from the client (C-space). After [`Counter::Answered`] the caller also
-/// charges the ping to the slot ([`PingPace::charged`]).
+/// charges the ping to the slot ([`Pace::charged`]).
 #[inline(always)]
 pub fn on_ingress(
     flow: &mut Flow,
     slot: &SlotView,
     segment: &Segment,
-    pace: PingPace,
+    pace: Pace,
     now: Monotonic,
 ) -> Decision {
     ingress(flow, slot, segment, pace, now, || None)
@@ -174,7 +174,7 @@ fn ingress(
     flow: &mut Flow,
     slot: &SlotView,
     segment: &Segment,
-    pace: PingPace,
+    pace: Pace,
     now: Monotonic,
     last_word: impl FnOnce() -> Option<Counter>,
 ) -> Decision {
@@ -331,7 +331,7 @@ fn declines(
     slot: &SlotView,
     segment: &Segment,
     believed: bool,
-    pace: PingPace,
+    pace: Pace,
     now: Monotonic,
 ) -> Option<Counter> {
     if flow.has(bits::BARRED) {

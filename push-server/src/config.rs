@@ -7,6 +7,7 @@
 //! several settings.
 
 mod addresses;
+mod admission;
 mod authentication;
 mod bounded;
 mod contradictions;
@@ -29,8 +30,10 @@ mod values;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::access::ClientLimits;
 use crate::mqtt::Limits;
 pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
+pub use admission::Admission;
 pub use authentication::AuthenticationSettings;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
@@ -159,6 +162,10 @@ pub struct Config {
     pub log: String,
     /// `--status`: a status line on stdout each second.
     pub status: bool,
+    /// How fast clients may connect, and how many at one address.
+    pub admission: Admission,
+    /// Rates of each client, where no group of its user says otherwise.
+    pub client_limits: ClientLimits,
     /// What the server grants to every client.
     pub limits: Limits,
 }
@@ -209,6 +216,8 @@ impl Default for Config {
             totals: Totals::default(),
             log: "info".into(),
             status: false,
+            admission: Admission::default(),
+            client_limits: ClientLimits::default(),
             limits: Limits::default(),
         }
     }

@@ -7,6 +7,7 @@
 
 mod file;
 mod glob;
+mod group;
 mod mosquitto;
 mod pattern;
 mod pattern_set;
@@ -16,6 +17,7 @@ mod rule;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::client_limits::GroupLimits;
 use super::identity::Identity;
 use crate::broker::TopicFilter;
 pub use file::{MISTAKES_MAX, Mistake, Mistakes, Problem};
@@ -34,6 +36,8 @@ pub struct Acl {
     rules: Vec<Rule>,
     /// The groups of each user.
     groups: HashMap<Box<str>, Vec<Box<str>>>,
+    /// What groups say of limits.
+    limits: HashMap<Box<str>, GroupLimits>,
     /// Rules that name users, by user.
     by_user: HashMap<Box<str>, Vec<u32>>,
     /// Rules that name groups and no users, by group.
@@ -113,6 +117,7 @@ impl Acl {
         Ok(Self {
             rules: file.rules,
             groups,
+            limits: file.limits.into_iter().collect(),
             by_user,
             by_group,
             others,
@@ -174,6 +179,21 @@ impl Acl {
         rights
     }
 
+    /// What the groups of a client's user say of limits.
+    pub fn limits(&self, identity: &Identity) -> GroupLimits {
+        if self.limits.is_empty() {
+            return GroupLimits::default();
+        }
+        let limits = self.groups_of(identity).filter_map(|group| self.limits.get(group));
+        limits.fold(GroupLimits::default(), GroupLimits::or_more)
+    }
+
+    /// The groups that the file and its token put a client's user into.
+    fn groups_of<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a str> {
+        let of_file = identity.user().and_then(|user| self.groups.get(user));
+        of_file.into_iter().flatten().chain(identity.groups()).map(|group| &**group)
+    }
+
     /// Whether these are rights by these rules, rather than by others that have been read before.
     pub fn gave(&self, rights: &Rights) -> bool {
         rights.is_of(&self.edition)
@@ -209,8 +229,7 @@ impl Acl {
         origin: Option<Origin<'_>>,
     ) -> Vec<u32> {
         let user = identity.user();
-        let of_file = user.and_then(|user| self.groups.get(user)).into_iter().flatten();
-        let groups: Vec<&str> = of_file.chain(identity.groups()).map(|group| &**group).collect();
+        let groups: Vec<&str> = self.groups_of(identity).collect();
         let client = Client { user, groups: &groups, client_id, origin };
         let by_name = |table: &HashMap<Box<str>, Vec<u32>>, name: &str| {
             table.get(name).cloned().unwrap_or_default()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::acl::{Grant, Rights};
+use super::client_limits::GroupLimits;
 
 /// The identity that a client has proved: a user, or none.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,7 @@ pub struct Identity {
     groups: Arc<[Box<str>]>,
     grant: Option<Arc<Grant>>,
     rights: Rights,
+    limits: GroupLimits,
 }
 
 impl Identity {
@@ -35,6 +37,17 @@ impl Identity {
     #[must_use]
     pub fn with_rights(self, rights: Rights) -> Self {
         Self { rights, ..self }
+    }
+
+    /// The same client, with what its groups say of limits.
+    #[must_use]
+    pub fn with_limits(self, limits: GroupLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// What its groups say of limits.
+    pub fn limits(&self) -> &GroupLimits {
+        &self.limits
     }
 
     /// The user; `None`: the client has not authenticated.

@@ -11,6 +11,7 @@
 //! leaves a will, and when the server is about to send it a message.
 
 pub mod acl;
+mod client_limits;
 mod credentials;
 mod denial;
 mod distribution;
@@ -26,6 +27,7 @@ mod verdict;
 mod verified;
 
 pub use acl::{Acl, Decision, Grant, Origin, Rights};
+pub use client_limits::{ClientLimits, GroupLimits};
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
 pub use identity::{Identity, Subject};
@@ -84,7 +86,8 @@ impl Access {
             _ => Origin::default(),
         };
         let rights = acl::rights_under(rules, &identity, client_id, Some(origin));
-        Verdict::Allowed(identity.with_rights(rights), data)
+        let limits = rules.map(|rules| rules.limits(&identity)).unwrap_or_default();
+        Verdict::Allowed(identity.with_rights(rights).with_limits(limits), data)
     }
 
     /// Judges a client's credentials. The first source that knows the client's name decides: a wrong password falls

@@ -281,6 +281,16 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    /// The user that the client says it is, once it was challenged.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.0 {
+            State::New | State::Begun => None,
+            State::Challenged(challenge) => Some(&challenge.name),
+        }
+    }
+}
+
 impl fmt::Debug for Exchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self.0 {

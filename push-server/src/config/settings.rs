@@ -33,6 +33,8 @@ pub(super) const PACKET_BYTES_MIN: u64 = 128;
 /// Highest `max-packet-bytes`, the largest packet that MQTT can express: remaining length
 /// 268,435,455 and the fixed header \[MQTT-1.5.5\].
 pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
+/// Highest `connect-bytes-max`: a CONNECT has five fields of at most 64 KiB each, and properties.
+pub(super) const CONNECT_BYTES_MAX: u64 = 512 << 10;
 /// Highest `http-connections-max`: each takes a descriptor from the clients.
 pub(super) const HTTP_CONNECTIONS_MAX: u64 = 1_024;
 /// Highest `start-wait-secs`: ten minutes.
@@ -57,13 +59,18 @@ pub(super) const SUBSCRIPTION_BYTES_MIN: u64 = 1024;
 pub(super) const CLIENT_ID_BYTES_MIN: u64 = 23;
 /// Highest `ping-rate` and `ping-burst`.
 pub(super) const PINGS_MAX: u64 = 1_000_000;
+/// Highest rate and burst of connections, publishes and filters.
+pub(super) const RATE_MAX: u64 = 1_000_000_000;
+/// Highest `auth-failures`.
+pub(super) const AUTH_FAILURES_MAX: u64 = 1_000_000;
 /// Highest `topic-alias-send-max`: the server searches these topics one by one.
 pub(super) const ALIASES_SENT_MAX: u64 = 256;
 /// Highest `answers-bytes-max`: 64 MiB for one client.
 pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
 
 /// Keys that settings had before, and that still work.
-pub(super) const FORMER_KEYS: [(&str, &str); 1] = [("scram-users", "users")];
+pub(super) const FORMER_KEYS: [(&str, &str); 2] =
+    [("scram-users", "users"), ("outbox-bytes-total", "queue-bytes-max")];
 
 const U16_MAX: u64 = u16::MAX as u64;
 const U32_MAX: u64 = u32::MAX as u64;
@@ -219,6 +226,22 @@ settings! {
         /// Open connections. At the limit accepting pauses until one closes; clients wait in the
         /// listen queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
         max_connections: Bounded<u32, 1, CONNECTIONS_MAX>, "N" => connections_max;
+        /// Connections let in a second, of all addresses, in the long run. Beyond rate and burst new
+        /// ones wait, and addresses take turns; clients that are connected are not delayed. 0: no
+        /// limit.
+        connect_rate: Bounded<u32, 0, RATE_MAX>, "N" => admission.connect_rate.per_sec;
+        /// Connections that may come at once.
+        connect_burst: Bounded<u32, 1, RATE_MAX>, "N" => admission.connect_rate.burst;
+        /// Sockets of one address (IPv6: of its /64) whose clients have not connected yet. A further
+        /// one is closed. Behind a trusted proxy the client's address counts. 0: no limit.
+        address_waiting_max: Bounded<u32, 0, COUNT_MAX>, "N" => admission.address_waiting_max;
+        /// Connections of one address (IPv6: of its /64). A further client is refused (MQTT 5: 0x97;
+        /// 3.1.1: 3). Thousands of phones may share a carrier's address. 0: no limit.
+        address_connections_max: Bounded<u32, 0, COUNT_MAX>, "N" => admission.address_connections_max;
+        /// Failures to authenticate a minute, of one name at one address; ten times as many of the
+        /// address with all names. After that many they are refused for 60 seconds (MQTT 5: 0x8A,
+        /// banned; 3.1.1: 5). Clients that are connected stay. 0: no limit.
+        auth_failures: Bounded<u32, 0, AUTH_FAILURES_MAX>, "N" => admission.auth_failures;
         /// Handshakes of TLS under way at once, in all shards. Further ones wait, and have
         /// connect-timeout-secs like any client.
         tls_handshakes_max: Bounded<u32, 1, TLS_HANDSHAKES_MAX>, "N" => tls.handshakes_max;
@@ -276,8 +299,11 @@ settings! {
         /// however many sessions wait for it, and one of 4 KiB or more until sockets have taken it.
         /// A session may hold as much as it leaves for others, and 2 KiB in any case. Beyond that,
         /// messages that the store keeps wait on disk, and the outbox of any other session is full.
-        /// Left out: three 16ths of the memory.
-        outbox_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.outbox_bytes;
+        /// Left out: 1 GiB, or three 16ths of the memory where that is less. It was called
+        /// outbox-bytes-total before.
+        #[arg(alias = "outbox-bytes-total")]
+        #[serde(alias = "outbox-bytes-total")]
+        queue_bytes_max: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.outbox_bytes;
         /// Memory of bytes that sockets were given and have not taken, copies of small messages and
         /// answers: up to 128 KiB for each connection. From half of the limit on each gets less at
         /// a time, and 4 KiB at the limit; no client is closed for it. Left out: a 32nd of the
@@ -287,6 +313,9 @@ settings! {
     "Limits of each client" {
         /// Time from accept to a complete CONNECT. A client that takes longer is closed.
         connect_timeout_secs: Secs<u16, 1, CONNECT_TIMEOUT_SECS_MAX>, "TIME" => connect_timeout_secs;
+        /// Largest CONNECT, fixed header included: names, password and will. A client with a larger
+        /// one is closed when its length is known, before the rest is read.
+        connect_bytes_max: Bytes<u32, PACKET_BYTES_MIN, CONNECT_BYTES_MAX>, "SIZE" => limits.connect_bytes_max;
         /// Longest keep alive granted. MQTT 5 clients that ask for more get this one (Server Keep
         /// Alive), and expire by it; so do those that ask for none (0), except with 65535, which
         /// lets them go without. MQTT 3.1.1 clients cannot be told, and keep their own.
@@ -359,8 +388,28 @@ settings! {
         /// Pings that a client may send at once, besides those that it did not use in the last 924
         /// seconds.
         ping_burst: Bounded<u32, 1, PINGS_MAX>, "N" => limits.ping_rate.burst;
+        /// Connections of one user. A further client is refused (MQTT 5: 0x97; 3.1.1: 3). 0: no limit.
+        user_connections_max: Bounded<u32, 0, COUNT_MAX>, "N" => client_limits.user_connections_max;
+        /// PUBLISH packets a second that a client may send in the long run. Beyond rate and burst the
+        /// server reads no more from it until it is within them again; if it has not caught up after 10
+        /// seconds it is disconnected (MQTT 5: 0x96, message rate too high). 0: no limit.
+        publish_rate: Bounded<u32, 0, RATE_MAX>, "N" => client_limits.publish.per_sec;
+        /// PUBLISH packets that a client may send at once.
+        publish_burst: Bounded<u32, 1, RATE_MAX>, "N" => client_limits.publish.burst;
+        /// Bytes of PUBLISH packets a second that a client may send in the long run. The limit acts like
+        /// that of their number. 0: no limit.
+        publish_bytes_rate: Bytes<u32, 0, U32_MAX>, "SIZE" => client_limits.publish_bytes.per_sec;
+        /// Bytes of PUBLISH packets that a client may send at once.
+        publish_bytes_burst: Bytes<u32, 1, U32_MAX>, "SIZE" => client_limits.publish_bytes.burst;
+        /// Filters a second that a client may subscribe to in the long run. Further ones fail in the
+        /// SUBACK (MQTT 5: 0x97; 3.1.1: 0x80). 0: no limit.
+        subscribe_rate: Bounded<u32, 0, RATE_MAX>, "N" => client_limits.subscribe.per_sec;
+        /// Filters that a client may subscribe to at once.
+        subscribe_burst: Bounded<u32, 1, RATE_MAX>, "N" => client_limits.subscribe.burst;
         /// Levels of a topic name or filter. A publish or subscription with more is refused.
         topic_levels_max: Bounded<u16, 1, U16_MAX>, "N" => limits.topic_levels_max;
+        /// Longest topic name or filter. A publish or subscription with a longer one is refused.
+        topic_bytes_max: Bytes<u16, 1, U16_MAX>, "SIZE" => limits.topic_bytes_max;
     }
     "Features" {
         /// Whether filters may have + and #. off: MQTT 5 clients are told, and disconnected if they

@@ -1,6 +1,7 @@
 //! The clients of a shard, by index: the slab, the generations that tell a client from an earlier one at the same
 //! index, and the lists of clients that wait for the store or are to be closed.
 
+mod account;
 mod client;
 mod discarded;
 mod input_budget;
@@ -11,6 +12,7 @@ mod receipts;
 mod sending;
 mod tls_handshakes;
 
+pub(super) use account::{Account, Pause};
 pub(super) use client::{Client, EndedConnection, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::{Unsent, Wish};

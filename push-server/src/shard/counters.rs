@@ -132,6 +132,8 @@ counters! {
     denied_other_user,
     /// `push_authentications_refused_total{reason="busy"}`: too many wait for an answer.
     denied_busy,
+    /// `push_authentications_refused_total{reason="banned"}`: after too many failures.
+    denied_banned,
     /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.
     denied_unanswered,
     /// `push_authorizations_total{action="publish",result="allowed"}`: publishes that the client's rules have.
@@ -194,6 +196,8 @@ counters! {
     dropped_reserved_topic,
     /// `push_publishes_dropped_total{reason="topic_levels"}`: more levels than `--topic-levels-max`.
     dropped_topic_levels,
+    /// `push_publishes_dropped_total{reason="topic_bytes"}`: a topic longer than `--topic-bytes-max`.
+    dropped_topic_bytes,
     /// `push_publishes_dropped_total{reason="denied"}`: the policy does not let the publisher publish it, or the
     /// receiver have it.
     dropped_denied,
@@ -250,9 +254,9 @@ counters! {
     limit_inflight_bytes_total,
     /// `push_limits_hit_total{limit="inflight_share"}`: the same for a network or user.
     limit_inflight_share,
-    /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages not taken because all outboxes together are
+    /// `push_limits_hit_total{limit="queue_bytes"}`: messages not taken because all outboxes together are
     /// full.
-    limit_outbox_bytes_total,
+    limit_queue_bytes,
     /// `push_limits_hit_total{limit="sending_bytes_total"}`: sends cut short because all sends together are at
     /// their limit.
     limit_sending_bytes_total,
@@ -260,6 +264,26 @@ counters! {
     limit_sessions_left_out,
     /// `push_limits_hit_total{limit="auth_queue"}`: client refused.
     limit_auth_queue,
+    /// `push_limits_hit_total{limit="connect_rate"}`: a socket waits.
+    limit_connect_rate,
+    /// `push_limits_hit_total{limit="address_waiting"}`: socket closed.
+    limit_address_waiting,
+    /// `push_limits_hit_total{limit="address_connections"}`: client refused.
+    limit_address_connections,
+    /// `push_limits_hit_total{limit="user_connections"}`: client refused.
+    limit_user_connections,
+    /// `push_limits_hit_total{limit="auth_failures"}`: client refused unheard.
+    limit_auth_failures,
+    /// `push_limits_hit_total{limit="publish_rate"}`: reading pauses.
+    limit_publish_rate,
+    /// `push_limits_hit_total{limit="publish_rate_closed"}`: client disconnected.
+    limit_publish_rate_closed,
+    /// `push_limits_hit_total{limit="subscribe_rate"}`: filters refused.
+    limit_subscribe_rate,
+    /// `push_limits_hit_total{limit="topic_bytes"}`: publish dropped, or filter refused.
+    limit_topic_bytes,
+    /// `push_limits_hit_total{limit="connect_bytes"}`: connection closed.
+    limit_connect_bytes,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.

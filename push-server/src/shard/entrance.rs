@@ -6,11 +6,14 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::addresses::Addresses;
 use super::connect_order::{ConnectNumber, ConnectOrder};
+use super::connect_rate::ConnectRate;
 use super::listeners::Listeners;
 use super::owners::Owners;
 use super::rest::Rest;
 use super::shared_tls::SharedTls;
+use crate::config::Config;
 use crate::mutant::{Rule, is_left_out};
 use crate::transport::ServerTls;
 
@@ -22,6 +25,8 @@ pub(super) struct Entrance {
     open: AtomicU32,
     listeners: Listeners,
     tls: Arc<SharedTls>,
+    connect_rate: ConnectRate,
+    addresses: Arc<Addresses>,
     /// Tells which connection of a client is the later one.
     connect_order: ConnectOrder,
     is_stopping: AtomicBool,
@@ -51,14 +56,17 @@ pub(super) enum NoRoom {
 }
 
 impl Entrance {
-    /// To so many shards; `hash_seed` is random.
-    pub(super) fn new(setup: EntranceSetup, shards: u16, hash_seed: u64) -> Self {
+    /// To the shards of these settings; `hash_seed` is random.
+    pub(super) fn new(setup: EntranceSetup, config: &Config, hash_seed: u64) -> Self {
+        let Config { shards, admission, .. } = *config;
         let EntranceSetup { connections_max, listeners, tls } = setup;
         Self {
             connections_max,
             open: AtomicU32::new(0),
             listeners,
             tls,
+            connect_rate: ConnectRate::new(admission.connect_rate),
+            addresses: Addresses::new(admission, hash_seed ^ 0xADD2),
             connect_order: ConnectOrder::default(),
             is_stopping: AtomicBool::new(false),
             shards,
@@ -76,6 +84,16 @@ impl Entrance {
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// How fast newcomers are let in.
+    pub(super) fn connect_rate(&self) -> &ConnectRate {
+        &self.connect_rate
+    }
+
+    /// What is counted for the addresses of clients.
+    pub(super) fn addresses(&self) -> &Arc<Addresses> {
+        &self.addresses
     }
 
     /// The listeners that sockets come from.

@@ -11,10 +11,12 @@
 //! subscriber; and for a group that shares a subscription, to the shard of the member whose turn it is.
 
 mod accept;
+mod addresses;
 mod agenda;
 mod answers;
 mod clients;
 mod connect_order;
+mod connect_rate;
 pub mod counters;
 pub mod door;
 mod entrance;
@@ -43,7 +45,8 @@ mod tls_places;
 mod totals;
 mod turn;
 
-pub(crate) use accept::PARKED_MAX;
+pub(crate) use accept::{PARKED_MAX, WAITING_ROOM_MAX};
+pub(crate) use addresses::ADDRESSES_MAX;
 pub(crate) use answers::QUESTIONS_MAX;
 pub use answers::{Answerer, Asker};
 pub(crate) use journal::{
@@ -131,7 +134,7 @@ impl Shared {
         let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(answerer, Arc::clone(&completions)),
-            entrance: Entrance::new(entrance, config.shards, hash_seed),
+            entrance: Entrance::new(entrance, &config, hash_seed),
             routing: Routing::default(),
             shares: Shares::default(),
             retained,

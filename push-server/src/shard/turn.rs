@@ -219,6 +219,7 @@ impl<P: Ports> Shard<P> {
         if self.acceptor.retry_at().is_some_and(|at| at <= self.agenda.now()) {
             self.resume_accepting();
         }
+        self.let_in_waiting();
         self.do_work();
         self.send_dirty();
         self.feed_absent();
@@ -365,8 +366,12 @@ impl<P: Ports> Shard<P> {
 
     fn wait_time(&self) -> Duration {
         let mut until = self.agenda.now().after_millis(TURN_MILLIS_MAX);
-        let deadlines =
-            [self.timers.next_deadline(), self.acceptor.retry_at(), self.path.wakes_at()];
+        let deadlines = [
+            self.timers.next_deadline(),
+            self.acceptor.retry_at(),
+            self.acceptor.opens_at(),
+            self.path.wakes_at(),
+        ];
         for deadline in deadlines.into_iter().flatten() {
             until = until.min(deadline);
         }

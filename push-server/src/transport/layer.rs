@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use super::end::{Ended, Goodbye};
 use super::proxy::Proxy;
@@ -29,7 +29,7 @@ impl Layer {
     pub(super) fn take(
         &mut self,
         bytes: &[u8],
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         records: &mut Vec<u8>,
         inside: &mut Vec<u8>,

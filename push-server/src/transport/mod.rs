@@ -55,7 +55,7 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use layer::Layer;
 use proxy::Proxy;
@@ -86,6 +86,13 @@ pub(crate) enum Kind {
     Tls,
     /// TLS records around WebSocket's binary frames.
     TlsWebSocket,
+}
+
+impl Kind {
+    /// Whether it has WebSocket's frames.
+    pub(crate) fn is_web(self) -> bool {
+        matches!(self, Self::WebSocket | Self::TlsWebSocket)
+    }
 }
 
 /// What a new connection begins with.
@@ -211,7 +218,7 @@ impl Transport {
     pub(crate) fn take<'a>(
         &mut self,
         bytes: &'a [u8],
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         scratch: &'a mut Scratch,
     ) -> &'a [u8] {
@@ -239,7 +246,7 @@ impl Transport {
     /// Goes on with a handshake. Returns the bytes of MQTT that have come behind it, like `take`.
     pub(crate) fn step<'a>(
         &mut self,
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         scratch: &'a mut Scratch,
     ) -> &'a [u8] {

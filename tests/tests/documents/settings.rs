@@ -140,6 +140,7 @@ pub(crate) fn all_flags() -> Result<BTreeSet<String>, Skip> {
     }
     // Names of settings that they had before, which the help does not show.
     flags.insert("scram-users".to_owned());
+    flags.insert("outbox-bytes-total".to_owned());
     Ok(flags)
 }
 

@@ -332,7 +332,7 @@ fn pings_beyond_the_rate_are_left_to_user_space() {
 #[test]
 fn rate_of_zero_leaves_nothing_to_user_space() {
     let mut world = World::new();
-    world.pace = PingPace::OFF;
+    world.pace = Pace::OFF;
     world.slot.ping_due = Monotonic(u64::MAX);
     world.answered_ping();
 }

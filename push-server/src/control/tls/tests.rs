@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use push_common::answer_table::{Record, RecordShape};
 use push_common::clock::Monotonic;
 use push_common::heartbeat::PINGREQ;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use rcgen::{KeyPair, date_time_ymd};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::ALL_CIPHER_SUITES;
@@ -479,8 +479,8 @@ fn the_next_ping_of_a_client_is_known_ahead() {
         let server = Transport::new(Opening::of(Kind::Tls, Some(current(&tls, Kind::Tls))), now);
         let mut server = server.expect("a configuration");
         while client.is_handshaking() || client.wants_write() {
-            server.take(&written(&mut client), PingPace::OFF, now, &mut scratch);
-            server.step(PingPace::OFF, now, &mut scratch);
+            server.take(&written(&mut client), Pace::OFF, now, &mut scratch);
+            server.step(Pace::OFF, now, &mut scratch);
             let mut chunks = Vec::new();
             server.wrap(&mut chunks, usize::MAX);
             client.read_tls(&mut &chunks.concat()[..]).expect("a slice never fails");

@@ -32,6 +32,8 @@ pub enum Reason {
     ServerUnavailable = 0x88,
     #[error("server busy")]
     ServerBusy = 0x89,
+    #[error("banned")]
+    Banned = 0x8A,
     #[error("server shutting down")]
     ServerShuttingDown = 0x8B,
     #[error("bad authentication method")]
@@ -85,6 +87,7 @@ impl From<Denial> for Reason {
             | Denial::OtherUser
             | Denial::Will => Self::NotAuthorized,
             Denial::Busy => Self::ServerBusy,
+            Denial::Banned => Self::Banned,
             Denial::Unanswered => Self::ServerUnavailable,
         }
     }

@@ -67,7 +67,7 @@ impl Connection {
                 Ok(None)
             }
             Packet::Subscribe(mut subscribe) => {
-                subscribe.deny(&limits.policy, session.subject());
+                subscribe.deny(limits, session.subject());
                 if self.dialect.is_bridge() {
                     subscribe.suit_bridge();
                 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
+use super::account::Account;
 use super::input_budget::InputCharge;
 use super::intake::Intake;
 use super::output::Output;
@@ -13,6 +14,7 @@ use super::tls_handshakes::TlsPending;
 use crate::access::scram::Nonce;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connection, Handshake, PublishReceipt, Will};
+use crate::shard::addresses::{AddressKey, AddressPlace, Attempt};
 use crate::shard::agenda::FlowNumber;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::ports::{Ports, SlotOf, Socket, SocketOf, Token};
@@ -35,6 +37,8 @@ pub(crate) struct Client<P: Ports> {
     pub(crate) transport: Transport,
     pub(crate) intake: Intake,
     pub(crate) output: Output,
+    /// What it has used of its limits, while it is served.
+    pub(crate) account: Account,
     generation: u32,
     phase: Phase,
     /// Its place among the CONNECTs of all shards: of two connections of a client the later one stays.
@@ -68,10 +72,29 @@ pub(crate) struct PendingClient {
     /// Its handshake of TLS, until that has ended and was counted.
     pub(in crate::shard) tls: Option<Box<TlsPending>>,
     deadline: Monotonic,
-    /// Replies to be sent meanwhile (AUTH).
-    frames: Vec<Bytes>,
+    /// In a box, so that a client that is served does not pay for it.
+    aside: Box<Aside>,
     /// It is with the shard of its session.
     is_home: bool,
+}
+
+/// What else there is of a client that is not served yet.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Replies to be sent meanwhile (AUTH).
+    frames: Vec<Bytes>,
+    /// `None`: its address is not known yet, or it has none.
+    at: Option<AtAddress>,
+}
+
+/// What counts for the address of a client that is not served yet.
+#[derive(Debug)]
+struct AtAddress {
+    key: AddressKey,
+    /// It counts as long as it is there.
+    _place: Option<AddressPlace>,
+    /// What it tries to authenticate as.
+    attempt: Option<Attempt>,
 }
 
 /// A connection that is over, of a served client. Plain data: each part of the shard takes its piece.
@@ -92,9 +115,31 @@ impl PendingClient {
             handshake: Handshake::new(nonce),
             tls: has_tls.then(Box::default),
             deadline,
-            frames: Vec::new(),
+            aside: Box::default(),
             is_home: false,
         }
+    }
+
+    /// Its address counts by this key; `place`: it is one of those that wait.
+    pub(crate) fn count_at(&mut self, key: AddressKey, place: Option<AddressPlace>) {
+        self.aside.at = Some(AtAddress { key, _place: place, attempt: None });
+    }
+
+    /// By what its address counts.
+    pub(crate) fn address_key(&self) -> Option<AddressKey> {
+        self.aside.at.as_ref().map(|at| at.key)
+    }
+
+    /// It tries to authenticate.
+    pub(crate) fn set_attempt(&mut self, attempt: Option<Attempt>) {
+        if let Some(at) = &mut self.aside.at {
+            at.attempt = attempt;
+        }
+    }
+
+    /// What it has tried last.
+    pub(crate) fn attempt(&self) -> Option<Attempt> {
+        self.aside.at.as_ref()?.attempt
     }
 
     /// When it is next to be looked at: it may have to give its handshake's place to others before the deadline.
@@ -124,13 +169,13 @@ impl PendingClient {
 
     /// A reply is to be sent. Returns whether it may be, being with the shard of its session.
     pub(crate) fn push_reply(&mut self, frame: Bytes) -> bool {
-        self.frames.push(frame);
+        self.aside.frames.push(frame);
         self.is_home
     }
 
     /// Takes the replies that were not sent.
     pub(crate) fn take_replies(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.frames)
+        std::mem::take(&mut self.aside.frames)
     }
 
     /// It is with the shard of its session.
@@ -153,6 +198,7 @@ impl<P: Ports> Client<P> {
             transport,
             intake: Intake::new(listener),
             output: Output::default(),
+            account: Account::default(),
             generation,
             phase: Phase::Handshake(pending),
             connect_number: ConnectNumber::default(),
@@ -251,7 +297,13 @@ impl<P: Ports> Client<P> {
     }
 
     /// It is served from now on.
-    pub(crate) fn serve(&mut self, connection: Connection, session: u32, flow: FlowNumber) {
+    pub(crate) fn serve(
+        &mut self,
+        connection: Connection,
+        (session, flow): (u32, FlowNumber),
+        account: Account,
+    ) {
+        self.account = account;
         self.phase = Phase::Serving { connection, session, flow };
     }
 
@@ -260,6 +312,7 @@ impl<P: Ports> Client<P> {
         let (connection, session) = self.served_mut()?;
         let (will, input) = (connection.take_will(), connection.take_input());
         let input = (input, self.intake.end());
+        self.account = Account::default();
         self.linger(now);
         Some(EndedConnection { session, will, input, receipts: self.receipts.take() })
     }
@@ -280,9 +333,8 @@ impl<P: Ports> Client<P> {
     /// Takes what is to be sent while it is not served. `None`: nothing is sent any more.
     pub(crate) fn take_frames(&mut self) -> Option<Vec<Bytes>> {
         match &mut self.phase {
-            Phase::Handshake(PendingClient { frames, .. }) | Phase::Flushing { frames, .. } => {
-                Some(std::mem::take(frames))
-            }
+            Phase::Handshake(pending) => Some(pending.take_replies()),
+            Phase::Flushing { frames, .. } => Some(std::mem::take(frames)),
             Phase::Serving { .. } | Phase::Lingering { .. } => None,
         }
     }

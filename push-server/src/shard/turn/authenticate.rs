@@ -8,11 +8,11 @@ use super::Shard;
 use crate::access::{Credentials, Denial, Origin, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
-use crate::mqtt::{ConnectRefusal, HandshakeProgress};
+use crate::mqtt::{ConnectRefusal, HandshakeProgress, Session};
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::QUANTUM_UNITS;
 use crate::shard::answers::Questioner;
-use crate::shard::clients::Phase;
+use crate::shard::clients::{PendingClient, Phase};
 use crate::shard::counters::Counter;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
@@ -50,9 +50,18 @@ impl<P: Ports> Shard<P> {
                 return HandshakeProgress::More;
             };
             let number = pending.handshake.question_number();
-            let Some(verdict) = self.judge(index, number, credentials) else {
-                return HandshakeProgress::More;
+            let addresses = self.here.shared().entrance.addresses();
+            let attempt = pending.address_key().filter(|_| credentials.prove_something());
+            let attempt = attempt.and_then(|key| addresses.attempt(key, credentials.name()));
+            pending.set_attempt(attempt);
+            let judged = match attempt {
+                // Its password is not even hashed.
+                Some(attempt) if addresses.is_banned(attempt, self.agenda.now()) => {
+                    Some(Verdict::Refused(Denial::Banned))
+                }
+                _ => self.judge(index, number, credentials),
             };
+            let Some(verdict) = judged else { return HandshakeProgress::More };
             match self.tell_handshake(index, verdict) {
                 HandshakeProgress::Asks => {}
                 progress => return progress,
@@ -75,11 +84,45 @@ impl<P: Ports> Shard<P> {
     }
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
+        let verdict = self.heed_failures(index, verdict);
         let verdict = self.authorize(index, verdict);
         let limits = &self.here.shared().config.limits;
         match self.clients[index].pending_mut() {
             Some(pending) => pending.handshake.answer(limits, verdict),
             None => HandshakeProgress::More,
+        }
+    }
+
+    /// Counts a verdict that says that a client may have guessed. If others have failed too often while it waited, it
+    /// does not learn the verdict: so nobody learns more than `--auth-failures` allows, however many try at once.
+    fn heed_failures(&self, index: u32, verdict: Verdict) -> Verdict {
+        let attempt = self.clients[index].pending().and_then(PendingClient::attempt);
+        let Some(attempt) = attempt else { return verdict };
+        let (addresses, now) = (self.here.shared().entrance.addresses(), self.agenda.now());
+        match verdict {
+            _ if addresses.is_banned(attempt, now) => Verdict::Refused(Denial::Banned),
+            Verdict::Refused(denial) if denial.is_failure() => {
+                addresses.note_failure(attempt, now);
+                verdict
+            }
+            _ => verdict,
+        }
+    }
+
+    /// A client that is served has failed to authenticate again.
+    fn note_failure_of_served(&self, index: u32) {
+        let client = &self.clients[index];
+        let told = client.transport.client().map(|address| address.ip().into());
+        let key = told.or_else(|| self.address_key(&client.socket, client.intake.listener()));
+        let user = match client.phase() {
+            Phase::Serving { session, .. } => {
+                self.sessions.session(*session).and_then(Session::user)
+            }
+            _ => None,
+        };
+        let addresses = self.here.shared().entrance.addresses();
+        if let Some(attempt) = key.and_then(|key| addresses.attempt(key, user)) {
+            addresses.note_failure(attempt, self.agenda.now());
         }
     }
 
@@ -162,6 +205,9 @@ impl<P: Ports> Shard<P> {
                 let reason = Reason::from(denial);
                 connection.close(reason);
                 self.count_denial(denial);
+                if denial.is_failure() {
+                    self.note_failure_of_served(index);
+                }
                 let refused = RefusalText { reason, denial: Some(denial) };
                 self.tell(index, NoticeKind::Fault, &refused);
                 self.close_client(index, None);
@@ -181,13 +227,16 @@ impl<P: Ports> Shard<P> {
             Denial::OtherUser => &counters.denied_other_user,
             Denial::Unanswered => &counters.denied_unanswered,
             Denial::Busy => &counters.denied_busy,
+            Denial::Banned => &counters.denied_banned,
             // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
         };
         counter.add(1);
         counters.authentications_refused.add(1);
-        if denial == Denial::Busy {
-            counters.limit_auth_queue.add(1);
+        match denial {
+            Denial::Busy => counters.limit_auth_queue.add(1),
+            Denial::Banned => counters.limit_auth_failures.add(1),
+            _ => {}
         }
     }
 }

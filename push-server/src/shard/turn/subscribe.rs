@@ -40,13 +40,27 @@ impl<P: Ports> Shard<P> {
         &mut self,
         index: u32,
         key: u32,
-        subscribe: Subscribe,
+        mut subscribe: Subscribe,
     ) -> Box<Subscribing> {
         self.here.counters().unauthorized_subscribe.add(subscribe.denied.into());
         self.here.counters().authorized_subscribe.add(subscribe.allowed.into());
+        self.here.counters().limit_topic_bytes.add(subscribe.too_long.into());
+        self.refuse_beyond_rate(index, &mut subscribe);
         let session = (key, self.sessions.number(key));
         let number = self.journal.unconfirmed_mut().begin();
         Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))
+    }
+
+    /// Refuses the filters of a SUBSCRIBE that are more than its client's rate allows.
+    fn refuse_beyond_rate(&mut self, index: u32, subscribe: &mut Subscribe) {
+        let (servers, now) = (&self.here.shared().config.client_limits, self.agenda.now());
+        let account = &mut self.clients[index].account;
+        for entry in subscribe.entries.iter_mut().filter(|entry| entry.is_ok()) {
+            if !account.take_filter(servers, now) {
+                *entry = Err(Reason::QuotaExceeded);
+                self.here.counters().limit_subscribe_rate.add(1);
+            }
+        }
     }
 
     /// Goes on with a SUBSCRIBE until the budget is spent.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
@@ -199,11 +199,11 @@ impl Pair {
 
     /// The server takes a piece of the client's bytes, and does the steps that it allows.
     pub(crate) fn server_takes(&mut self, piece: &[u8]) {
-        let inside = self.server.take(piece, PingPace::OFF, START, &mut self.scratch);
+        let inside = self.server.take(piece, Pace::OFF, START, &mut self.scratch);
         self.heard.extend_from_slice(inside);
         while self.server.wants_step() {
             self.steps += 1;
-            let inside = self.server.step(PingPace::OFF, START, &mut self.scratch);
+            let inside = self.server.step(Pace::OFF, START, &mut self.scratch);
             self.heard.extend_from_slice(inside);
         }
     }
