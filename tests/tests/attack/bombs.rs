@@ -25,8 +25,10 @@ fn attacker(server: &Server, number: usize) -> Client {
 pub(crate) fn topics_without_end() -> TestResult {
     const CLIENTS: usize = 10;
     const TOPICS: usize = 100;
-    let dropped = "push_publishes_dropped_total{reason=\"topic_levels\"}";
-    let counters = [(dropped, (CLIENTS * TOPICS) as u64)];
+    let counters = [
+        ("push_publishes_dropped_total{reason=\"topic_levels\"}", (CLIENTS * TOPICS) as u64),
+        ("push_publishes_dropped_total{reason=\"topic_bytes\"}", (CLIENTS * TOPICS) as u64),
+    ];
     let attack = Attack::on(Server::with(PingPath::User), &counters);
     attack.withstood(
         |server| {
@@ -36,7 +38,7 @@ pub(crate) fn topics_without_end() -> TestResult {
                     let deep = "/".repeat(TOPIC_BYTES);
                     assert_eq!(client.publish(&deep, b"", 1), 0x90, "too many levels");
                     let long = format!("{number:05}{}", "x".repeat(TOPIC_BYTES - 5));
-                    client.publish(&long, b"", 1);
+                    assert_eq!(client.publish(&long, b"", 1), 0x90, "too many bytes");
                 }
             }
             clients
@@ -48,7 +50,8 @@ pub(crate) fn topics_without_end() -> TestResult {
 /// Filters that nobody shares, of many levels.
 pub(crate) fn filters_without_end() -> TestResult {
     const CLIENTS: usize = 20;
-    let counters = [("push_limits_hit_total{limit=\"subscriptions\"}", CLIENTS as u64 * 100)];
+    // 1,000 at once, and 1,000 in all.
+    let counters = [("push_limits_hit_total{limit=\"subscribe_rate\"}", CLIENTS as u64 * 100)];
     let attack = Attack::on(Server::with(PingPath::User), &counters).rehearsed();
     attack.withstood(
         |server| {
@@ -69,10 +72,11 @@ pub(crate) fn filters_without_end() -> TestResult {
     )
 }
 
-/// As many aliases as are allowed, each for the longest topic, and one more.
+/// As many aliases as are allowed, each for a topic that is too long, and one more.
 pub(crate) fn aliases_without_end() -> TestResult {
     const CLIENTS: usize = 50;
-    let counters = [("push_publishes_received_total", CLIENTS as u64 * 16)];
+    let refused = "push_publishes_dropped_total{reason=\"topic_bytes\"}";
+    let counters = [(refused, CLIENTS as u64 * 16)];
     let attack = Attack::on(Server::with(PingPath::User), &counters).rehearsed();
     attack.withstood(
         |server| {
@@ -111,6 +115,26 @@ pub(crate) fn properties_without_end() -> TestResult {
                     client.send(&wire::publish(Version::V5, &publish));
                 }
                 assert_eq!(client.wait_ending().reason, Some(0x97), "quota exceeded");
+            }
+        },
+        |_, ()| {},
+    )
+}
+
+/// A CONNECT that is announced to be as long as one may be, from many.
+pub(crate) fn connects_without_end() -> TestResult {
+    const CLIENTS: usize = 100;
+    let counters = [("push_limits_hit_total{limit=\"connect_bytes\"}", CLIENTS as u64)];
+    let attack = Attack::on(Server::with(PingPath::User), &counters);
+    attack.withstood(
+        |server| {
+            for number in 0..CLIENTS {
+                let stream = crowd::dial(number, server.target().address);
+                let mut client = Client::over(stream, Version::V5);
+                // 500,000 bytes, of which the first come.
+                client.send(b"\x10\xA0\xC2\x1E\0\x04MQTT");
+                let ending = client.wait_ending();
+                assert_eq!(ending.reason, None, "its version is not known");
             }
         },
         |_, ()| {},

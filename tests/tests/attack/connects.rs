@@ -12,11 +12,20 @@ use crate::crowd;
 use crate::withstand::Attack;
 
 /// Connects of each of two threads.
-const CONNECTS: usize = 3_000;
+const CONNECTS: usize = 1_500;
+
+/// What the server lets in a second, and at once: enough for the warm-up.
+const RATE: usize = 1_000;
+const BURST: usize = 300;
 
 pub(crate) fn a_storm_of_connects() -> TestResult {
-    let counters = [("push_connects_total{result=\"accepted\"}", 2 * CONNECTS as u64)];
-    let attack = Attack::on(Server::with(PingPath::User), &counters);
+    let counters = [
+        ("push_connects_total{result=\"accepted\"}", 2 * CONNECTS as u64),
+        ("push_limits_hit_total{limit=\"connect_rate\"}", 1),
+    ];
+    let server =
+        Server::with(PingPath::User).flag("--connect-rate", RATE).flag("--connect-burst", BURST);
+    let attack = Attack::on(server, &counters);
     attack.withstood(
         |server| {
             let address = server.target().address;

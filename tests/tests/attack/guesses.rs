@@ -18,6 +18,9 @@ use crate::withstand::Attack;
 /// Guesses of each of two threads.
 const GUESSES: usize = 600;
 
+/// Failures of one name at one address, after which it is refused unheard.
+const FAILURES_MAX: usize = 10;
+
 /// Iterations of the hash: a check takes about a millisecond.
 const ITERATIONS: u32 = 1_000;
 
@@ -30,8 +33,12 @@ pub(crate) fn guessed_passwords() -> TestResult {
         .flag("--users", file.to_str().expect("a path of ours"))
         .flag("--anonymous", "always");
     let counters = [
-        ("push_authentications_refused_total{reason=\"wrong_password\"}", GUESSES as u64),
         ("push_authentications_refused_total{reason=\"unknown_user\"}", GUESSES as u64),
+        ("push_authentications_refused_total{reason=\"wrong_password\"}", FAILURES_MAX as u64),
+        (
+            "push_authentications_refused_total{reason=\"banned\"}",
+            (GUESSES - 2 * FAILURES_MAX) as u64,
+        ),
     ];
     let attack = Attack {
         bystander: Connect::new(Version::V5, "bystander").login("bystander", b"crayon"),
@@ -40,19 +47,19 @@ pub(crate) fn guessed_passwords() -> TestResult {
     attack.withstood(
         |server| {
             thread::scope(|scope| {
-                for (thread, user) in ["alice", "nobody"].into_iter().enumerate() {
-                    scope.spawn(move || guess(server, thread, user));
-                }
+                // One address guesses alice's; and many guess at nobody's, each once.
+                scope.spawn(|| guess(server, "alice", |_| 0));
+                scope.spawn(|| guess(server, "nobody", |number| 1 + number));
             });
         },
         |_, ()| {},
     )
 }
 
-fn guess(server: &Server, thread: usize, user: &str) {
+fn guess(server: &Server, user: &str, address: impl Fn(usize) -> usize) {
     for number in 0..GUESSES {
-        let stream = crowd::dial(thread * GUESSES + number, server.target().address);
-        let connect = Connect::new(Version::V5, &format!("guess-{thread}-{number}"));
+        let stream = crowd::dial(address(number), server.target().address);
+        let connect = Connect::new(Version::V5, &format!("guess-{user}-{number}"));
         let mut client = Client::over(stream, Version::V5);
         client.say_connect(&connect.login(user, format!("guess {number}").as_bytes()));
         client.read_connack(push_tests::expectations::PATIENCE).expect("a CONNACK");

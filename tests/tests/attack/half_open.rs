@@ -21,7 +21,10 @@ const BEGUN: usize = 700;
 
 pub(crate) fn ten_thousand_that_say_nothing() -> TestResult {
     crowd::need_descriptors(DESCRIPTORS)?;
-    let server = Server::with(PingPath::User).flag("--connect-timeout-secs", 3);
+    // The first wave is of all of them, and so is the second.
+    let server = Server::with(PingPath::User)
+        .flag("--connect-timeout-secs", 3)
+        .flag("--connect-burst", 3 * SILENT);
     let attack = Attack::on(server, &[("push_connects_total{result=\"timeout\"}", SILENT as u64)])
         .rehearsed();
     attack.withstood(
@@ -30,6 +33,27 @@ pub(crate) fn ten_thousand_that_say_nothing() -> TestResult {
             // They stay, and the server closes each.
             server.wait_metric("push_connections", |connections| connections == 1);
             drop(silent);
+        },
+    )
+}
+
+/// Of one address: more than may wait there.
+pub(crate) fn a_thousand_of_one_address() -> TestResult {
+    const SOCKETS: usize = 1_000;
+    const WAITING_MAX: usize = 256;
+    let server = Server::with(PingPath::User).flag("--connect-timeout-secs", 2);
+    let closed = "push_limits_hit_total{limit=\"address_waiting\"}";
+    let counters = [(closed, (SOCKETS - WAITING_MAX) as u64)];
+    Attack::on(server, &counters).withstood(
+        |server| {
+            let address = server.target().address;
+            let crowd: Vec<_> = (0..SOCKETS).map(|_| crowd::dial(0, address)).collect();
+            server.wait_metric(closed, |closed| closed >= (SOCKETS - WAITING_MAX) as u64);
+            crowd
+        },
+        |server, crowd| {
+            server.wait_metric("push_connections", |connections| connections == 1);
+            drop(crowd);
         },
     )
 }

@@ -18,8 +18,10 @@ push_tests::claims! {
     a_proxy_header_byte_by_byte,
     an_http_request_byte_by_byte,
     ten_thousand_that_say_nothing,
+    a_thousand_of_one_address,
     handshakes_of_tls_left_half_way,
     a_storm_of_connects,
+    connects_without_end,
     guessed_passwords,
     topics_without_end,
     filters_without_end,
@@ -33,7 +35,9 @@ push_tests::claims! {
 use bombs::{aliases_without_end, filters_without_end, properties_without_end, topics_without_end};
 use connects::a_storm_of_connects;
 use guesses::guessed_passwords;
-use half_open::{handshakes_of_tls_left_half_way, ten_thousand_that_say_nothing};
+use half_open::{
+    a_thousand_of_one_address, handshakes_of_tls_left_half_way, ten_thousand_that_say_nothing,
+};
 use promises::{publishes_that_are_never_finished, wills_that_are_never_due};
 use retained::retained_messages_without_end;
 use slow::{

@@ -78,11 +78,11 @@ impl<'a> Attack<'a> {
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let server = self.server.start()?;
         warm_up(&server, &self.bystander);
+        let mut bystander = Bystander::new(&server, &self.bystander);
         if self.is_rehearsed {
             end(&server, attack(&server));
-            server.wait_metric("push_connections", |connections| connections == 0);
+            server.wait_metric("push_connections", |connections| connections == 1);
         }
-        let mut bystander = Bystander::new(&server, &self.bystander);
         let quiet = bystander.watch(|rounds| rounds < ROUNDS);
         let memory = memory_kib(&server);
         let before = server.metrics();

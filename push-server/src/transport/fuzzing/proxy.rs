@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use super::START;
 use crate::fuzzing::outcome::Outcome;
@@ -48,7 +48,7 @@ fn take(bytes: &[u8], cut: usize) -> Told {
     let mut scratch = Scratch::default();
     let mut inside = Vec::new();
     for piece in bytes.chunks(cut) {
-        inside.extend_from_slice(transport.take(piece, PingPace::OFF, START, &mut scratch));
+        inside.extend_from_slice(transport.take(piece, Pace::OFF, START, &mut scratch));
         assert!(transport.held_bytes() <= PROXY_HEADER_BYTES_MAX);
     }
     if let Some(header_bytes) = transport.whole_wire_bytes(0, 0) {

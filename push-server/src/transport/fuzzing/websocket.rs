@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use super::START;
 use crate::fuzzing::outcome::Outcome;
@@ -70,7 +70,7 @@ fn take(bytes: &[u8], cut: usize) -> Told {
     let mut scratch = Scratch::default();
     let (mut mqtt, mut forwarded) = (Vec::new(), Vec::new());
     for piece in bytes.chunks(cut) {
-        mqtt.extend_from_slice(transport.take(piece, PingPace::OFF, START, &mut scratch));
+        mqtt.extend_from_slice(transport.take(piece, Pace::OFF, START, &mut scratch));
         forwarded.extend(transport.take_forwarded());
         assert!(transport.held_bytes() <= UPGRADE_HEAD_BYTES_MAX);
     }
