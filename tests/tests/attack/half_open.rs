@@ -62,10 +62,10 @@ pub(crate) fn handshakes_of_tls_left_half_way() -> TestResult {
     let directory = tempfile::tempdir().expect("make a directory");
     let folder = Folder::make(directory.path(), &LOCAL_NAMES).expect("make certificates");
     let hello = hello(&folder);
-    let server = Server::with(PingPath::User).tls(&folder).flag("--connect-timeout-secs", 4);
+    let server = Server::with(PingPath::User).tls(&folder).flag("--connect-timeout-secs", 6);
     let counters = [
         ("push_limits_hit_total{limit=\"tls_handshakes\"}", 1),
-        ("push_tls_handshakes_total{result=\"gave_way\",resumed=\"no\",version=\"1.3\"}", 1),
+        ("push_tls_handshakes_total{result=\"gave_way\",resumed=\"no\",version=\"\"}", 1),
     ];
     let attack = Attack::on(server, &counters).rehearsed();
     attack.withstood(

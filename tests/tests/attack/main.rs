@@ -32,7 +32,10 @@ push_tests::claims! {
     wills_that_are_never_due,
 }
 
-use bombs::{aliases_without_end, filters_without_end, properties_without_end, topics_without_end};
+use bombs::{
+    aliases_without_end, connects_without_end, filters_without_end, properties_without_end,
+    topics_without_end,
+};
 use connects::a_storm_of_connects;
 use guesses::guessed_passwords;
 use half_open::{

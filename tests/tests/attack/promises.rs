@@ -22,7 +22,7 @@ pub(crate) fn publishes_that_are_never_finished() -> TestResult {
     let server = Server::with(PingPath::User).flag("--inflight-bytes-total", TOTAL_BYTES);
     // All these addresses are one network, which has its share while half of the total is used.
     let counters = [("push_limits_hit_total{limit=\"inflight_share\"}", 1)];
-    Attack::on(server, &counters).withstood(
+    Attack::on(server, &counters).rehearsed().withstood(
         |server| {
             let mut clients = Vec::new();
             for number in 0..CLIENTS {
@@ -74,7 +74,7 @@ pub(crate) fn wills_that_are_never_due() -> TestResult {
         .flag("--durability", "off")
         .flag("--sessions-share-percent", 100);
     let counters = [("push_limits_hit_total{limit=\"will_bytes_total\"}", 1)];
-    Attack::on(server, &counters).withstood(
+    Attack::on(server, &counters).rehearsed().withstood(
         |server| {
             let mut accepted = Vec::new();
             for number in 0..CLIENTS {
