@@ -16,6 +16,8 @@ mod client_limits;
 mod credentials;
 mod denial;
 mod distribution;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod hook;
 mod identity;
 mod mac;

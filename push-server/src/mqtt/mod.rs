@@ -20,6 +20,8 @@ pub mod codec;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod delivery;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod handshake;
 pub(crate) mod inflight;
 pub(crate) mod keep_alive;

@@ -36,6 +36,8 @@
 //!   more: `numbers` is `None`. Until then the table must be this connection's.
 
 mod end;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod layer;
 mod proxy;
 mod stranger;
@@ -69,9 +71,9 @@ pub(crate) use tls::{
 };
 pub(crate) use websocket::{UPGRADE_HEAD_BYTES_MAX, UpgradeRules, normal_origin};
 
-/// Certificates and clients for tests of whole shards.
-#[cfg(test)]
-pub(crate) use tls::tests::pair as tls_pair;
+/// Certificates and clients for tests of whole shards, and for fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use tls::pair as tls_pair;
 
 /// Which layers a listener's connections have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +109,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     /// Of this kind, without a proxy; whoever asks is upgraded.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn of(kind: Kind, tls: Option<Arc<ServerTls>>) -> Self {
         Self { kind, tls, upgrade: Arc::default(), is_proxied: false }
     }

@@ -122,6 +122,24 @@ fn topic_with_too_many_levels_is_invalid() {
     });
 }
 
+/// Its alias is kept, though not all of its bytes: said by the alias alone, it is refused as well.
+#[test]
+fn alias_of_a_topic_with_too_many_bytes_stands_for_one_that_is_refused() {
+    at_every_split(|server| {
+        server.limits.topic_bytes_max = 5;
+        server.open(&Connect::v5());
+        let by_alias =
+            |topic: &str| packet(0x30, &[text(topic), properties(&[&[0x23, 0, 1]])].concat());
+        let refused = || Seen::PublishRefused(Reason::TopicNameInvalid);
+        for topic in ["a/long/topic", ""] {
+            server.send(&by_alias(topic));
+            assert_eq!(server.events(), [refused()], "{topic:?}");
+        }
+        server.send(&by_alias("short"));
+        assert!(matches!(server.events()[..], [Seen::Publish { .. }]));
+    });
+}
+
 #[test]
 fn answer_larger_than_the_client_takes_ends_the_connection() {
     at_every_split(|server| {

@@ -16,9 +16,11 @@
 
 mod fault;
 mod numbers;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod pair;
 mod suites;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,7 +1,5 @@
 //! Claims about the layer, with rustls's own client at the other end.
 
-pub(crate) mod pair;
-
 mod hostile;
 
 use std::sync::Arc;

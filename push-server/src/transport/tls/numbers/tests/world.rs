@@ -12,7 +12,7 @@ use push_common::rate::Pace;
 use rustls::ClientConfig;
 
 use super::program::{Program, Words};
-use crate::transport::tls::tests::pair::{Pair, START};
+use crate::transport::tls::pair::{Pair, START};
 use crate::transport::{Goodbye, Kind, Numbers, Scratch, ServerTls, Table};
 
 pub(super) const PING: &[u8] = b"\xC0\0";

@@ -158,10 +158,12 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Of any version, and nobody shows more than needed.
+    #[cfg(test)]
     pub(crate) fn of(version: &'static SupportedProtocolVersion) -> Self {
         Self::new(&Arc::new(server_config(&VERSIONS, false)), client_config(version, &[], false))
     }
 
+    #[cfg(test)]
     pub(crate) fn new(server: &Arc<ServerTls>, client: ClientConfig) -> Self {
         Self::inside(Kind::Tls, server, &Arc::new(client))
     }
