@@ -213,7 +213,8 @@ fn certificate_that_names_no_user_is_refused_unless_a_password_is_right() -> Tes
     counted(&server, "push_authentications_accepted", "source=\"anonymous\"", 0);
     // Elsewhere nobody needs a certificate to be nobody.
     Client::connect(server.target(), &Connect::new(Version::V5, "nobody"));
-    server.finish();
+    let bob = Connect::new(Version::V311, "witness").login("bob", b"pencil");
+    server.prove_path_by(&mut these.open(&server, Some(&none), &bob));
     Ok(())
 }
 
@@ -276,7 +277,8 @@ fn session_is_its_users_whether_a_certificate_a_token_or_a_password_proved_it() 
         let label = format!("source=\"{source}\"");
         counted(&server, "push_authentications_accepted", &label, count);
     }
-    server.finish();
+    let witness = Connect::new(Version::V311, "witness");
+    server.prove_path_by(&mut these.open(&server, Some(&ada), &witness));
     Ok(())
 }
 
@@ -304,7 +306,10 @@ fn each_kind_of_name_is_its_own() -> TestResult {
         assert_eq!(client.connack.code, code, "{field}");
         let told = client.connack.properties.find(property::ASSIGNED_CLIENT_IDENTIFIER);
         assert_eq!(told.cloned(), user.map(|user| Value::Text(user.to_owned())), "{field}");
-        server.finish();
+        let counter = if user.is_some() { "accepted" } else { "refused" };
+        let label =
+            if user.is_some() { "source=\"certificate\"" } else { "reason=\"certificate\"" };
+        counted(&server, &format!("push_authentications_{counter}"), label, 1);
     }
     Ok(())
 }
@@ -320,7 +325,8 @@ fn client_without_a_certificate_is_known_by_its_password_or_not_at_all() -> Test
     assert_eq!(code(&connect.clone().login("bob", b"pencil")), 0);
     assert_eq!(code(&connect.login("bob", b"crayon")), NOT_AUTHORIZED);
     counted(&server, "push_authentications_refused", "reason=\"no_proof\"", 1);
-    server.finish();
+    let bob = Connect::new(Version::V311, "witness").login("bob", b"pencil");
+    server.prove_path_by(&mut these.open(&server, None, &bob));
     Ok(())
 }
 

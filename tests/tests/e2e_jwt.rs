@@ -122,6 +122,14 @@ fn code(target: &Target, connect: &Connect) -> u8 {
     Client::open(target, connect).expect("a CONNACK").connack.code
 }
 
+/// Proves who answers pings, by a client with a token.
+#[track_caller]
+fn prove_path(server: &Server) {
+    let connect = with_token(Version::V311, "witness", "", &token_of("witness"));
+    let mut witness = Client::connect(server.target(), &connect);
+    server.prove_path_by(&mut witness);
+}
+
 fn clients_of_others_are_let_in_by_a_token_and_not_by_a_forged_one(path: PingPath) -> TestResult {
     stand_in::not_for("has no tokens")?;
     foreign::need_mosquitto_clients()?;
@@ -344,7 +352,8 @@ fn tokens_of_openssls_keys_count() -> TestResult {
     let pem = fs::read(keys.path()).expect("the keys");
     let connect = with_token(Version::V5, "confused", "ada", &token_by(&pem, &claims));
     assert_eq!(code(server.target(), &connect), NOT_AUTHORIZED);
-    server.finish();
+    let connect = with_token(Version::V311, "witness", "", &signed("EdDSA", &ed)?);
+    server.prove_path_by(&mut Client::connect(server.target(), &connect));
     Ok(())
 }
 
@@ -371,7 +380,7 @@ fn token_that_comes_again_is_remembered() -> TestResult {
     wait_for("the leeway to end", || (code(server.target(), &connect) == 5).then_some(()));
     let by_memory = server.metrics().value("push_tokens_checked_total{by=\"memory\"}");
     assert!(by_memory > TIMES, "{by_memory}");
-    server.finish();
+    prove_path(&server);
     Ok(())
 }
 
@@ -405,7 +414,7 @@ fn clock_that_is_set_ends_a_token_in_time() -> TestResult {
     fs::write(&clock, "+0\n").expect("set the server's clock");
     wait_for("the clock to be right", || (code(server.target(), &late) == 0).then_some(()));
     day.assert_alive();
-    server.finish();
+    prove_path(&server);
     Ok(())
 }
 
@@ -439,7 +448,7 @@ fn hash_that_takes_long_delays_no_token() -> TestResult {
 fn groups_and_rights_of_a_token_are_its_clients() -> TestResult {
     stand_in::not_for("has no rules of ours")?;
     let keys = Keys::new();
-    let rules = "[[allow]]\ngroups = [\"readers\"]\nsubscribe = [\"news/#\"]\n\
+    let rules = "[groups]\nreaders = []\n[[allow]]\ngroups = [\"readers\"]\nsubscribe = [\"news/#\"]\n\
                  [[deny]]\npublish = [\"secret/#\"]\n";
     let acl = keys.file("acl.toml", rules);
     let server =
@@ -461,7 +470,7 @@ fn groups_and_rights_of_a_token_are_its_clients() -> TestResult {
     assert_eq!(reader.message().payload, b"hello");
     let mut nothing = connect("nothing", json!({}));
     assert_eq!(nothing.subscribe(&[("news/#", 1)]), [NOT_AUTHORIZED]);
-    server.finish();
+    prove_path(&server);
     Ok(())
 }
 
@@ -504,7 +513,7 @@ fn password_that_is_no_token_is_one_of_the_users() -> TestResult {
         let name = format!("push_authentications_accepted_total{{source=\"{source}\"}}");
         assert_eq!(metrics.value(&name), count, "{source}");
     }
-    server.finish();
+    prove_path(&server);
     Ok(())
 }
 
@@ -516,14 +525,14 @@ fn neither_tokens_nor_keys_are_in_a_log_or_shown_by_check_config() -> TestResult
     for token in [good.clone(), good.clone() + "x", token(&json!({ "sub": "ada", "exp": 1 }))] {
         let _ = Client::open(server.target(), &with_token(Version::V5, "c", "ada", &token));
     }
-    keys.write("{\"keys\": [{\"kty\": \"oct\", \"k\": \"hunter2\"}]}");
+    keys.write("{\"keys\": [{\"kty\": \"oct\", \"k\": \"hunter22\"}]}");
     server.signal(Signal::HUP);
-    server.wait_log("key 1: a secret of 5 bytes");
+    server.wait_log("key 1: a secret of 6 bytes");
     let log = server.log();
     let signature = good.rsplit('.').next().expect("a signature");
     let key = URL_SAFE_NO_PAD.encode(SECRET);
     let secret = String::from_utf8(SECRET.to_vec()).expect("text");
-    for word in [signature, &key, &secret, "hunter2"] {
+    for word in [signature, &key, &secret, "hunter22"] {
         assert!(!log.contains(word), "{word}: {log}");
     }
     let file = keys.path();
@@ -538,11 +547,11 @@ fn neither_tokens_nor_keys_are_in_a_log_or_shown_by_check_config() -> TestResult
     };
     let (_, said) = check(&settings);
     assert!(said.contains("jwt-keys = ") && !said.contains(&key), "{said}");
-    keys.write("{\"keys\": [{\"kty\": \"oct\", \"kid\": \"a\", \"k\": \"hunter2\"}]}");
+    keys.write("{\"keys\": [{\"kty\": \"oct\", \"kid\": \"a\", \"k\": \"hunter22\"}]}");
     let (status, said) = check(&settings);
     assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("key 1 (kid \"a\"): a secret of 5 bytes"), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
-    server.finish();
+    assert!(said.contains("key 1 (kid \"a\"): a secret of 6 bytes"), "{said}");
+    assert!(!said.contains("hunter22"), "{said}");
+    prove_path(&server);
     Ok(())
 }
