@@ -35,8 +35,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether the client shows any: a name, a password or a step of an exchange.
-    pub fn prove_something(&self) -> bool {
+    /// Whether there are any: a name, a password or a step of an exchange.
+    pub fn are_shown(&self) -> bool {
         self.user_name.is_some() || self.password.is_some() || self.proof.is_some()
     }
 

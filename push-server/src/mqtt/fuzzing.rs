@@ -63,7 +63,8 @@ static ACCESS: LazyLock<Access> = LazyLock::new(|| {
 /// The verdict; passwords are not hashed, which would take most of the time: an empty one is right.
 fn judge(credentials: &Credentials) -> Verdict {
     let verdict = match ACCESS.judge(credentials) {
-        Judgement::Now(verdict) => verdict,
+        Judgement::Now(_, verdict) => verdict,
+        Judgement::Token(_) | Judgement::Hook => Verdict::Refused(Denial::Unanswered),
         Judgement::Check(_) => match credentials.password.as_ref() {
             Some(password) if password.bytes().is_empty() => {
                 Verdict::Allowed(Identity::of_user("user".into()), None)

@@ -1,6 +1,6 @@
 //! Behind a proxy the client's address counts, and the proxy's own never does.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use push_tests::claims;
@@ -15,6 +15,7 @@ use super::{QUOTA_EXCEEDED, limit_hit};
 claims! {
     sockets_that_a_proxy_names_count_for_their_own_addresses,
     connections_that_a_proxy_names_count_for_their_own_addresses,
+    sockets_forwarded_over_websocket_count_for_their_own_addresses,
 }
 
 fn settings(limit: &str) -> String {
@@ -70,6 +71,45 @@ fn connections_that_a_proxy_names_count_for_their_own_addresses() -> TestResult 
     assert_eq!([first.connack.code, second.connack.code], [0, 0]);
     assert_eq!(open("192.0.2.1", "third").connack.code, QUOTA_EXCEEDED);
     assert_eq!(limit_hit(&server, "address_connections"), 1);
+    server.finish();
+    Ok(())
+}
+
+fn sockets_forwarded_over_websocket_count_for_their_own_addresses() -> TestResult {
+    let server = Server::with(PingPath::User)
+        .websocket()
+        .flag("--trusted-proxies", "127.0.0.0/8")
+        .flag("--address-waiting-max", 2)
+        .start()?;
+    let target = server.websocket();
+    let ask = |client: &str| {
+        let mut stream = target.connect(None).expect("connect to the server");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        let request = format!(
+            "GET /mqtt HTTP/1.1\r\nHost: push\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: mqtt\r\nX-Forwarded-For: {client}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("send");
+        stream
+    };
+    let upgraded = |client: &str| {
+        let mut stream = ask(client);
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).expect("an answer");
+        assert_eq!(&begin, b"HTTP/1.1 101");
+        stream
+    };
+    let silent: Vec<_> =
+        (0..5).map(|_| target.connect(None).expect("connect to the server")).collect();
+    let waiting = [upgraded("192.0.2.1"), upgraded("192.0.2.1")];
+    let mut third = ask("192.0.2.1");
+    // A reset would be an end as well.
+    let _ = third.read_to_end(&mut Vec::new());
+    assert_eq!(limit_hit(&server, "address_waiting"), 1);
+    let elsewhere = upgraded("192.0.2.2");
+    assert_eq!(limit_hit(&server, "address_waiting"), 1);
+    drop((silent, waiting, elsewhere));
     server.finish();
     Ok(())
 }

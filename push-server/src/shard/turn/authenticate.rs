@@ -62,7 +62,7 @@ impl<P: Ports> Shard<P> {
             };
             let number = pending.handshake.question_number();
             let addresses = self.here.shared().entrance.addresses();
-            let attempt = pending.address_key().filter(|_| credentials.prove_something());
+            let attempt = pending.address_key().filter(|_| credentials.are_shown());
             let attempt = attempt.and_then(|key| addresses.attempt(key, credentials.name()));
             pending.set_attempt(attempt);
             let judged = match attempt {

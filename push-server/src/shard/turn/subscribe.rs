@@ -15,6 +15,7 @@ use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::Progress;
+use crate::shard::clients::Client;
 use crate::shard::journal::{Done, Draft, Giver};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::{Subscribing, Unsubscribing, filter_units};
@@ -54,9 +55,10 @@ impl<P: Ports> Shard<P> {
     /// Refuses the filters of a SUBSCRIBE that are more than its client's rate allows.
     fn refuse_beyond_rate(&mut self, index: u32, subscribe: &mut Subscribe) {
         let (servers, now) = (&self.here.shared().config.client_limits, self.agenda.now());
-        let account = &mut self.clients[index].account;
+        let Client { account, intake, .. } = &mut self.clients[index];
+        let few = intake.few_filters_mut();
         for entry in subscribe.entries.iter_mut().filter(|entry| entry.is_ok()) {
-            if !account.take_filter(servers, now) {
+            if !account.take_filter(few, servers, now) {
                 *entry = Err(Reason::QuotaExceeded);
                 self.here.counters().limit_subscribe_rate.add(1);
             }

@@ -13,22 +13,30 @@ fn account(limits: ClientLimits) -> Account {
 }
 
 #[test]
-fn where_no_limit_is_on_an_account_is_two_words() {
-    assert_eq!(size_of::<Account>(), 16);
-    assert!(account(ClientLimits::default()).more.is_none());
+fn where_no_limit_is_on_an_account_is_a_word() {
+    assert_eq!(size_of::<Account>(), 8);
+    let servers = ClientLimits::default();
+    let mut plain = account(servers);
+    let mut few = 0;
+    assert!((0..15).all(|_| plain.take_filter(&mut few, &servers, START)));
+    assert!(plain.0.is_none(), "an ordinary client's filters cost nothing");
     let busy = limits(Rate { per_sec: 1, burst: 1 }, Rate::OFF);
-    assert!(account(busy).more.is_some());
-    assert!(Account::new(busy, &busy, None, None).more.is_some(), "the server's own limit, too");
+    assert!(account(busy).0.is_some());
+    assert!(Account::new(busy, &busy, None, None).0.is_some(), "the server's own limit, too");
 }
 
 #[test]
 fn filters_beyond_the_burst_have_to_wait() {
-    let servers = ClientLimits::default();
-    let mut account = account(servers);
-    let taken = (0..5_000).filter(|_| account.take_filter(&servers, START)).count();
-    assert_eq!(taken, 1_000);
-    let later = START.after_millis(500);
-    assert_eq!((0..5_000).filter(|_| account.take_filter(&servers, later)).count(), 50);
+    for burst in [1_000, 10] {
+        let subscribe = Rate { per_sec: 100, burst };
+        let servers = ClientLimits { subscribe, ..ClientLimits::default() };
+        let (mut account, mut few) = (account(servers), 0);
+        let mut take =
+            |now| (0..5_000).filter(|_| account.take_filter(&mut few, &servers, now)).count();
+        assert_eq!(take(START), burst as usize);
+        assert_eq!(take(START.after_millis(50)), 5);
+        assert_eq!(take(START.after_millis(1_000_000)), burst as usize);
+    }
 }
 
 #[test]
