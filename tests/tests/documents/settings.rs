@@ -95,7 +95,11 @@ fn documented_settings_that_a_reload_applies_are_those_of_the_help() -> TestResu
             applied.push(flag.clone());
         }
     }
-    assert_same(&listed.collect(), &applied.into_iter().collect(), "settings that a reload applies");
+    assert_same(
+        &listed.collect(),
+        &applied.into_iter().collect(),
+        "settings that a reload applies",
+    );
     Ok(())
 }
 
