@@ -10,7 +10,8 @@ use super::access::AccessError;
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
 use crate::config::{
-    Config, ConfigError, DurabilityMode, ListenAddress, Listener, ListenerOrigin, Loaded, SetBy,
+    AdminSocket, Config, ConfigError, DurabilityMode, ListenAddress, Listener, ListenerOrigin,
+    Loaded, SetBy,
 };
 use crate::kernel;
 use crate::shard::probe_unix;
@@ -96,6 +97,12 @@ fn missing(loaded: &Loaded) -> Vec<Missing> {
         };
         let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         found.push(Missing::new(key, &path, &error));
+    }
+    if let AdminSocket::At(address) = &config.admin_socket
+        && let Err(problem) = probe_unix(&address.path)
+        && problem.kind() != io::ErrorKind::AddrInUse
+    {
+        found.push(Missing::new("admin-socket", address, &problem));
     }
     let of_tls = tls::problems(config).into_iter();
     found.extend(of_tls.map(|(key, file, problem)| Missing::new(key, &file, &problem)));

@@ -77,11 +77,15 @@ pub(crate) fn a_revoked_certificate_ends_its_connection() -> TestResult {
     assert_eq!(lost_client.wait_ending().reason, Some(NOT_AUTHORIZED));
     assert_eq!(gone(&server, "certificate"), 1);
     kept_client.ping();
-    // Another authority signs from now on.
+    // From now on the server looks by itself; and another authority signs.
+    let settings = settings_of(&server).replace("reload-secs = 0", "reload-secs = 1");
+    write(&settings_file(&server), &settings);
+    let said = reload_well(&server)?;
+    assert!(said.contains("changed: reload-secs\n"), "{said}");
+    kept_client.ping();
     let other = push_tests::certificates::Authority::new("another one").expect("an authority");
     files.write("ca.pem", &other.pem());
     files.write("crl.pem", &other.revoking(&[]).expect("make a list"));
-    reload_well(&server)?;
     assert_eq!(kept_client.wait_ending().reason, Some(NOT_AUTHORIZED));
     assert_eq!(gone(&server, "certificate"), 2);
     finish(&server);
