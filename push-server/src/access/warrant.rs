@@ -32,23 +32,6 @@ pub enum Withdrawal {
     Subscription,
 }
 
-impl Withdrawal {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Anonymous, Self::User, Self::Password, Self::Certificate, Self::Subscription];
-
-    /// Its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anonymous => "anonymous",
-            Self::User => "user",
-            Self::Password => "password",
-            Self::Certificate => "certificate",
-            Self::Subscription => "subscription",
-        }
-    }
-}
-
 impl fmt::Display for Withdrawal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

@@ -23,9 +23,10 @@ use tracing::{info, warn};
 use super::http_counters::HttpCounters;
 use super::http_limits::HttpLimits;
 use super::http_server;
+use super::patience::{AddressError, Patience, Wanted};
 use super::reload::Reloader;
 use crate::config::{ADMIN_SOCKET, AdminSocket, UNIX_MODE_DEFAULT, UnixAddress};
-use crate::shard::{SocketFile, listen_unix};
+use crate::shard::{SocketFile, listen_unix, probe_unix};
 
 /// Most connections to the socket at a time; a silent one gives way to a new one.
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 16;
@@ -38,7 +39,7 @@ const FOLDER_MODE: u32 = 0o750;
 #[error("cannot listen at {}: {source}; choose another by --admin-socket", path.display())]
 pub struct AdminSocketError {
     path: PathBuf,
-    source: io::Error,
+    source: AddressError,
 }
 
 /// The socket, which nobody serves yet. Its file is removed with it.
@@ -52,7 +53,10 @@ pub(crate) struct AdminListener {
 ///
 /// # Errors
 /// It cannot be made where it was asked for.
-pub(crate) fn listen(socket: &AdminSocket) -> Result<Option<AdminListener>, AdminSocketError> {
+pub(crate) fn listen(
+    socket: &AdminSocket,
+    patience: &mut Patience,
+) -> Result<Option<AdminListener>, AdminSocketError> {
     let (address, is_asked) = match socket {
         AdminSocket::Off => return Ok(None),
         AdminSocket::At(address) => (address.clone(), true),
@@ -61,7 +65,12 @@ pub(crate) fn listen(socket: &AdminSocket) -> Result<Option<AdminListener>, Admi
         }
     };
     let made = if is_asked { Ok(()) } else { make_folder(&address.path) };
-    match made.and_then(|()| listen_unix(&address)) {
+    let made = made.map_err(AddressError::Io);
+    let free = made.and_then(|()| {
+        // A server that stops lets go of it at once.
+        patience.for_path(Wanted::Listen, &address.path, || probe_unix(&address.path))
+    });
+    match free.and_then(|()| listen_unix(&address).map_err(AddressError::Io)) {
         Ok((file, socket)) => Ok(Some(AdminListener { socket, file })),
         Err(source) if is_asked => Err(AdminSocketError { path: address.path, source }),
         Err(error) => {

@@ -130,7 +130,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue, set_log: SetLog) -> Result<Ending,
     let http = config.http.map(|address| bind_http(address, &mut patience));
     let (http, http_address) = http.transpose()?.unzip();
     let data = lock_data_dir(&config, &mut patience)?;
-    let admin = admin::listen(&config.admin_socket)?;
+    let admin = admin::listen(&config.admin_socket, &mut patience)?;
 
     let mut pins = claim_pins(&config, &mut patience)?;
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();

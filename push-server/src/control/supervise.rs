@@ -152,17 +152,26 @@ async fn serve(
     if let Some(tls) = &service.tls {
         tokio::spawn(tls::watch(Arc::clone(tls), Arc::clone(&service.reviewer)));
     }
-    if let Some(admin) = service.admin.take() {
+    let admin = service.admin.take().map(|admin| {
         let (reloader, counters) = (Arc::clone(&service.reloader), Arc::clone(&observed.admin));
-        tokio::spawn(admin::serve(admin, reloader, counters)?);
-    }
+        Ok::<_, io::Error>(tokio::spawn(admin::serve(admin, reloader, counters)?))
+    });
+    let admin = admin.transpose()?;
     let (stopped, is_stopped) = watch::channel(false);
     let status = observed
         .facts
         .config
         .status
         .then(|| tokio::spawn(status::show(Arc::clone(observed), is_stopped)));
-    let ending = supervise(service, observed, STOP_TIMEOUT, async || signals.next().await).await;
+    let next = async || {
+        let request = signals.next().await;
+        if let (Request::Stop(_), Some(admin)) = (request, &admin) {
+            // The socket is free for the next server at once.
+            admin.abort();
+        }
+        request
+    };
+    let ending = supervise(service, observed, STOP_TIMEOUT, next).await;
     stopped.send_replace(true);
     if let Some(status) = status {
         // It writes one more line; if that panics, the exit code matters more.

@@ -8,8 +8,8 @@ use push_tests::tls::{self, Offer};
 use push_tests::wire::Version;
 
 use crate::rig::{
-    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, code, gone, line, reload_well, settings_file,
-    settings_of, write,
+    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, code, finish, gone, line, reload_well,
+    settings_file, settings_of, stop, write,
 };
 
 pub(crate) fn users_that_are_gone_or_changed_go_and_others_stay(path: PingPath) -> TestResult {
@@ -22,7 +22,7 @@ pub(crate) fn users_that_are_gone_or_changed_go_and_others_stay(path: PingPath) 
     let mut old = Client::connect(server.target(), &old);
     // A reload that changes nothing sends nobody away.
     reload_well(&server)?;
-    [&mut ada, &mut bob, &mut eve, &mut old].map(Client::ping);
+    [&mut ada, &mut bob, &mut eve, &mut old].into_iter().for_each(Client::ping);
     files.write("users", &(line("ada", "pencil") + &line("eve", "crayon")));
     reload_well(&server)?;
     assert_eq!(bob.wait_ending().reason, Some(NOT_AUTHORIZED));
@@ -33,7 +33,6 @@ pub(crate) fn users_that_are_gone_or_changed_go_and_others_stay(path: PingPath) 
     assert_eq!(code(server.target(), &as_user("bob", "bob", "pencil")), NOT_AUTHORIZED);
     Client::connect(server.target(), &as_user("eve", "eve", "crayon"));
     server.prove_path_by(&mut ada);
-    server.finish();
     Ok(())
 }
 
@@ -51,7 +50,7 @@ pub(crate) fn who_may_not_be_anonymous_any_more_goes() -> TestResult {
     assert_eq!(gone(&server, "anonymous"), 1);
     assert_eq!(code(server.target(), &Connect::new(Version::V5, "nobody")), NOT_AUTHORIZED);
     ada.ping();
-    server.finish();
+    finish(&server);
     Ok(())
 }
 
@@ -78,14 +77,18 @@ pub(crate) fn a_revoked_certificate_ends_its_connection() -> TestResult {
     assert_eq!(lost_client.wait_ending().reason, Some(NOT_AUTHORIZED));
     assert_eq!(gone(&server, "certificate"), 1);
     kept_client.ping();
-    // Another authority signs from now on.
+    // From now on the server looks by itself; and another authority signs.
+    let settings = settings_of(&server).replace("reload-secs = 0", "reload-secs = 1");
+    write(&settings_file(&server), &settings);
+    let said = reload_well(&server)?;
+    assert!(said.contains("changed: reload-secs\n"), "{said}");
+    kept_client.ping();
     let other = push_tests::certificates::Authority::new("another one").expect("an authority");
     files.write("ca.pem", &other.pem());
     files.write("crl.pem", &other.revoking(&[]).expect("make a list"));
-    reload_well(&server)?;
     assert_eq!(kept_client.wait_ending().reason, Some(NOT_AUTHORIZED));
     assert_eq!(gone(&server, "certificate"), 2);
-    server.finish();
+    finish(&server);
     Ok(())
 }
 
@@ -111,7 +114,8 @@ pub(crate) fn a_subscription_that_is_denied_ends_the_connection_and_is_gone() ->
     ada.ping();
     server.wait_metric("push_subscriptions", |count| count == 4);
     // Also on the disk.
-    server.finish();
+    finish(&server);
+    stop(server);
     let server = start()?;
     assert_eq!(server.metrics().value("push_subscriptions"), 4);
     let connect =
@@ -123,7 +127,7 @@ pub(crate) fn a_subscription_that_is_denied_ends_the_connection_and_is_gone() ->
     writer.publish("open/1", b"yes", 1);
     assert_eq!(bob.message().topic, "open/1");
     assert_eq!(bob.subscribe(&[("secret/#", 1)]), [NOT_AUTHORIZED]);
-    server.finish();
+    finish(&server);
     Ok(())
 }
 
@@ -147,6 +151,6 @@ pub(crate) fn whoever_is_away_comes_back_without_what_is_denied_now() -> TestRes
     server.wait_metric("push_subscriptions", |count| count == 1);
     assert_eq!(gone(&server, "subscription"), 0, "it stays");
     server.wait_metric("push_publishes_dropped_total{reason=\"denied\"}", |count| count == 1);
-    server.finish();
+    finish(&server);
     Ok(())
 }

@@ -9,7 +9,8 @@ use push_tests::skip::TestResult;
 use rustix::process::Signal;
 
 use crate::rig::{
-    Files, as_user, command, line, reload, reload_well, settings_file, settings_of, write,
+    Files, as_user, command, finish, line, reload, reload_well, settings_file, settings_of, stop,
+    write,
 };
 
 pub(crate) fn the_command_says_what_is_wrong_and_exits_with_1() -> TestResult {
@@ -36,7 +37,7 @@ pub(crate) fn the_command_says_what_is_wrong_and_exits_with_1() -> TestResult {
     }
     assert_eq!(server.metrics().value("push_reload_last_success"), 0);
     let socket = server.admin_socket();
-    server.finish();
+    stop(server);
     assert!(!socket.exists(), "a server that stops takes its socket with it");
     let nowhere = files.shown("nowhere.sock");
     let (code, said) = command(&["reload", "--socket", &nowhere])?;
@@ -63,7 +64,7 @@ pub(crate) fn a_setting_that_needs_a_restart_is_named_and_the_rest_applies() -> 
     write(&settings_file(&server), &before);
     let said = reload_well(&server)?;
     assert!(said.contains("changed: users\n") && !said.contains("restart"), "{said}");
-    server.finish();
+    finish(&server);
     Ok(())
 }
 
@@ -86,7 +87,7 @@ pub(crate) fn a_socket_of_a_living_server_is_an_error_and_a_dead_ones_is_replace
     let third = start().start()?;
     let (code, said) = command(&["reload", "--socket", &socket])?;
     assert_eq!(code, 0, "{said}");
-    third.finish();
+    finish(&third);
     Ok(())
 }
 
@@ -102,6 +103,6 @@ pub(crate) fn the_log_level_changes_while_the_server_runs() -> TestResult {
     Client::connect(server.target(), &as_user("second", "ada", "pencil")).disconnect();
     let log = server.wait_log("client=\"second\"");
     assert!(log.contains("DEBUG") && !log.contains("client=\"first\""), "{log}");
-    server.finish();
+    finish(&server);
     Ok(())
 }

@@ -9,7 +9,7 @@ use push_tests::expectations::wait_for;
 use push_tests::server::{PingPath, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 
-use crate::rig::{Files, NOT_AUTHORIZED, as_user, gone, line, reload_well};
+use crate::rig::{Files, NOT_AUTHORIZED, as_user, finish, gone, line, reload_well};
 
 const CLIENTS: usize = 10_000;
 const USERS: usize = 40;
@@ -203,6 +203,6 @@ pub(crate) fn of_ten_thousand_exactly_those_go_that_should_and_nobody_else_misse
     assert_eq!(gone(&server, "subscription"), (DENIED - CHANGED) as u64 * each);
     let waited = server.metrics().value("push_limits_hit_total{limit=\"reload_disconnects\"}");
     assert!(waited > 0, "not all at once");
-    server.finish();
+    finish(&server);
     Ok(())
 }

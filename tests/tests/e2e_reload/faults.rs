@@ -10,7 +10,7 @@ use push_tests::skip::{TestResult, need_root};
 use push_tests::wire::Version;
 
 use crate::rig::{
-    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, code, line, reload, reload_well,
+    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, code, finish, line, reload, reload_well,
     settings_file, write,
 };
 
@@ -100,7 +100,7 @@ pub(crate) fn each_fault_of_each_file_changes_nothing() -> TestResult {
             );
             assert_eq!(code(target, &as_user("other", "bob", "pencil")), 0, "{fault:?} {shown}");
             assert_eq!(server.metrics().value("push_reload_last_success"), 0);
-            bob.ping();
+            assert_ne!(bob.publish("secret/x", b"x", 1), NOT_AUTHORIZED, "{fault:?} {shown}");
             fault.end(file, &text);
         }
     }
@@ -108,7 +108,7 @@ pub(crate) fn each_fault_of_each_file_changes_nothing() -> TestResult {
     assert_eq!(server.metrics().value("push_reload_last_success"), 1);
     assert_eq!(bob.wait_ending().reason, Some(NOT_AUTHORIZED));
     assert_eq!(code(target, &as_user("eve", "eve", "crayon")), 0);
-    server.finish();
+    finish(&server);
     Ok(())
 }
 
@@ -141,6 +141,5 @@ pub(crate) fn nothing_opens_because_a_file_cannot_be_read() -> TestResult {
     for connect in [&nobody, &as_user("ada", "ada", "pencil")] {
         assert_eq!(code(server.target(), connect), NOT_AUTHORIZED, "{connect:?}");
     }
-    server.finish();
     Ok(())
 }

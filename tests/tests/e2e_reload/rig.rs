@@ -66,10 +66,6 @@ impl Files {
         write(&self.path(name), text);
     }
 
-    pub(crate) fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).expect("read a file of ours")
-    }
-
     /// Settings with users and rules.
     pub(crate) fn settings(&self) -> String {
         let (users, rules) = (self.shown("users"), self.shown("rules.toml"));
@@ -153,4 +149,19 @@ pub(crate) fn reload_well(server: &Server) -> Result<String, Skip> {
 /// How many clients a reload has sent away for this.
 pub(crate) fn gone(server: &Server, reason: &str) -> u64 {
     server.metrics().value(&format!("push_reload_disconnects_total{{reason=\"{reason}\"}}"))
+}
+
+/// Ada is served, by the path that it is about.
+#[track_caller]
+pub(crate) fn finish(server: &Server) {
+    let mut witness = Client::connect(server.target(), &as_user("witness", "ada", "pencil"));
+    server.prove_path_by(&mut witness);
+}
+
+/// Stops in order.
+#[track_caller]
+pub(crate) fn stop(mut server: Server) {
+    server.terminate();
+    let (status, _) = server.wait_exit();
+    assert!(status.success(), "{status}: {}", server.log());
 }

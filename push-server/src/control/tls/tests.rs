@@ -14,8 +14,8 @@ use push_common::rate::Pace;
 use rcgen::{KeyPair, date_time_ymd};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::ALL_CIPHER_SUITES;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{ClientConnection, Error, HandshakeKind};
 
@@ -513,4 +513,36 @@ fn written(client: &mut ClientConnection) -> Vec<u8> {
         client.write_tls(&mut bytes).expect("a vector takes all");
     }
     bytes
+}
+
+#[test]
+fn a_client_that_is_connected_is_judged_as_a_handshake_would() {
+    let (authority, other, files) =
+        (Authority::new("CA"), Authority::new("Another CA"), Files::new());
+    let mut settings = TlsSettings { client_auth: ClientAuthMode::Required, ..Default::default() };
+    files.add(&mut settings, "a", &authority.issue(&["a.example"]));
+    settings.client_ca_files.push(files.write("ca.pem", authority.pem()));
+    settings.client_crl_files.push(files.write("crl.pem", authority.crl(&[8], 2999)));
+    let tls = load(&settings);
+    let [seven, eight] = [7, 8].map(|serial| authority.client(serial).der());
+    let accepts = |shown: &CertificateDer<'static>| {
+        let source = tls.shared().source(Kind::Tls, ClientAuthMode::Required);
+        source.expect("a listener").accepts(std::slice::from_ref(shown))
+    };
+    assert!(accepts(&seven) && !accepts(&eight));
+    let admits_others = || {
+        let settings = tls.served().settings.clone();
+        tls.read_again(&settings).expect("valid").serve()
+    };
+    assert!(!admits_others(), "nothing has changed");
+    files.write("crl.pem", authority.crl(&[8], 2998));
+    assert!(!admits_others(), "the list is renewed");
+    files.write("crl.pem", authority.crl(&[7], 2999));
+    assert!(admits_others());
+    assert!(!accepts(&seven) && accepts(&eight));
+    files.write("ca.pem", other.pem());
+    files.write("crl.pem", other.crl(&[], 2999));
+    assert!(admits_others());
+    assert!(!accepts(&seven) && !accepts(&eight), "somebody else signs");
+    assert!(accepts(&other.client(7).der()));
 }
