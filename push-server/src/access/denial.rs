@@ -46,6 +46,9 @@ pub enum Denial {
     /// Too many clients wait for the hook.
     #[error("too many clients wait for the hook")]
     HookBusy,
+    /// Too many tokens wait to be checked.
+    #[error("too many tokens wait to be checked")]
+    TokensBusy,
     /// The policy forbids its will.
     #[error("it may not publish its will")]
     Will,
@@ -77,6 +80,7 @@ impl Denial {
             | Self::OtherUser
             | Self::HookFailed
             | Self::HookBusy
+            | Self::TokensBusy
             | Self::Will
             | Self::Busy
             | Self::Banned

@@ -45,7 +45,7 @@ struct Inner {
     counts: Arc<AuthenticationCounts>,
 }
 
-/// What waits to be checked. `QUESTIONS_MAX` of the shards bounds how much.
+/// What waits to be checked. The shards bound how much, by `QUESTIONS_MAX` and `TOKEN_QUESTIONS_MAX`.
 struct Checks<C> {
     state: Mutex<ChecksState<C>>,
     changed: Condvar,
@@ -309,7 +309,7 @@ impl Inner {
                 Ok(verdict)
             }
             Judgement::Check(check) => self.remembered(&check).ok_or(Queue::Passwords),
-            Judgement::Token(check) => self.remembered_token(&check).ok_or(Queue::Passwords),
+            Judgement::Token(check) => self.remembered_token(&check).ok_or(Queue::Tokens),
             Judgement::Hook => Err(Queue::Hook),
         }
     }

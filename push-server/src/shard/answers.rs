@@ -18,6 +18,9 @@ use crate::store::Outcome;
 /// server is busy.
 pub(crate) const QUESTIONS_MAX: u32 = 1_024;
 
+/// The same for the signature of a token to be checked.
+pub(crate) const TOKEN_QUESTIONS_MAX: u32 = 1_024;
+
 /// Most requests to the hook under way.
 pub(crate) const HOOK_UNDER_WAY_MAX: u32 = 64;
 
@@ -29,6 +32,8 @@ pub(crate) const HOOK_QUESTIONS_MAX: u32 = HOOK_UNDER_WAY_MAX + 1_024;
 pub enum Queue {
     /// A thread that hashes passwords.
     Passwords,
+    /// The thread that checks tokens.
+    Tokens,
     /// The hook.
     Hook,
 }
@@ -38,6 +43,7 @@ impl Queue {
     fn questions_max(self) -> u32 {
         match self {
             Self::Passwords => QUESTIONS_MAX,
+            Self::Tokens => TOKEN_QUESTIONS_MAX,
             Self::Hook => HOOK_QUESTIONS_MAX,
         }
     }
@@ -46,6 +52,7 @@ impl Queue {
     fn is_full(self) -> Denial {
         match self {
             Self::Passwords => Denial::Busy,
+            Self::Tokens => Denial::TokensBusy,
             Self::Hook => Denial::HookBusy,
         }
     }
@@ -85,7 +92,8 @@ impl Answerer for SharedAccess {
     fn judge(&self, credentials: &Credentials) -> Result<Verdict, Queue> {
         match self.current().judge(credentials) {
             Judgement::Now(_, verdict) => Ok(verdict),
-            Judgement::Check(_) | Judgement::Token(_) => Err(Queue::Passwords),
+            Judgement::Check(_) => Err(Queue::Passwords),
+            Judgement::Token(_) => Err(Queue::Tokens),
             Judgement::Hook => Err(Queue::Hook),
         }
     }
@@ -105,6 +113,7 @@ pub(super) struct Questions {
 #[derive(Debug)]
 struct OpenQuestions {
     of_passwords: AtomicU32,
+    of_tokens: AtomicU32,
     of_hook: AtomicU32,
     shards: Arc<Vec<Completions>>,
 }
@@ -128,8 +137,12 @@ pub struct Asker {
 
 impl Questions {
     pub(super) fn new(answerer: Arc<dyn Answerer>, shards: Arc<Vec<Completions>>) -> Self {
-        let [of_passwords, of_hook] = [AtomicU32::new(0), AtomicU32::new(0)];
-        let waiting = OpenQuestions { of_passwords, of_hook, shards };
+        let waiting = OpenQuestions {
+            of_passwords: AtomicU32::new(0),
+            of_tokens: AtomicU32::new(0),
+            of_hook: AtomicU32::new(0),
+            shards,
+        };
         Self { answerer, waiting: Arc::new(waiting) }
     }
 
@@ -162,7 +175,8 @@ impl Questions {
     /// How many questions wait for an answer.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn waiting(&self) -> u32 {
-        let counts = [Queue::Passwords, Queue::Hook].map(|queue| self.waiting.of(queue));
+        let counts =
+            [Queue::Passwords, Queue::Tokens, Queue::Hook].map(|queue| self.waiting.of(queue));
         counts.into_iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }
@@ -171,6 +185,7 @@ impl OpenQuestions {
     fn of(&self, queue: Queue) -> &AtomicU32 {
         match queue {
             Queue::Passwords => &self.of_passwords,
+            Queue::Tokens => &self.of_tokens,
             Queue::Hook => &self.of_hook,
         }
     }

@@ -152,6 +152,8 @@ counters! {
     denied_hook_busy,
     /// `push_authentications_refused_total{reason="banned"}`: after too many failures.
     denied_banned,
+    /// `push_authentications_refused_total{reason="tokens_busy"}`: too many tokens wait to be checked.
+    denied_tokens_busy,
     /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.
     denied_unanswered,
     /// `push_authorizations_total{action="publish",result="allowed"}`: publishes that the client's rules have.
@@ -306,6 +308,8 @@ counters! {
     limit_topic_bytes,
     /// `push_limits_hit_total{limit="connect_bytes"}`: connection closed.
     limit_connect_bytes,
+    /// `push_limits_hit_total{limit="auth_tokens"}`: client refused.
+    limit_auth_tokens,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.

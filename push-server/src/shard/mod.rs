@@ -49,7 +49,9 @@ mod turn;
 pub(crate) use accept::{PARKED_MAX, WAITING_ROOM_MAX};
 pub(crate) use addresses::ADDRESSES_MAX;
 pub use answers::{Answerer, Asker, Queue};
-pub(crate) use answers::{HOOK_QUESTIONS_MAX, HOOK_UNDER_WAY_MAX, QUESTIONS_MAX};
+pub(crate) use answers::{
+    HOOK_QUESTIONS_MAX, HOOK_UNDER_WAY_MAX, QUESTIONS_MAX, TOKEN_QUESTIONS_MAX,
+};
 pub(crate) use journal::{
     CHANGES_MAX, STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
     UNREMOVED_MAX,

@@ -6,7 +6,7 @@ use super::super::authenticator::AuthenticationCounts;
 use super::super::hook::{HOOK_REMEMBERED_MAX, HOOK_TIMEOUT, HookCounts};
 use super::out::Out;
 use crate::access::{HOOK_ANSWER_BYTES_MAX, VERIFIED_MAX};
-use crate::shard::{HOOK_QUESTIONS_MAX, HOOK_UNDER_WAY_MAX, QUESTIONS_MAX};
+use crate::shard::{HOOK_QUESTIONS_MAX, HOOK_UNDER_WAY_MAX, QUESTIONS_MAX, TOKEN_QUESTIONS_MAX};
 
 /// What each source has done.
 pub(super) fn write(out: &mut Out<'_>, counts: &AuthenticationCounts) -> fmt::Result {
@@ -43,9 +43,10 @@ fn hook(out: &mut Out<'_>, counts: &HookCounts) -> fmt::Result {
 }
 
 /// The limits, by their labels.
-pub(super) fn limits() -> [(&'static str, u64); 8] {
+pub(super) fn limits() -> [(&'static str, u64); 9] {
     [
         ("auth_queue", QUESTIONS_MAX.into()),
+        ("auth_tokens", TOKEN_QUESTIONS_MAX.into()),
         ("passwords_remembered", VERIFIED_MAX as u64),
         ("tokens_remembered", VERIFIED_MAX as u64),
         ("auth_hook", HOOK_QUESTIONS_MAX.into()),

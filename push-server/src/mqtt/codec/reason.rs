@@ -94,8 +94,8 @@ impl From<Denial> for Reason {
             | Denial::Will => Self::NotAuthorized,
             // It has proved who it is, so this tells it nothing about others.
             Denial::OtherName => Self::BadUserNameOrPassword,
-            Denial::Busy | Denial::HookBusy => Self::ServerBusy,
             Denial::Banned => Self::Banned,
+            Denial::Busy | Denial::HookBusy | Denial::TokensBusy => Self::ServerBusy,
             Denial::Unanswered | Denial::HookFailed => Self::ServerUnavailable,
         }
     }

@@ -256,6 +256,7 @@ impl<P: Ports> Shard<P> {
             Denial::HookFailed => &counters.denied_hook_failed,
             Denial::HookBusy => &counters.denied_hook_busy,
             Denial::Banned => &counters.denied_banned,
+            Denial::TokensBusy => &counters.denied_tokens_busy,
             // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
         };
@@ -265,6 +266,7 @@ impl<P: Ports> Shard<P> {
             Denial::Busy => counters.limit_auth_queue.add(1),
             Denial::HookBusy => counters.limit_auth_hook.add(1),
             Denial::Banned => counters.limit_auth_failures.add(1),
+            Denial::TokensBusy => counters.limit_auth_tokens.add(1),
             _ => {}
         }
     }
