@@ -98,7 +98,7 @@ fn joined(
         tokens: tokens.map(Arc::new),
         scram_required: settings.scram_required,
         has_certificates: settings.certificate_user.field().is_some(),
-        asks_hook: false,
+        asks_hook: settings.hook.url.is_some(),
         anonymous: Anonymous::At(open.map(|listener| listener.name).collect()),
         acl,
     }
