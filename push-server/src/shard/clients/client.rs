@@ -46,8 +46,6 @@ pub(crate) struct Client<P: Ports> {
     timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
     receipts: Option<Box<Receipts>>,
-    /// By what it was let in.
-    warrant: Warrant,
 }
 
 /// The phases of a client's life. A client goes from one to the next by its own methods alone.
@@ -55,8 +53,8 @@ pub(crate) struct Client<P: Ports> {
 pub(crate) enum Phase {
     /// Not served yet: CONNECT has not come whole, or the client is being authenticated. Closed at the deadline.
     Handshake(PendingClient),
-    /// Served, with this session. The session's flow is here because all input needs it.
-    Serving { connection: Connection, session: u32, flow: FlowNumber },
+    /// Served, with this session. The session's flow is here because all input needs it. With by what it was let in.
+    Serving { connection: Connection, session: u32, flow: FlowNumber, warrant: Warrant },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
     /// FIN is sent, or the socket failed; waiting for the peer's FIN and the ring's operations.
@@ -76,7 +74,7 @@ pub(crate) struct PendingClient {
     /// It is with the shard of its session.
     is_home: bool,
     /// The latest review when it came: who it is was judged by what files said then, or later.
-    review: u64,
+    review: u32,
 }
 
 /// A connection that is over, of a served client. Plain data: each part of the shard takes its piece.
@@ -93,7 +91,7 @@ pub(crate) struct EndedConnection {
 impl PendingClient {
     /// Of a new socket; `nonce` is random. `has_tls`: a handshake of TLS comes first. `review`: the number of the
     /// latest.
-    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic, review: u64) -> Self {
+    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic, review: u32) -> Self {
         Self {
             handshake: Handshake::new(nonce),
             tls: has_tls.then(Box::default),
@@ -105,7 +103,7 @@ impl PendingClient {
     }
 
     /// The latest review when it came.
-    pub(crate) fn review(&self) -> u64 {
+    pub(crate) fn review(&self) -> u32 {
         self.review
     }
 
@@ -171,7 +169,6 @@ impl<P: Ports> Client<P> {
             sent_bytes: 0,
             timer_tick: 0,
             receipts: None,
-            warrant: Warrant::NOBODY,
         }
     }
 
@@ -263,9 +260,15 @@ impl<P: Ports> Client<P> {
         self.connect_number
     }
 
-    /// It is served from now on.
-    pub(crate) fn serve(&mut self, connection: Connection, session: u32, flow: FlowNumber) {
-        self.phase = Phase::Serving { connection, session, flow };
+    /// It is served from now on, let in by `warrant`.
+    pub(crate) fn serve(
+        &mut self,
+        connection: Connection,
+        session: u32,
+        flow: FlowNumber,
+        warrant: Warrant,
+    ) {
+        self.phase = Phase::Serving { connection, session, flow, warrant };
     }
 
     /// The key of its session, while it is served.
@@ -276,14 +279,19 @@ impl<P: Ports> Client<P> {
         }
     }
 
-    /// By what it was let in.
+    /// By what it was let in; while it is not served, by nobody's word.
     pub(crate) fn warrant(&self) -> Warrant {
-        self.warrant
+        match &self.phase {
+            Phase::Serving { warrant, .. } => *warrant,
+            _ => Warrant::NOBODY,
+        }
     }
 
-    /// It is let in by this, now or again.
-    pub(crate) fn set_warrant(&mut self, warrant: Warrant) {
-        self.warrant = warrant;
+    /// A served client is let in by this again.
+    pub(crate) fn set_warrant(&mut self, new: Warrant) {
+        if let Phase::Serving { warrant, .. } = &mut self.phase {
+            *warrant = new;
+        }
     }
 
     /// Its connection is over. Returns what others are to know of that. `None`: it was not served.
