@@ -292,7 +292,7 @@ impl<P: Ports> Clients<P> {
     }
 
     /// Begins to look at all clients again.
-    pub(super) fn begin_review(&mut self, number: u64, scope: Scope) {
+    pub(super) fn begin_review(&mut self, number: u32, scope: Scope) {
         // Whoever comes later has been judged by what the files say now, or is looked at then.
         let end = u32::try_from(self.slab.capacity()).unwrap_or(u32::MAX);
         self.reviewing.begin(number, scope, end);

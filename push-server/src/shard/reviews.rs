@@ -1,7 +1,7 @@
 //! Reviews: after a reload every shard looks whether its clients may still be here. One for all shards: the number of
 //! the review, and how many clients may be told to go in a second. `turn/review` does it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -21,9 +21,9 @@ const INTERVAL: Duration =
 #[derive(Debug, Default)]
 pub(crate) struct Reviews {
     /// The number of the latest one; 0: there was none.
-    number: AtomicU64,
+    number: AtomicU32,
     /// The number of the latest one that looks at certificates.
-    certificates: AtomicU64,
+    certificates: AtomicU32,
     /// When the next client may go, in nanoseconds.
     next_at: AtomicU64,
 }
@@ -47,12 +47,12 @@ impl Reviews {
     }
 
     /// The number of the latest review.
-    pub(crate) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u32 {
         self.number.load(Ordering::Acquire)
     }
 
     /// What somebody has to look at who has seen all reviews up to `number`.
-    pub(crate) fn scope_since(&self, number: u64) -> Scope {
+    pub(crate) fn scope_since(&self, number: u32) -> Scope {
         Scope { certificates: self.certificates.load(Ordering::Acquire) > number }
     }
 

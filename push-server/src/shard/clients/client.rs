@@ -51,8 +51,6 @@ pub(crate) struct Client<P: Ports> {
     timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
     receipts: Option<Box<Receipts>>,
-    /// By what it was let in.
-    warrant: Warrant,
 }
 
 /// The phases of a client's life. A client goes from one to the next by its own methods alone.
@@ -60,8 +58,8 @@ pub(crate) struct Client<P: Ports> {
 pub(crate) enum Phase {
     /// Not served yet: CONNECT has not come whole, or the client is being authenticated. Closed at the deadline.
     Handshake(PendingClient),
-    /// Served, with this session. The session's flow is here because all input needs it.
-    Serving { connection: Connection, session: u32, flow: FlowNumber },
+    /// Served, with this session. The session's flow is here because all input needs it. With by what it was let in.
+    Serving { connection: Connection, session: u32, flow: FlowNumber, warrant: Warrant },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
     /// FIN is sent, or the socket failed; waiting for the peer's FIN and the ring's operations.
@@ -92,7 +90,7 @@ struct Aside {
     /// Whom its certificate names. Not kept longer than the handshake: then its session has the user.
     certificate: Option<Result<Box<str>, CertificateFault>>,
     /// The latest review when it came: who it is was judged by what files said then, or later.
-    review: u64,
+    review: u32,
 }
 
 /// What counts for the address of a client that is not served yet.
@@ -119,7 +117,7 @@ pub(crate) struct EndedConnection {
 impl PendingClient {
     /// Of a new socket; `nonce` is random. `has_tls`: a handshake of TLS comes first. `review`: the number of the
     /// latest.
-    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic, review: u64) -> Self {
+    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic, review: u32) -> Self {
         Self {
             handshake: Handshake::new(nonce),
             tls: has_tls.then(Box::default),
@@ -130,7 +128,7 @@ impl PendingClient {
     }
 
     /// The latest review when it came.
-    pub(crate) fn review(&self) -> u64 {
+    pub(crate) fn review(&self) -> u32 {
         self.aside.review
     }
 
@@ -229,7 +227,6 @@ impl<P: Ports> Client<P> {
             sent_bytes: 0,
             timer_tick: 0,
             receipts: None,
-            warrant: Warrant::NOBODY,
         }
     }
 
@@ -321,15 +318,16 @@ impl<P: Ports> Client<P> {
         self.connect_number
     }
 
-    /// It is served from now on.
+    /// It is served from now on, let in by `warrant`.
     pub(crate) fn serve(
         &mut self,
         connection: Connection,
         (session, flow): (u32, FlowNumber),
+        warrant: Warrant,
         account: Account,
     ) {
         self.account = account;
-        self.phase = Phase::Serving { connection, session, flow };
+        self.phase = Phase::Serving { connection, session, flow, warrant };
     }
 
     /// The key of its session, while it is served.
@@ -340,14 +338,19 @@ impl<P: Ports> Client<P> {
         }
     }
 
-    /// By what it was let in.
+    /// By what it was let in; while it is not served, by nobody's word.
     pub(crate) fn warrant(&self) -> Warrant {
-        self.warrant
+        match &self.phase {
+            Phase::Serving { warrant, .. } => *warrant,
+            _ => Warrant::NOBODY,
+        }
     }
 
-    /// It is let in by this, now or again.
-    pub(crate) fn set_warrant(&mut self, warrant: Warrant) {
-        self.warrant = warrant;
+    /// A served client is let in by this again.
+    pub(crate) fn set_warrant(&mut self, new: Warrant) {
+        if let Phase::Serving { warrant, .. } = &mut self.phase {
+            *warrant = new;
+        }
     }
 
     /// Its connection is over. Returns what others are to know of that. `None`: it was not served.

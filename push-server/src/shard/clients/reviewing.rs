@@ -11,7 +11,7 @@ use crate::shard::reviews::Scope;
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Reviewing {
     /// The latest review that has begun here.
-    seen: u64,
+    seen: u32,
     under_way: Option<UnderWay>,
     /// Clients that have to go, in the order in which they will.
     leaving: VecDeque<(Token, Withdrawal)>,
@@ -30,13 +30,13 @@ struct UnderWay {
 
 impl Reviewing {
     /// The latest review that has begun here.
-    pub(in crate::shard) fn seen(&self) -> u64 {
+    pub(in crate::shard) fn seen(&self) -> u32 {
         self.seen
     }
 
     /// Begins a review of the clients in the first `end` places. One that is under way ends: this one looks at all
     /// that it has not looked at.
-    pub(in crate::shard) fn begin(&mut self, number: u64, scope: Scope, end: u32) {
+    pub(in crate::shard) fn begin(&mut self, number: u32, scope: Scope, end: u32) {
         self.seen = number;
         let unfinished = self.under_way.take().is_some_and(|before| before.scope.certificates);
         let scope = Scope { certificates: scope.certificates || unfinished };

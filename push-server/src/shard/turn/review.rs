@@ -73,7 +73,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// A client has connected that was judged when `begun` was the latest review: perhaps by what files said before.
-    pub(super) fn review_newcomer(&mut self, index: u32, begun: u64) {
+    pub(super) fn review_newcomer(&mut self, index: u32, begun: u32) {
         if begun != self.reviews().number() {
             self.review(index, self.reviews().scope_since(begun));
         }

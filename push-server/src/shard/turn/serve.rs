@@ -93,8 +93,7 @@ impl<P: Ports> Shard<P> {
         let flow = self.sessions.number(key).into();
         let client = &mut self.clients[index];
         let review = client.pending().map_or(0, PendingClient::review);
-        client.serve(connection, (key, flow), account);
-        client.set_warrant(warrant);
+        client.serve(connection, (key, flow), warrant, account);
         if session_present {
             self.review_return(key, &rights_before);
         }
