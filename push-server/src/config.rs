@@ -38,10 +38,9 @@ pub use admission::Admission;
 pub use authentication::{AuthenticationSettings, JwtSettings};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-use file::LISTENER;
 pub use hook::{HookSettings, HookUrl};
 pub use listeners::{CONNECTIONS_MAX, Listener, ListenerForm, ListenerKind, ListenerTable};
-use listeners::{ForAll, UNIX_KEY};
+use listeners::{ForAll, LISTENER, UNIX_KEY};
 pub use loaded::{Loaded, Reloaded};
 pub use log_filter::LogFilter;
 pub use modes::{

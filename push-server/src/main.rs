@@ -14,7 +14,7 @@ use push_server::access::scram;
 use push_server::config::{Config, Loaded, Settings};
 use push_server::control::line_queue::{FLUSH_MAX, LOG_LINES_MAX, LineQueue, LinesLost};
 use push_server::control::reload::SetLog;
-use push_server::control::{admin, preflight, privileges, startup, status};
+use push_server::control::{admin, error_text, preflight, privileges, startup, status};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -42,7 +42,7 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
     let (log, set_log) = match log_to_stderr(&loaded.config) {
         Ok(log) => log,
         Err(error) => {
-            complain(&startup::with_sources(error.as_ref()));
+            complain(&error_text::with_sources(error.as_ref()));
             return ExitCode::from(EXIT_FAILED);
         }
     };
@@ -50,7 +50,7 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
         Ok(ending) => ending.exit_code(),
         Err(error) => {
             // Written after the log lines before it, and without waiting for a reader.
-            let complaint = format!("error: {}\n", startup::with_sources(error.as_ref()));
+            let complaint = format!("error: {}\n", error_text::with_sources(error.as_ref()));
             log.push(complaint.into_bytes());
             EXIT_FAILED
         }
@@ -82,7 +82,7 @@ fn reload(socket: &Path) -> ExitCode {
     let report = match admin::client::reload(socket) {
         Ok(report) => report,
         Err(error) => {
-            complain(&startup::with_sources(&error));
+            complain(&error_text::with_sources(&error));
             return ExitCode::from(EXIT_FAILED);
         }
     };
@@ -104,7 +104,7 @@ fn scram_user(name: &str, iterations: u32) -> ExitCode {
 /// The exit code of a command, which tells why it failed.
 fn done(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        complain(&startup::with_sources(error.as_ref()));
+        complain(&error_text::with_sources(error.as_ref()));
         ExitCode::from(EXIT_FAILED)
     })
 }

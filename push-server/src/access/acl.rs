@@ -28,7 +28,7 @@ pub use rights::{Decision, GRANT_FILTERS_MAX, Grant, GrantError, Rights};
 pub use rule::Origin;
 
 use pattern::Names;
-use rights::{Compiled, Edition, RuleSet, plain};
+use rights::{Compiled, Edition, Groups, RuleSet, plain};
 use rule::{Client, Effect, Rule};
 
 /// The rules of a file.
@@ -58,7 +58,7 @@ type Indices = Box<[u32]>;
 #[derive(Debug, Default)]
 struct Shared {
     /// By the groups of a token, too.
-    rights: Remembered<(Indices, Arc<[Box<str>]>), Compiled>,
+    rights: Remembered<(Indices, Groups), Compiled>,
     rule_sets: Remembered<Indices, RuleSet>,
 }
 
@@ -176,7 +176,7 @@ impl Acl {
             });
             rule_sets.push(rule_set);
         }
-        let rights = Rights::of(&rule_sets, identity, &self.edition);
+        let rights = Rights::of(&rule_sets, identity.brings(), &self.edition);
         if identity.grant().is_none()
             && let Some(compiled) = rights.compiled()
         {
@@ -272,7 +272,7 @@ pub fn rights_under(
 ) -> Rights {
     match (acl, identity.grant()) {
         (Some(acl), _) => acl.rights(identity, client_id, origin),
-        (None, Some(_)) => Rights::of(&[], identity, &Edition::default()),
+        (None, Some(_)) => Rights::of(&[], identity.brings(), &Edition::default()),
         (None, None) => Rights::default(),
     }
 }

@@ -49,6 +49,13 @@ impl Identity {
         Self { user: Some(user), warrant: Warrant::ELSEWHERE, ..Self::default() }
     }
 
+    /// The identity of the client with this name that has these rights, as far as they depend on it.
+    pub(super) fn with_what_was_brought(user: Option<&str>, rights: &Rights) -> Self {
+        let identity = user.map(|user| Self::of_user(user.into())).unwrap_or_default();
+        let Some((groups, grant)) = rights.brought() else { return identity };
+        grant.into_iter().fold(identity.with_groups(groups), Self::with_grant)
+    }
+
     /// The same client, let in by this.
     #[must_use]
     pub fn by(self, warrant: Warrant) -> Self {
@@ -123,6 +130,11 @@ impl Identity {
     /// The same groups, to be kept.
     pub(super) fn shared_groups(&self) -> &Arc<[Box<str>]> {
         &self.groups
+    }
+
+    /// What its token brings: groups, and rights if there are any.
+    pub(super) fn brings(&self) -> (&Arc<[Box<str>]>, Option<&Grant>) {
+        (&self.groups, self.grant())
     }
 
     /// The rights that its token brings.

@@ -171,7 +171,7 @@ impl Access {
             Some(acl) if acl.asks_for_addresses() => origin(),
             _ => Origin::default(),
         };
-        let identity = rights.identity(user);
+        let identity = Identity::with_what_was_brought(user, rights);
         Some(acl::rights_under(self.acl.as_deref(), &identity, client_id, Some(origin)))
     }
 

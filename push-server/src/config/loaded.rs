@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use super::contradictions::Contradiction;
 use super::error::{ConfigError, SetBy};
-use super::file::{File, LISTENER};
-use super::listeners::ADDRESS_KEYS;
+use super::file::File;
+use super::listeners::{ADDRESS_KEYS, LISTENER};
 use super::rules::contradictions;
 use super::settings::Settings;
 

@@ -9,6 +9,7 @@ pub(crate) mod access;
 pub mod acl;
 pub mod admin;
 mod authenticator;
+pub mod error_text;
 pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod http_counters;

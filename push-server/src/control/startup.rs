@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::access::AccessError;
 use super::admin::{self, AdminSocketError};
 use super::authenticator::Authenticator;
+use super::error_text::with_sources;
 use super::hook::{HookError, HookFiles};
 use super::limits::{ProcessLimits, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
@@ -430,22 +431,6 @@ fn tables(slots: u32, shards: u16, memory_bytes: u64) -> u32 {
     let wanted = slots.saturating_add(resting.min(slots.saturating_add(TABLES_LEFT)));
     let room = memory_bytes / TABLES_MEMORY_PART / TABLE_BYTES as u64;
     wanted.min(u32::try_from(room).unwrap_or(u32::MAX))
-}
-
-/// An error with the errors that caused it, each once, in one line.
-pub fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        // Many messages quote their source already.
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text.replace('\n', " ")
 }
 
 /// Whether log lines have to clear a status line: if both go to terminals, they go to the same.

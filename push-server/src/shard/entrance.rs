@@ -21,9 +21,7 @@ use crate::transport::ServerTls;
 /// One for all shards.
 #[derive(Debug)]
 pub(super) struct Entrance {
-    connections_max: u32,
-    /// Open sockets of all shards.
-    open: AtomicU32,
+    places: Places,
     listeners: Listeners,
     tls: Arc<SharedTls>,
     connect_rate: ConnectRate,
@@ -38,6 +36,14 @@ pub(super) struct Entrance {
     owners: Owners,
     rest: Rest,
     reviews: Reviews,
+}
+
+/// How many sockets there may be, and are.
+#[derive(Debug)]
+struct Places {
+    max: u32,
+    /// Of all shards.
+    open: AtomicU32,
 }
 
 /// What it is made of.
@@ -63,8 +69,7 @@ impl Entrance {
         let Config { shards, admission, .. } = *config;
         let EntranceSetup { connections_max, listeners, tls } = setup;
         Self {
-            connections_max,
-            open: AtomicU32::new(0),
+            places: Places { max: connections_max, open: AtomicU32::new(0) },
             listeners,
             tls,
             connect_rate: ConnectRate::new(admission.connect_rate),
@@ -80,13 +85,13 @@ impl Entrance {
     }
 
     pub(super) fn connections_max(&self) -> u32 {
-        self.connections_max
+        self.places.max
     }
 
     /// Open sockets of all shards.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn open(&self) -> u32 {
-        self.open.load(Ordering::Relaxed)
+        self.places.open.load(Ordering::Relaxed)
     }
 
     /// How fast newcomers are let in.
@@ -112,7 +117,7 @@ impl Entrance {
         if !self.listeners[listener].take_place() {
             return Err(NoRoom::Listener);
         }
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+        if self.places.open.fetch_add(1, Ordering::Relaxed) >= self.places.max {
             self.give_place_back(listener);
             return Err(NoRoom::Server);
         }
@@ -121,13 +126,13 @@ impl Entrance {
 
     /// A socket of a listener is closed, or was not let in.
     pub(super) fn give_place_back(&self, listener: u16) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.places.open.fetch_sub(1, Ordering::Relaxed);
         self.listeners[listener].give_place_back();
     }
 
     /// Whether the server has a place for a socket.
     pub(super) fn has_place(&self) -> bool {
-        self.open.load(Ordering::Relaxed) < self.connections_max
+        self.places.open.load(Ordering::Relaxed) < self.places.max
     }
 
     /// What handshakes of TLS use.

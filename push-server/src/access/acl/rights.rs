@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::pattern::{Line, Names, Pattern, PatternError};
 use super::pattern_set::{Found, PatternSet};
 use super::rule::{Effect, Rule};
-use crate::access::identity::Identity;
 use crate::broker::{TopicFilter, TopicName};
 
 /// Most filters of a token, for publishing and subscribing together: each connection with it has
@@ -37,7 +36,7 @@ pub(super) struct Compiled {
     /// Tells the file of rules from others.
     edition: Edition,
     /// Those that a token has named: another file may have rules about them.
-    groups: Arc<[Box<str>]>,
+    groups: Groups,
 }
 
 /// Filters of one action.
@@ -58,6 +57,9 @@ pub(super) struct RuleSet {
     publish: Arc<PatternSet>,
     subscribe: Arc<PatternSet>,
 }
+
+/// The groups of a token.
+pub(super) type Groups = Arc<[Box<str>]>;
 
 /// The rights that a token brings: the filters that it allows. They take the place of what the
 /// file allows; what the file denies is denied.
@@ -149,30 +151,29 @@ impl RuleSet {
 }
 
 impl Rights {
-    /// Of clients about whom these rules are, with what their token brings, if it brings rights.
-    pub(super) fn of(rule_sets: &[Arc<RuleSet>], identity: &Identity, edition: &Edition) -> Self {
-        let grant = identity.grant();
+    /// Of clients about whom these rules are, with what their token brings: groups, and rights if there are any.
+    pub(super) fn of(
+        rule_sets: &[Arc<RuleSet>],
+        (groups, grant): (&Groups, Option<&Grant>),
+        edition: &Edition,
+    ) -> Self {
         let filters = |set: fn(&RuleSet) -> &Arc<PatternSet>, granted: fn(&Grant) -> &Arc<_>| {
             let sets = rule_sets.iter().map(|rules| set(rules)).filter(|set| !set.is_empty());
             Filters { sets: sets.cloned().collect(), granted: grant.map(granted).cloned() }
         };
         let publish = filters(|rules| &rules.publish, |grant| &grant.publish);
         let subscribe = filters(|rules| &rules.subscribe, |grant| &grant.subscribe);
-        let (edition, groups) = (edition.clone(), Arc::clone(identity.shared_groups()));
+        let (edition, groups) = (edition.clone(), Arc::clone(groups));
         Self(Some(Arc::new(Compiled { publish, subscribe, edition, groups })))
     }
 
-    /// The identity of the client with this name that has these rights, as far as they depend on it.
-    pub(in crate::access) fn identity(&self, user: Option<&str>) -> Identity {
-        let identity = user.map(|user| Identity::of_user(user.into())).unwrap_or_default();
-        let Some(compiled) = &self.0 else { return identity };
-        let Compiled { publish, subscribe, groups, .. } = &**compiled;
-        let grant_parts = publish.granted.clone().zip(subscribe.granted.clone());
-        // Its filters are shared, so it takes nothing of its own.
+    /// What its token has brought of them: groups, and filters. `None`: there are no rules.
+    pub(in crate::access) fn brought(&self) -> Option<(Groups, Option<Arc<Grant>>)> {
+        let Compiled { publish, subscribe, groups, .. } = self.0.as_deref()?;
+        let filters = publish.granted.clone().zip(subscribe.granted.clone());
+        // They are shared, so they take nothing of their own.
         let grant = |(publish, subscribe)| Arc::new(Grant { publish, subscribe, bytes: 0 });
-        let grant = grant_parts.map(grant);
-        let identity = identity.with_groups(Arc::clone(groups));
-        grant.into_iter().fold(identity, Identity::with_grant)
+        Some((Arc::clone(groups), filters.map(grant)))
     }
 
     pub(super) fn from_compiled(compiled: Arc<Compiled>) -> Self {

@@ -8,7 +8,6 @@
 mod written;
 
 use bytes::Bytes;
-use push_common::clock::Monotonic;
 
 use super::{
     CONNECT_FIRST, Context, Header, Packet, Publish, Reason, check_header, connect, packet,
@@ -16,9 +15,6 @@ use super::{
 use crate::broker::MessageProperties;
 use crate::fuzzing::outcome::Outcome;
 use crate::mqtt::{Connect, Features, Limits, Version};
-
-/// An arbitrary time: what it is makes no difference.
-const NOW: Monotonic = Monotonic(5_000_000_000);
 
 /// The first byte of the input chooses version and features; the rest is a packet, perhaps with
 /// bytes behind it.
@@ -52,7 +48,7 @@ fn context(choice: u8) -> Context {
         3 => (Version::V311, none),
         _ => (Version::V5, none),
     };
-    Context { version, packet_bytes_max: 1 << 20, topic_levels_max: 8, features, now: NOW }
+    Context { version, packet_bytes_max: 1 << 20, topic_levels_max: 8, features, now: written::NOW }
 }
 
 /// Parses a packet as a connection does. Returns it with its length; `None`: more bytes are needed.

@@ -5,15 +5,18 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
+use push_common::clock::Monotonic;
 
 use super::super::frame::{packet_type, put_binary, put_variable_int};
 use super::super::properties::id;
 use super::super::publish::OutgoingPublish;
 use super::super::{Ack, AckKind, Auth, Disconnect, Packet, Publish, Reason, ack, put_auth};
-use super::NOW;
 use crate::broker::{Held, Message, MessageProperties, SubscriptionOptions, TopicName, Via};
 use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::{Connect, Delivery, Subscribe, Unsubscribe, Version};
+
+/// An arbitrary time: what it is makes no difference.
+pub(super) const NOW: Monotonic = Monotonic(5_000_000_000);
 
 /// The packet, written again. `None`: it says something that nobody would write, such as an alias of 0 or a filter
 /// that is not valid.
