@@ -68,8 +68,9 @@ pub(crate) struct PendingClient {
     pub(crate) handshake: Handshake,
     /// Its handshake of TLS, until that has ended and was counted.
     pub(in crate::shard) tls: Option<Box<TlsPending>>,
-    /// Whom its certificate names. Not kept longer than the handshake: then its session has the user.
-    certificate: Option<Result<Box<str>, CertificateFault>>,
+    /// Whom its certificate names. Not kept longer than the handshake: then its session has the user. In a box, because
+    /// an idle client takes as much room as this one.
+    certificate: Option<Box<Result<Box<str>, CertificateFault>>>,
     deadline: Monotonic,
     /// Replies to be sent meanwhile (AUTH).
     frames: Vec<Bytes>,
@@ -117,12 +118,12 @@ impl PendingClient {
 
     /// Its handshake of TLS is done: whom its certificate names, if it has shown one.
     pub(crate) fn show(&mut self, certificate: Option<Result<Box<str>, CertificateFault>>) {
-        self.certificate = certificate;
+        self.certificate = certificate.map(Box::new);
     }
 
     /// Whom its certificate names. `None`: it has shown none, or nobody asks for names in them.
     pub(crate) fn certificate(&self) -> Option<&Result<Box<str>, CertificateFault>> {
-        self.certificate.as_ref()
+        self.certificate.as_deref()
     }
 
     /// When it is closed.
