@@ -91,14 +91,13 @@ impl Identity {
         Self { ends_at: Some(secs), ..self }
     }
 
-    /// The same client, which may stay for so long from `now` on, in seconds since 1970, if it is said how long.
+    /// The same client, which may stay for so long from `now` on, the time since 1970, if it is said how long; rather a
+    /// second too long than a moment too short.
     #[must_use]
-    pub fn lasting(self, now_secs: u64, time: Option<Duration>) -> Self {
-        match time {
-            // Rather a second too long than none.
-            Some(time) => self.until(now_secs.saturating_add(time.as_secs().max(1))),
-            None => self,
-        }
+    pub fn lasting(self, now: Duration, time: Option<Duration>) -> Self {
+        let Some(time) = time else { return self };
+        let end = now.saturating_add(time);
+        self.until(end.as_secs().saturating_add(u64::from(end.subsec_nanos() > 0)))
     }
 
     /// Until when the client may stay, in seconds since 1970; `None`: what proved the identity does not say.

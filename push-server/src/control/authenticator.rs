@@ -293,7 +293,7 @@ impl Inner {
                 return self.access.current().judge_without_hook(credentials);
             }
             Ok(HookAnswer::Allow(identity, expires_in)) => {
-                Verdict::Allowed(identity.lasting(now_secs(), expires_in), None)
+                Verdict::Allowed(identity.lasting(wall_time(), expires_in), None)
             }
             Ok(HookAnswer::Deny) => Verdict::Refused(Denial::HookDenied),
             Err(NoAnswer) => Verdict::Refused(Denial::HookFailed),
@@ -435,8 +435,12 @@ impl Inner {
 
 /// What the wall clock says, in seconds since 1970.
 fn now_secs() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    wall_time().as_secs()
+}
+
+/// The time since 1970, by the wall clock.
+fn wall_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Whatever panicked, what is behind these locks is whole.

@@ -244,7 +244,7 @@ fn a_server_does_not_start_without_what_its_hook_needs() -> TestResult {
     let text = format!("auth-http = 'http://127.0.0.1:1/'\nauth-http-bearer-file = '{empty}'\n");
     fs::write(settings.path(), text).expect("write the settings");
     let shown = std::process::Command::new(push_tests::server::server_binary()?)
-        .args(["check-config", "--config"])
+        .arg("check-config")
         .arg(settings.path())
         .output()
         .expect("run the server");
