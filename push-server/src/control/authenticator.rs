@@ -13,14 +13,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use push_common::clock::Monotonic;
-use tracing::error;
 
 use super::hook::{Hook, HookCounts, HookFiles, NoAnswer};
 use crate::access::{
     Access, Credentials, Denial, Hasher, HookAnswer, HookQuestion, Judgement, Key, PASSWORD_BYTES,
     PasswordCheck, Source, TokenCheck, Verdict, Verified, VerifiedToken,
 };
-use crate::config::{Config, HookSettings};
+use crate::config::Config;
 use crate::shard::{Answerer, Asker, Queue, SharedAccess};
 
 /// The answerer of all shards.
@@ -155,7 +154,8 @@ fn count(counter: &AtomicU64) {
 }
 
 impl Authenticator {
-    /// Starts the threads that hash and check, if there is anything for them to do.
+    /// Starts the threads that hash and check, also while there is nothing for them to do: a reload may bring users
+    /// and keys.
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -176,28 +176,24 @@ impl Authenticator {
             counts: Arc::default(),
         });
         let settings = &config.authentication;
-        let hashing = if settings.users_file.is_some() { settings.threads } else { 0 };
         let start = |name: String, work: fn(&Inner)| {
             let inner = Arc::clone(&inner);
             std::thread::Builder::new().name(name).spawn(move || work(&inner))
         };
-        let threads = (0..hashing).map(|number| start(format!("auth-{number}"), Inner::hash));
+        let threads =
+            (0..settings.threads).map(|number| start(format!("auth-{number}"), Inner::hash));
         let mut threads = threads.collect::<io::Result<Vec<_>>>()?;
-        if settings.jwt.keys_file.is_some() {
-            threads.push(start("auth-jwt".to_owned(), Inner::check_tokens)?);
-        }
+        threads.push(start("auth-jwt".to_owned(), Inner::check_tokens)?);
         let (patience, counts) = (inner.patience, &inner.counts.hook);
         let hook =
             hook.map(|files| Hook::start(&settings.hook, files, patience, Arc::clone(counts)));
         Ok(Self { hook: hook.transpose()?, inner, threads })
     }
 
-    /// Reads the files of the hook again, and forgets what it has answered; or changes nothing.
-    pub(crate) fn reload_hook(&self, settings: &HookSettings) {
-        match (&self.hook, HookFiles::read(settings)) {
-            (Some(hook), Ok(Some(files))) => hook.change(files),
-            (_, Ok(_)) => {}
-            (_, Err(error)) => error!("SIGHUP: the hook is asked as before: {error}"),
+    /// Asks the hook by these files from now on, and forgets what it has answered.
+    pub(crate) fn change_hook(&self, files: HookFiles) {
+        if let Some(hook) = &self.hook {
+            hook.change(files);
         }
     }
 

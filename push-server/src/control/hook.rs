@@ -288,7 +288,7 @@ impl<'a> UnderWay<'a> {
     /// Returns whether it rests from now on.
     fn settle_as_failed(&mut self) -> bool {
         let Some(attempt) = self.attempt.take() else { return false };
-        let begins = self.inner.rest().has_failed(&attempt, self.inner.now());
+        let begins = self.inner.rest().has_failed(attempt, self.inner.now());
         if begins {
             add(&self.inner.counts.rests);
             self.inner.counts.is_resting.store(1, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::super::causes::with_sources;
+use super::super::error_text::with_sources;
 use super::super::tls::{FileMistake, authorities, hook_provider};
 use crate::access::{HOOK_ANSWER_BYTES_MAX, HookAnswer, HookAnswerError, HookQuestion};
 use crate::config::HookSettings;

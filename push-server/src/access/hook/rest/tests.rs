@@ -6,7 +6,7 @@ fn at(millis: u64) -> Monotonic {
 
 fn fail(rest: &mut HookRest, millis: u64) -> bool {
     let attempt = rest.ask(at(millis)).expect("it may be asked");
-    rest.has_failed(&attempt, at(millis))
+    rest.has_failed(attempt, at(millis))
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn those_that_were_asked_before_do_not_lengthen_a_rest_and_may_end_it() {
     (0..HOOK_FAILURES_MAX).for_each(|_| {
         fail(&mut rest, 0);
     });
-    assert!(!rest.has_failed(&late, at(4_000)));
+    assert!(!rest.has_failed(late, at(4_000)));
     let tries = rest.ask(at(5_000)).expect("the rest is over");
-    assert!(!rest.has_failed(&rest_of_before(), at(5_001)) && rest.ask(at(5_001)).is_none());
+    assert!(!rest.has_failed(rest_of_before(), at(5_001)) && rest.ask(at(5_001)).is_none());
     assert!(rest.has_answered(later), "it does answer");
     assert!(rest.ask(at(5_002)).is_some());
-    assert!(!rest.has_failed(&tries, at(5_003)), "one failure since then");
+    assert!(!rest.has_failed(tries, at(5_003)), "one failure since then");
 }
 
 fn rest_of_before() -> HookAttempt {
