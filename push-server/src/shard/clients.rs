@@ -266,7 +266,7 @@ impl<P: Ports> Clients<P> {
     pub(super) fn push_tls_step(&mut self, index: u32) -> Option<StepWaits> {
         let client = self.slab.get_mut(index as usize)?;
         let token = client.token(index);
-        let pending = client.pending_mut()?.tls.as_deref_mut()?;
+        let pending = client.pending_mut()?.tls_mut()?;
         Some(self.tls_handshakes.push(token, pending))
     }
 
@@ -276,7 +276,7 @@ impl<P: Ports> Clients<P> {
             // One that is gone gives its place to the next.
             if let Some(index) = self.resolve(token)
                 && let Some(pending) = self.slab[index as usize].pending_mut()
-                && let Some(pending) = pending.tls.as_deref_mut()
+                && let Some(pending) = pending.tls_mut()
             {
                 self.tls_handshakes.let_in(token, pending, place);
             }

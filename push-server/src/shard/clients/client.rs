@@ -66,16 +66,23 @@ pub(crate) enum Phase {
 pub(crate) struct PendingClient {
     /// What the protocol knows of it.
     pub(crate) handshake: Handshake,
-    /// Its handshake of TLS, until that has ended and was counted.
-    pub(in crate::shard) tls: Option<Box<TlsPending>>,
-    /// Whom its certificate names. Not kept longer than the handshake: then its session has the user. In a box, because
-    /// an idle client takes as much room as this one.
-    certificate: Option<Box<Result<Box<str>, CertificateFault>>>,
+    /// `None`: it has no TLS, or its handshake has ended without a certificate. In a box, because an idle client takes as
+    /// much room as this one.
+    tls: Option<Box<PendingTls>>,
     deadline: Monotonic,
     /// Replies to be sent meanwhile (AUTH).
     frames: Vec<Bytes>,
     /// It is with the shard of its session.
     is_home: bool,
+}
+
+/// What TLS has of a client that is not served yet.
+#[derive(Debug)]
+enum PendingTls {
+    /// Its handshake, until that has ended and was counted.
+    UnderWay(TlsPending),
+    /// Whom the certificate names that it has shown. Not kept longer: then its session has the user.
+    Shown(Result<Box<str>, CertificateFault>),
 }
 
 /// A connection that is over, of a served client. Plain data: each part of the shard takes its piece.
@@ -94,8 +101,7 @@ impl PendingClient {
     pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic) -> Self {
         Self {
             handshake: Handshake::new(nonce),
-            tls: has_tls.then(Box::default),
-            certificate: None,
+            tls: has_tls.then(|| Box::new(PendingTls::UnderWay(TlsPending::default()))),
             deadline,
             frames: Vec::new(),
             is_home: false,
@@ -104,7 +110,7 @@ impl PendingClient {
 
     /// When it is next to be looked at: it may have to give its handshake's place to others before the deadline.
     pub(crate) fn next_look(&self, now: Monotonic) -> Monotonic {
-        let patience_ends = self.tls.as_ref().and_then(|tls| tls.patience_ends());
+        let patience_ends = self.tls().and_then(TlsPending::patience_ends);
         // One whose time is over stays while nobody needs its place.
         let next = patience_ends.map(|ends| ends.max(now.after_millis(PATIENCE_LOOK_MILLIS)));
         next.map_or(self.deadline, |next| next.min(self.deadline))
@@ -112,18 +118,46 @@ impl PendingClient {
 
     /// Whether it has left the server waiting for too long, if others wait for its place.
     pub(crate) fn is_out_of_patience(&self, now: Monotonic) -> bool {
-        let patience_ends = self.tls.as_ref().and_then(|tls| tls.patience_ends());
+        let patience_ends = self.tls().and_then(TlsPending::patience_ends);
         patience_ends.is_some_and(|ends| ends <= now)
+    }
+
+    /// Its handshake of TLS, until that has ended and was counted.
+    pub(in crate::shard) fn tls(&self) -> Option<&TlsPending> {
+        match self.tls.as_deref() {
+            Some(PendingTls::UnderWay(tls)) => Some(tls),
+            Some(PendingTls::Shown(_)) | None => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(in crate::shard) fn tls_mut(&mut self) -> Option<&mut TlsPending> {
+        match self.tls.as_deref_mut() {
+            Some(PendingTls::UnderWay(tls)) => Some(tls),
+            Some(PendingTls::Shown(_)) | None => None,
+        }
+    }
+
+    /// Its handshake of TLS has ended. Returns whether it was under way.
+    pub(in crate::shard) fn end_tls(&mut self) -> bool {
+        let is_under_way = self.tls().is_some();
+        if is_under_way {
+            self.tls = None;
+        }
+        is_under_way
     }
 
     /// Its handshake of TLS is done: whom its certificate names, if it has shown one.
     pub(crate) fn show(&mut self, certificate: Option<Result<Box<str>, CertificateFault>>) {
-        self.certificate = certificate.map(Box::new);
+        self.tls = certificate.map(|named| Box::new(PendingTls::Shown(named)));
     }
 
     /// Whom its certificate names. `None`: it has shown none, or nobody asks for names in them.
     pub(crate) fn certificate(&self) -> Option<&Result<Box<str>, CertificateFault>> {
-        self.certificate.as_deref()
+        match self.tls.as_deref() {
+            Some(PendingTls::Shown(named)) => Some(named),
+            Some(PendingTls::UnderWay(_)) | None => None,
+        }
     }
 
     /// When it is closed.

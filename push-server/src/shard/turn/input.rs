@@ -88,7 +88,7 @@ impl<P: Ports> Shard<P> {
         let handshake = client.transport.tls_handshake().filter(|handshake| handshake.is_done);
         if let Some(handshake) = handshake
             && let Some(pending) = client.pending_mut()
-            && pending.tls.take().is_some()
+            && pending.end_tls()
         {
             count_tls_handshake(self.here.counters(), TlsResult::Completed, handshake);
             let named = self.here.shared().config.authentication.certificate_user.field();
