@@ -135,7 +135,7 @@ pub mod heartbeat;
 pub mod low_tables;
 pub mod mac;
 pub mod mutant;
-pub mod ping_rate;
+pub mod rate;
 pub mod segment;
 pub mod shared_word;
 pub mod slot;

@@ -40,7 +40,7 @@ use push_common::clock::Monotonic;
 use push_common::counter::Counter;
 use push_common::flow::bits;
 use push_common::heartbeat::Heartbeat;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use push_common::segment::SocketFacts;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::{self, Decision, Verdict};
@@ -107,7 +107,7 @@ fn ingress(packet: Packet) -> i32 {
     }
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });
-    let pace = PingPace { interval_ns: view.ping_interval_ns, burst: PING_BURST.load() };
+    let pace = Pace { interval_ns: view.ping_interval_ns, burst: PING_BURST.load() };
     let table = sealed::table_of(cell);
 
     lock(cell);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use push_server::access::scram::{ITERATIONS_DEFAULT, ITERATIONS_MAX, ITERATIONS_MIN};
-use push_server::config::{Config, START_WAIT_SECS, Settings};
+use push_server::config::{ADMIN_SOCKET, Config, START_WAIT_SECS, Settings};
 
 pub(crate) use user::UserAction;
 
@@ -48,6 +48,16 @@ pub(crate) enum Subcommand {
     CheckConfig {
         /// The file to check.
         file: PathBuf,
+    },
+    /// Have a running server read its settings again, and the files that they name.
+    ///
+    /// All of them count from then on, or none: what is wrong is printed with file and line, and the exit
+    /// code is 1. Prints what was read, which settings have changed, and which need a restart. SIGHUP does the
+    /// same, and tells the log.
+    Reload {
+        /// The server's --admin-socket.
+        #[arg(long, value_name = "PATH", default_value = ADMIN_SOCKET)]
+        socket: PathBuf,
     },
     /// Change a file of users, or look at it.
     User {
@@ -163,7 +173,7 @@ impl Cli {
 
 /// The command line with defaults in its help, which wraps at the terminal's width.
 fn command() -> Command {
-    let defaults = Config::default().entries();
+    let (defaults, live) = (Config::default().entries(), Config::live_keys());
     Cli::command().max_term_width(HELP_COLUMNS_MAX).mut_subcommand("run", |run| {
         run.next_line_help(true).mut_args(|arg| {
             let Some(help) = arg.get_help() else {
@@ -174,6 +184,9 @@ fn command() -> Command {
             let key = arg.get_long().unwrap_or_default();
             if let Some((_, Some(value))) = defaults.iter().find(|(name, _)| *name == key) {
                 help.push_str(&format!("\n[default: {}]", as_flag(value)));
+            }
+            if live.iter().any(|live| live == key) {
+                help.push_str("\n[a reload applies it]");
             }
             arg.help(help).hide_possible_values(true)
         })

@@ -7,6 +7,7 @@
 //! several settings.
 
 mod addresses;
+mod admission;
 mod authentication;
 mod bounded;
 mod contradictions;
@@ -30,15 +31,17 @@ mod values;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::access::ClientLimits;
 use crate::mqtt::Limits;
-pub use addresses::{ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
+pub use addresses::{ADMIN_SOCKET, AdminSocket, ListenAddress, UNIX_MODE_DEFAULT, UnixAddress};
+pub use admission::Admission;
 pub use authentication::{AuthenticationSettings, JwtSettings};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
 pub use hook::{HookSettings, HookUrl};
 pub use listeners::{CONNECTIONS_MAX, Listener, ListenerForm, ListenerKind, ListenerTable};
-use listeners::{ForAll, UNIX_KEY};
-pub use loaded::Loaded;
+use listeners::{ForAll, LISTENER, UNIX_KEY};
+pub use loaded::{Loaded, Reloaded};
 pub use log_filter::LogFilter;
 pub use modes::{
     AnonymousMode, CertificateUserMode, ClientAuthMode, DurabilityMode, KernelPathMode,
@@ -107,6 +110,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// `--http-connections-max`.
     pub http_connections_max: u16,
+    /// `--admin-socket`: for operators.
+    pub admin_socket: AdminSocket,
     /// `--redirect-to`: the server that clients are sent to when this one stops.
     pub redirect_to: Option<String>,
     /// What clients over TLS are shown, and asked for.
@@ -161,6 +166,10 @@ pub struct Config {
     pub log: String,
     /// `--status`: a status line on stdout each second.
     pub status: bool,
+    /// How fast clients may connect, and how many at one address.
+    pub admission: Admission,
+    /// Rates of each client, where no group of its user says otherwise.
+    pub client_limits: ClientLimits,
     /// What the server grants to every client.
     pub limits: Limits,
 }
@@ -185,6 +194,7 @@ impl Default for Config {
             interfaces: Vec::new(),
             http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
             http_connections_max: 64,
+            admin_socket: AdminSocket::Auto,
             redirect_to: None,
             tls: TlsSettings::default(),
             authentication: AuthenticationSettings::default(),
@@ -211,6 +221,8 @@ impl Default for Config {
             totals: Totals::default(),
             log: "info".into(),
             status: false,
+            admission: Admission::default(),
+            client_limits: ClientLimits::default(),
             limits: Limits::default(),
         }
     }
@@ -246,6 +258,14 @@ impl Config {
             std::iter::once("\n[[listener]]\n".to_owned()).chain(entries)
         });
         lines.collect()
+    }
+
+    /// The settings that have other values in `other`; `listener` stands for all `[[listener]]` tables.
+    fn differing(&self, other: &Self) -> Vec<String> {
+        let both = self.entries().into_iter().zip(other.entries());
+        let differing = both.filter(|(one, other)| one != other).map(|((key, _), _)| key);
+        let tables = (self.listener_tables != other.listener_tables).then(|| LISTENER.to_owned());
+        differing.chain(tables).collect()
     }
 
     /// The addresses of one kind that flags name.

@@ -8,6 +8,8 @@ pub mod access;
 pub mod broker;
 pub mod config;
 pub mod control;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod kernel;
 pub mod mqtt;
 pub mod mutant;

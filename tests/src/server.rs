@@ -128,6 +128,11 @@ impl Server {
         })
     }
 
+    /// Its socket for operators, unless a flag names another.
+    pub fn admin_socket(&self) -> PathBuf {
+        admin_socket(self.directory.path())
+    }
+
     /// Its own directory, which goes with it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -377,6 +382,10 @@ pub fn raise_descriptor_limit() {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     rustix::process::setrlimit(Resource::Nofile, limit).expect("raise the soft limit");
+}
+
+fn admin_socket(directory: &Path) -> PathBuf {
+    directory.join("admin.sock")
 }
 
 fn log_path(directory: &Path) -> PathBuf {

@@ -409,7 +409,11 @@ fn sessions_that_expire_in_the_same_second_end_over_several_turns() -> TestResul
 }
 
 fn builder() -> ServerBuilder {
-    Server::with(PingPath::User).flag("--shards", 2).flag("--durability", "off")
+    Server::with(PingPath::User)
+        .flag("--shards", 2)
+        .flag("--durability", "off")
+        .flag("--subscribe-rate", 0)
+        .flag("--topic-bytes-max", 65_535)
 }
 
 fn client(target: &Target, id: &str) -> Client {

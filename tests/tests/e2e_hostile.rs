@@ -204,7 +204,10 @@ fn protocol_violations_end_the_connection(path: PingPath) -> TestResult {
 
 fn a_thousand_silent_connections_leave_others_served(path: PingPath) -> TestResult {
     raise_descriptor_limit();
-    let server = Server::with(path).flag("--connect-timeout-secs", 3).start()?;
+    let server = Server::with(path)
+        .flag("--connect-timeout-secs", 3)
+        .flag("--address-waiting-max", 0)
+        .start()?;
     let mut bystander = bystander(server.target());
     let silent: Vec<Client> =
         (0..SILENT).map(|_| Client::dial(server.target(), Version::V5, None)).collect();
@@ -393,7 +396,11 @@ fn a_subscribe_of_wide_filters_leaves_others_served(path: PingPath) -> TestResul
     /// A shard that works through it in one go takes minutes.
     const FROZEN: Duration = Duration::from_secs(10);
     stand_in::not_for("knows no such limits")?;
-    let server = Server::with(path).flag("--shards", 1).flag("--durability", "off").start()?;
+    let server = Server::with(path)
+        .flag("--shards", 1)
+        .flag("--durability", "off")
+        .flag("--subscribe-rate", 0)
+        .start()?;
     let mut bystander = bystander(server.target());
     let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
     let mut packets = Vec::new();

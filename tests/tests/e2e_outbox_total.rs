@@ -1,4 +1,4 @@
-//! `--outbox-bytes-total`: sessions that do not fetch their messages share what memory there is for them,
+//! `--queue-bytes-max`: sessions that do not fetch their messages share what memory there is for them,
 //! and nobody else goes without.
 
 use push_tests::both_paths;
@@ -27,7 +27,7 @@ const ROUNDS: u8 = 20;
 const WEIGHT_MAX: u64 = MESSAGE_BYTES as u64 + 1_024;
 
 const HELD: &str = "push_session_memory_bytes{kind=\"outboxes\"}";
-const SHORT: &str = "push_limits_hit_total{limit=\"outbox_bytes_total\"}";
+const SHORT: &str = "push_limits_hit_total{limit=\"queue_bytes\"}";
 const DROPPED: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
 
 /// "No matching subscribers" of a PUBACK.
@@ -40,7 +40,7 @@ fn builder(path: PingPath, durability: &'static str) -> ServerBuilder {
     Server::with(path)
         .flag("--shards", 2)
         .flag("--durability", durability)
-        .flag("--outbox-bytes-total", TOTAL)
+        .flag("--queue-bytes-max", TOTAL)
 }
 
 fn name(hoarder: usize) -> String {
@@ -188,7 +188,7 @@ fn retained_messages_that_find_no_memory_hold_up_no_others(path: PingPath) -> Te
     stand_in::not_for("has no such limit")?;
     let server = Server::with(path)
         .flag("--durability", "off")
-        .flag("--outbox-bytes-total", SMALL_TOTAL)
+        .flag("--queue-bytes-max", SMALL_TOTAL)
         .start()?;
     let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
     for (topic, payload) in [("kept/large", vec![1; 4_000]), ("kept/small", vec![2; 100])] {

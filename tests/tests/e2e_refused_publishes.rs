@@ -16,12 +16,15 @@ const TOPIC_NAME_INVALID: u8 = 0x90;
 const V311_NOT_AUTHORIZED: u8 = 5;
 
 const RESERVED: &str = "push_publishes_dropped_total{reason=\"reserved_topic\"}";
+const TOO_LONG: &str = "push_publishes_dropped_total{reason=\"topic_bytes\"}";
+const TOO_LONG_LIMIT: &str = "push_limits_hit_total{limit=\"topic_bytes\"}";
 const TOO_DEEP: &str = "push_publishes_dropped_total{reason=\"topic_levels\"}";
 
 claims! {
     nobody_publishes_to_topics_that_begin_with_a_dollar,
     a_will_on_a_topic_that_begins_with_a_dollar_is_refused_with_its_client,
     a_topic_with_too_many_levels_costs_its_publish_alone,
+    a_topic_that_is_too_long_costs_its_publish_or_filter_alone,
     a_refused_publish_is_answered_in_its_turn,
 }
 
@@ -97,6 +100,37 @@ fn a_topic_with_too_many_levels_costs_its_publish_alone() -> TestResult {
     }
     watcher.expect_no_message(SILENCE);
     assert_eq!(server.metrics().value(TOO_DEEP), 6);
+    server.finish();
+    Ok(())
+}
+
+fn a_topic_that_is_too_long_costs_its_publish_or_filter_alone() -> TestResult {
+    const TOPIC_FILTER_INVALID: u8 = 0x8F;
+    const V311_FAILURE: u8 = 0x80;
+    let server = Server::with(PingPath::User).flag("--topic-bytes-max", 8).start()?;
+    let mut watcher = connect(server.target(), Version::V5, "watcher");
+    watcher.subscribe(&[("#", 2)]);
+    for (version, code, filter_code, will_code) in [
+        (Version::V5, TOPIC_NAME_INVALID, TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID),
+        (Version::V311, 0, V311_FAILURE, V311_NOT_AUTHORIZED),
+    ] {
+        let mut publisher = connect(server.target(), version, "publisher");
+        for qos in [0, 1, 2] {
+            let told = publisher.publish("123456789", b"too long", qos);
+            assert_eq!(told, if qos == 0 { 0 } else { code }, "{version:?} QoS {qos}");
+        }
+        assert_eq!(publisher.publish("12345678", b"fits", 2), 0);
+        assert_eq!(watcher.message().payload, b"fits");
+        let filters = [("1234567/#", 1), ("123456/#", 1)];
+        assert_eq!(publisher.subscribe(&filters), [filter_code, 1], "{version:?}");
+        let mortal = Connect::new(version, "mortal").will("123456789", b"gone");
+        let mut mortal = Client::send_connect(server.target(), &mortal);
+        mortal.read_connack(PATIENCE).expect("a CONNACK");
+        assert_eq!(mortal.connack.code, will_code, "{version:?}");
+    }
+    watcher.expect_no_message(SILENCE);
+    assert_eq!(server.metrics().value(TOO_LONG), 6);
+    assert_eq!(server.metrics().value(TOO_LONG_LIMIT), 6 + 2);
     server.finish();
     Ok(())
 }

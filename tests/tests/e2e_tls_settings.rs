@@ -38,6 +38,9 @@ claims! {
     no_key_is_in_the_log,
 }
 
+/// "Not authorized".
+const NOT_AUTHORIZED: u8 = 0x87;
+
 /// Certificates of a test, in files.
 struct Files {
     directory: TempDir,
@@ -291,15 +294,16 @@ fn a_revoked_client_neither_resumes_nor_comes_back_and_others_do() -> TestResult
         });
         come(&lost_config, "lost").disconnect();
         let mut lost_client = come(&lost_config, "lost");
-        come(&kept_config, "kept").disconnect();
+        let mut kept_client = come(&kept_config, "kept");
         let changed = "push_tls_reloads_total{result=\"changed\"}";
         let before = server.wait_metric(changed, |_| true);
         files.write("crl.pem", &files.authority.revoking(&[&lost]).expect("make a list"));
         server.signal(Signal::HUP);
         server.wait_metric(changed, |count| count > before);
         assert_eq!(refused(&server, &lost_config), Some(AlertDescription::CertificateRevoked));
-        lost_client.ping();
-        lost_client.disconnect();
+        assert_eq!(lost_client.wait_ending().reason, Some(NOT_AUTHORIZED), "{version:?}");
+        kept_client.ping();
+        kept_client.disconnect();
         come(&kept_config, "kept").disconnect();
     }
     server.finish();
@@ -452,7 +456,7 @@ fn a_certificate_about_to_expire_is_told_and_measured() -> TestResult {
     let server = files.server().start()?;
     server.wait_log("server.pem has expired on 2020-01-01T00:00:00Z");
     let sample = format!(
-        "push_certificate_expiry_timestamp_seconds{{certificate=\"{}\"}}",
+        "push_certificate_file_expiry_timestamp_seconds{{certificate=\"{}\"}}",
         files.shown("server.pem")
     );
     assert_eq!(server.metrics().value(&sample), 1_577_836_800);

@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod certificates;
+mod fuzz;
 mod lint;
 mod run;
 mod setup;
@@ -37,6 +38,8 @@ enum Command {
     Test(test::TestArguments),
     /// Build, then measure: prints a table and writes JSON below target/bench/
     Bench(bench::BenchArguments),
+    /// Feed the parsers inputs that libFuzzer makes up; what must hold for them is in push_server::fuzzing
+    Fuzz(fuzz::FuzzArguments),
     /// Check formatting, clippy, import rules, circles of imports, homes of methods, suppressed lints
     Lint,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&workspace, &arguments),
         Command::Test(arguments) => test::run(&workspace, &arguments),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Command::Lint => lint::run(&workspace),
     });
     outcome.unwrap_or_else(|error| {

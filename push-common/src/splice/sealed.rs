@@ -18,7 +18,7 @@ use crate::clock::Monotonic;
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::mutant::{Part, is_left_out};
-use crate::ping_rate::PingPace;
+use crate::rate::Pace;
 use crate::segment::{Segment, SocketFacts};
 use crate::shared_word::SharedWord;
 use crate::slot::SlotView;
@@ -94,7 +94,7 @@ impl Sealed {
         flow: &mut Flow,
         slot: &SlotView,
         segment: &Segment,
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
     ) -> Decision {
         let decision = self.decide(table, flow, slot, segment, pace, now);
@@ -110,7 +110,7 @@ impl Sealed {
         flow: &mut Flow,
         slot: &SlotView,
         segment: &Segment,
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
     ) -> Decision {
         ingress(flow, slot, segment, pace, now, || self.declines(table?))

@@ -7,6 +7,7 @@
 
 mod file;
 mod glob;
+mod group;
 mod mosquitto;
 mod pattern;
 mod pattern_set;
@@ -14,8 +15,10 @@ mod rights;
 mod rule;
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::client_limits::GroupLimits;
 use super::identity::Identity;
 use crate::broker::TopicFilter;
 pub use file::{MISTAKES_MAX, Mistake, Mistakes, Problem};
@@ -25,7 +28,7 @@ pub use rights::{Decision, GRANT_FILTERS_MAX, Grant, GrantError, Rights};
 pub use rule::Origin;
 
 use pattern::Names;
-use rights::{Compiled, Edition, RuleSet, plain};
+use rights::{Compiled, Edition, Groups, RuleSet, plain};
 use rule::{Client, Effect, Rule};
 
 /// The rules of a file.
@@ -34,6 +37,8 @@ pub struct Acl {
     rules: Vec<Rule>,
     /// The groups of each user.
     groups: HashMap<Box<str>, Vec<Box<str>>>,
+    /// What groups say of limits.
+    limits: HashMap<Box<str>, GroupLimits>,
     /// Rules that name users, by user.
     by_user: HashMap<Box<str>, Vec<u32>>,
     /// Rules that name groups and no users, by group.
@@ -46,17 +51,21 @@ pub struct Acl {
     compiled: Mutex<Shared>,
 }
 
+/// The places of rules in their file.
+type Indices = Box<[u32]>;
+
 /// What clients share, as long as any of them has it.
 #[derive(Debug, Default)]
 struct Shared {
-    rights: Remembered<Compiled>,
-    rule_sets: Remembered<RuleSet>,
+    /// By the groups of a token, too.
+    rights: Remembered<(Indices, Groups), Compiled>,
+    rule_sets: Remembered<Indices, RuleSet>,
 }
 
 /// Values by the rules that they are made of.
 #[derive(Debug)]
-struct Remembered<T> {
-    values: HashMap<Box<[u32]>, Weak<T>>,
+struct Remembered<K, T> {
+    values: HashMap<K, Weak<T>>,
     /// The newest of them, which are kept even if nobody has them: a client that comes again and
     /// again does not have them made each time.
     recent: VecDeque<Arc<T>>,
@@ -113,6 +122,7 @@ impl Acl {
         Ok(Self {
             rules: file.rules,
             groups,
+            limits: file.limits.into_iter().collect(),
             by_user,
             by_group,
             others,
@@ -142,7 +152,8 @@ impl Acl {
         client_id: &str,
         origin: Option<Origin<'_>>,
     ) -> Rights {
-        let about = self.rules_about(identity, client_id, origin);
+        let about: Indices = self.rules_about(identity, client_id, origin).into();
+        let about = (about, Arc::clone(identity.shared_groups()));
         // A panic leaves the tables whole: each holds what it holds, or lacks it.
         let mut shared = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if identity.grant().is_none()
@@ -151,27 +162,42 @@ impl Acl {
             return Rights::from_compiled(compiled);
         }
         let (named, unnamed): (Vec<u32>, Vec<u32>) =
-            about.iter().partition(|&&index| self.rule(index).whom.users.is_some());
+            about.0.iter().partition(|&&index| self.rule(index).whom.users.is_some());
         let mut rule_sets = vec![Arc::clone(&self.everybody)];
-        for indices in [unnamed, named] {
+        for indices in [unnamed, named].map(Indices::from) {
             if indices.is_empty() {
                 continue;
             }
             let rule_set = shared.rule_sets.find(&indices).unwrap_or_else(|| {
                 let rules: Vec<_> = indices.iter().map(|&index| self.rule(index)).collect();
                 let rule_set = Arc::new(RuleSet::of(&rules));
-                shared.rule_sets.remember(indices.into(), &rule_set);
+                shared.rule_sets.remember(indices, &rule_set);
                 rule_set
             });
             rule_sets.push(rule_set);
         }
-        let rights = Rights::of(&rule_sets, identity.grant(), &self.edition);
+        let rights = Rights::of(&rule_sets, identity.brings(), &self.edition);
         if identity.grant().is_none()
             && let Some(compiled) = rights.compiled()
         {
-            shared.rights.remember(about.into(), compiled);
+            shared.rights.remember(about, compiled);
         }
         rights
+    }
+
+    /// What the groups of a client's user say of limits.
+    pub fn limits(&self, identity: &Identity) -> GroupLimits {
+        if self.limits.is_empty() {
+            return GroupLimits::default();
+        }
+        let limits = self.groups_of(identity).filter_map(|group| self.limits.get(group));
+        limits.fold(GroupLimits::default(), GroupLimits::or_more)
+    }
+
+    /// The groups that the file and its token put a client's user into.
+    fn groups_of<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a str> {
+        let of_file = identity.user().and_then(|user| self.groups.get(user));
+        of_file.into_iter().flatten().chain(identity.groups()).map(|group| &**group)
     }
 
     /// Whether these are rights by these rules, rather than by others that have been read before.
@@ -209,8 +235,7 @@ impl Acl {
         origin: Option<Origin<'_>>,
     ) -> Vec<u32> {
         let user = identity.user();
-        let of_file = user.and_then(|user| self.groups.get(user)).into_iter().flatten();
-        let groups: Vec<&str> = of_file.chain(identity.groups()).map(|group| &**group).collect();
+        let groups: Vec<&str> = self.groups_of(identity).collect();
         let client = Client { user, groups: &groups, client_id, origin };
         let by_name = |table: &HashMap<Box<str>, Vec<u32>>, name: &str| {
             table.get(name).cloned().unwrap_or_default()
@@ -247,24 +272,24 @@ pub fn rights_under(
 ) -> Rights {
     match (acl, identity.grant()) {
         (Some(acl), _) => acl.rights(identity, client_id, origin),
-        (None, Some(grant)) => Rights::of(&[], Some(grant), &Edition::default()),
+        (None, Some(_)) => Rights::of(&[], identity.brings(), &Edition::default()),
         (None, None) => Rights::default(),
     }
 }
 
-impl<T> Default for Remembered<T> {
+impl<K, T> Default for Remembered<K, T> {
     fn default() -> Self {
         Self { values: HashMap::new(), recent: VecDeque::new(), forget_at: FORGET_AT_MIN }
     }
 }
 
-impl<T> Remembered<T> {
-    fn find(&self, rules: &[u32]) -> Option<Arc<T>> {
-        self.values.get(rules)?.upgrade()
+impl<K: Eq + Hash, T> Remembered<K, T> {
+    fn find(&self, key: &K) -> Option<Arc<T>> {
+        self.values.get(key)?.upgrade()
     }
 
     /// Remembers a value as long as anybody has it, and a while longer.
-    fn remember(&mut self, rules: Box<[u32]>, value: &Arc<T>) {
+    fn remember(&mut self, key: K, value: &Arc<T>) {
         if self.recent.len() >= RECENT_MAX {
             self.recent.pop_front();
         }
@@ -273,7 +298,7 @@ impl<T> Remembered<T> {
             self.values.retain(|_, value| value.strong_count() > 0);
             self.forget_at = FORGET_AT_MIN.max(2 * self.values.len());
         }
-        self.values.insert(rules, Arc::downgrade(value));
+        self.values.insert(key, Arc::downgrade(value));
     }
 }
 

@@ -34,6 +34,19 @@ pub struct Credentials {
     pub protocol: &'static str,
 }
 
+impl Credentials {
+    /// Whether there are any: a name, a password or a step of an exchange.
+    pub fn are_shown(&self) -> bool {
+        self.user_name.is_some() || self.password.is_some() || self.proof.is_some()
+    }
+
+    /// The name that the client gives, as far as it is known: within an exchange the one that it was challenged for.
+    pub fn name(&self) -> Option<&str> {
+        let exchange = self.proof.as_ref().map(|proof| &proof.exchange);
+        exchange.and_then(Exchange::user_name).or(self.user_name.as_deref())
+    }
+}
+
 /// One step of an exchange.
 #[derive(Debug)]
 pub struct Proof {

@@ -55,9 +55,38 @@ pub enum Denial {
     /// Too many questions wait for an answer.
     #[error("too many clients wait to be authenticated")]
     Busy,
+    /// It, or its address, has failed too often.
+    #[error("too many failures to authenticate")]
+    Banned,
     /// The answerer did not answer in time, or could not.
     #[error("nobody answered who it is")]
     Unanswered,
+}
+
+impl Denial {
+    /// Whether the client may have guessed: then it counts as a failure to authenticate.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::InvalidProof | Self::UnknownUser | Self::WrongPassword | Self::HookDenied => true,
+            // A token that is too old, say, was somebody's.
+            Self::Token(fault) => {
+                matches!(fault, TokenFault::Unreadable | TokenFault::NoKey | TokenFault::Signature)
+            }
+            Self::NoProof
+            | Self::UnknownMethod
+            | Self::Certificate(_)
+            | Self::OtherName
+            | Self::NoUser
+            | Self::OtherUser
+            | Self::HookFailed
+            | Self::HookBusy
+            | Self::TokensBusy
+            | Self::Will
+            | Self::Busy
+            | Self::Banned
+            | Self::Unanswered => false,
+        }
+    }
 }
 
 impl From<TokenFault> for Denial {

@@ -20,6 +20,7 @@ use super::acl::{Grant, GrantError};
 use super::credentials::{Credentials, Password};
 use super::identity::{Identity, USER_NAME_BYTES_MAX, is_user_name};
 use super::mac::{Key, mac};
+use super::warrant::Warrant;
 
 pub use rest::{HOOK_FAILURES_MAX, HOOK_REST, HookAttempt, HookRest};
 
@@ -230,7 +231,7 @@ impl HookQuestion {
             return Err(HookAnswerError::ExpiresIn);
         }
         let user = user.or_else(|| self.user.clone());
-        let mut identity = user.map(Identity::of_user).unwrap_or_default();
+        let mut identity = user.map(Identity::of_user).unwrap_or_default().by(Warrant::ELSEWHERE);
         if !groups.is_empty() {
             identity = identity.with_groups(groups.into());
         }

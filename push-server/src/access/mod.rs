@@ -12,9 +12,12 @@
 
 pub mod acl;
 mod certificate;
+mod client_limits;
 mod credentials;
 mod denial;
 mod distribution;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod hook;
 mod identity;
 mod mac;
@@ -26,9 +29,11 @@ mod token;
 pub mod users;
 mod verdict;
 mod verified;
+mod warrant;
 
 pub use acl::{Acl, Decision, Grant, Origin, Rights};
 pub use certificate::{CertificateFault, CertificateField, user_of};
+pub use client_limits::{ClientLimits, GroupLimits};
 pub use credentials::{Credentials, Password, Proof};
 pub use denial::Denial;
 pub use hook::{
@@ -49,6 +54,7 @@ pub use verdict::Verdict;
 pub use verified::{
     CheckKey, PASSWORD_BYTES, VERIFIED_BYTES_MAX, VERIFIED_FOR, VERIFIED_MAX, Verified,
 };
+pub use warrant::{Warrant, Withdrawal};
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -142,7 +148,31 @@ impl Access {
             _ => Origin::default(),
         };
         let rights = acl::rights_under(rules, &identity, client_id, Some(origin));
-        Verdict::Allowed(identity.with_rights(rights), data)
+        let limits = rules.map(|rules| rules.limits(&identity)).unwrap_or_default();
+        Verdict::Allowed(identity.with_rights(rights).with_limits(limits), data)
+    }
+
+    /// What a connected client may do by these rules, that may have been others when it got its rights. `None`: it has
+    /// them already.
+    pub fn renew<'a>(
+        &self,
+        subject: Subject<'_>,
+        origin: impl FnOnce() -> Origin<'a>,
+    ) -> Option<Rights> {
+        let Subject { user, client_id, rights } = subject;
+        let is_same = match &self.acl {
+            Some(acl) => acl.gave(rights),
+            None => !rights.has_rules(),
+        };
+        if is_same {
+            return None;
+        }
+        let origin = match &self.acl {
+            Some(acl) if acl.asks_for_addresses() => origin(),
+            _ => Origin::default(),
+        };
+        let identity = Identity::with_what_was_brought(user, rights);
+        Some(acl::rights_under(self.acl.as_deref(), &identity, client_id, Some(origin)))
     }
 
     /// Judges a client's credentials. The first source that knows the client decides: a wrong password falls
@@ -240,6 +270,24 @@ impl Access {
         }
     }
 
+    /// Why a client that was let in before, and came by this listener, may not stay by these rules. `None`: it may.
+    pub fn withdrawal(
+        &self,
+        user: Option<&str>,
+        warrant: Warrant,
+        listener: &str,
+    ) -> Option<Withdrawal> {
+        match (warrant, user, &self.users) {
+            (Warrant::ELSEWHERE, ..) => None,
+            (Warrant::NOBODY, ..) => {
+                let is_allowed = self.anonymous.is_allowed_at(Some(listener));
+                (self.scram_required || !is_allowed).then_some(Withdrawal::Anonymous)
+            }
+            (_, Some(user), Some(users)) => users.withdrawal(user, warrant, self.scram_required),
+            (_, Some(_), None) | (_, None, _) => Some(Withdrawal::User),
+        }
+    }
+
     fn judge_exchange(&self, proof: &Proof) -> Verdict {
         let Proof { method, exchange, nonce, message } = proof;
         let verifiers = self.users.as_ref().and_then(Users::verifiers);
@@ -248,7 +296,11 @@ impl Access {
         };
         match exchange.step(verifiers, nonce, message.as_deref()) {
             Ok(Step::Continue(exchange, data)) => Verdict::Continue(exchange, data),
-            Ok(Step::Done(user, data)) => Verdict::Allowed(Identity::of_user(user), Some(data)),
+            Ok(Step::Done(user, data)) => {
+                let warrant = self.users.as_ref().and_then(|users| users.scram_warrant(&user));
+                let identity = Identity::of_user(user).by(warrant.unwrap_or(Warrant::NOBODY));
+                Verdict::Allowed(identity, Some(data))
+            }
             Err(denial) => Verdict::Refused(denial),
         }
     }

@@ -85,6 +85,14 @@ pub enum Cost {
     Sha512,
 }
 
+#[cfg(feature = "fuzzing")]
+impl Argon2Cost {
+    /// Whether it is more than a line may cost.
+    pub(super) fn exceeds_limits(self) -> bool {
+        self.memory_kib > ARGON2_MEMORY_KIB_MAX || self.passes > ARGON2_PASSES_MAX
+    }
+}
+
 impl Cost {
     /// That of the lines that the server writes.
     pub(super) const DEFAULT: Self = Self::Argon2id(Argon2Cost {

@@ -3,6 +3,9 @@
 use super::scram::verifier_line;
 use super::*;
 
+/// A listener.
+const BY: &str = "127.0.0.1:1883";
+
 fn users() -> Users {
     let line = verifier_line("ada", "pencil", &[0; 16], 4_096).expect("a name and a password");
     Users::parse(&line, [7; 32]).expect("a valid line")
@@ -228,4 +231,91 @@ fn a_password_that_is_a_token_is_checked_as_one_and_others_are_not() {
 fn a_password_is_not_shown() {
     let shown = format!("{:?}", offering(None));
     assert!(!shown.contains("pencil") && shown.contains("Password"), "{shown}");
+}
+
+/// The identity of a client that is let in by name and password.
+fn let_in(access: &Access, name: Option<&str>) -> Identity {
+    let user_name = name.map(Into::into);
+    match access.verdict(&Credentials { user_name, ..offering(None) }) {
+        Verdict::Allowed(identity, _) => identity,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn of_lines(lines: &[&str]) -> Access {
+    let users = Users::parse(&lines.join("\n"), [7; 32]).expect("valid lines");
+    Access { users: Some(users), anonymous: Anonymous::nowhere(), ..Access::default() }
+}
+
+#[test]
+fn a_client_may_stay_as_long_as_the_line_that_let_it_in() {
+    let line = |name, salt| verifier_line(name, "pencil", &[salt; 16], 4_096).expect("valid");
+    let (ada, again, bob) = (line("ada", 0), line("ada", 1), line("bob", 0));
+    let before = of_lines(&[&ada, &bob]);
+    let identity = let_in(&before, Some("ada"));
+    let stays = |access: &Access| access.withdrawal(identity.user(), identity.warrant(), BY);
+    assert_eq!(stays(&before), None);
+    assert_eq!(stays(&of_lines(&["# others", &bob, &ada])), None, "its line is the same");
+    assert_eq!(stays(&of_lines(&[&again, &bob])), Some(Withdrawal::Password));
+    assert_eq!(stays(&of_lines(&[&bob])), Some(Withdrawal::User));
+    assert_eq!(stays(&Access::default()), Some(Withdrawal::User), "there is no file any more");
+    let password =
+        "ada:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let both = of_lines(&[&ada, password]);
+    assert_eq!(stays(&both), Some(Withdrawal::Password), "another line checks passwords now");
+    let strict = Access { scram_required: true, ..of_lines(&[&ada]) };
+    assert_eq!(stays(&strict), Some(Withdrawal::Password), "passwords will not do any more");
+}
+
+#[test]
+fn who_came_by_scram_stays_while_there_is_the_line_for_it() {
+    let ada = verifier_line("ada", "pencil", &[0; 16], 4_096).expect("valid");
+    let access = of_lines(&[&ada]);
+    let warrant = access.users.as_ref().and_then(|users| users.scram_warrant("ada"));
+    let warrant = warrant.expect("a line");
+    let password =
+        "ada:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let strict = |lines: &[&str]| Access { scram_required: true, ..of_lines(lines) };
+    assert_eq!(strict(&[&ada, password]).withdrawal(Some("ada"), warrant, BY), None);
+    let gone = strict(&[password]).withdrawal(Some("ada"), warrant, BY);
+    assert_eq!(gone, Some(Withdrawal::Password));
+}
+
+#[test]
+fn nobody_stays_where_nobody_may_come_and_a_token_keeps_its_client() {
+    let nobody = let_in(&Access::default(), None);
+    let closed = of_lines(&[]);
+    let open = Access { anonymous: Anonymous::Everywhere, ..of_lines(&[]) };
+    assert_eq!(open.withdrawal(None, nobody.warrant(), BY), None);
+    assert_eq!(closed.withdrawal(None, nobody.warrant(), BY), Some(Withdrawal::Anonymous));
+    let token = Identity::of_user("ada".into());
+    assert_eq!(closed.withdrawal(token.user(), token.warrant(), BY), None);
+}
+
+#[test]
+fn a_token_keeps_its_groups_and_rights_when_the_rules_are_read_again() {
+    let rules = "[groups]\nstaff = []\n[[allow]]\ngroups = [\"staff\"]\nsubscribe = [\"a/#\"]\n";
+    let acl = |text: &str| Access {
+        acl: Some(Arc::new(Acl::parse(text).expect("rules"))),
+        ..Access::default()
+    };
+    let before = acl(rules);
+    let identity = Identity::of_user("ada".into()).with_groups(Arc::new(["staff".into()]));
+    let origin = Origin::default();
+    let rights = acl::rights_under(before.acl.as_deref(), &identity, "c", Some(origin));
+    let subject = |rights| Subject { user: Some("ada"), client_id: "c", rights };
+    assert!(before.renew(subject(&rights), Origin::default).is_none(), "they are of these rules");
+    let filter = crate::broker::TopicFilter::parse("a/b", 8).expect("a filter");
+    let may = |rights: &Rights| rights.may_subscribe(&filter, Some("ada"), "c").is_allowed();
+    assert!(may(&rights));
+    let renewed = acl(rules).renew(subject(&rights), Origin::default).expect("other rules");
+    assert!(may(&renewed), "its group is known still");
+    let others = rules.replace("staff", "guests");
+    let renewed = acl(&others).renew(subject(&rights), Origin::default).expect("other rules");
+    assert!(!may(&renewed));
+    let grant = Grant::parse([], ["a/#"]).expect("filters");
+    let granted = identity.with_grant(Arc::new(grant));
+    let rights = acl::rights_under(None, &granted, "c", Some(origin));
+    let renewed = acl(&others).renew(subject(&rights), Origin::default).expect("there are rules");
+    assert!(may(&renewed), "what its token allows");
 }

@@ -14,6 +14,7 @@ use super::password_hash::{
 use super::scram::{self, METHOD, SALT_BYTES, Verifier, VerifierError, Verifiers, prepared_name};
 use super::verdict::Verdict;
 use super::verified::CheckKey;
+use super::warrant::{LineUse, Warrant, Withdrawal};
 
 /// Most users in one file; each takes some 300 bytes.
 pub const USERS_MAX: usize = 1_000_000;
@@ -145,16 +146,52 @@ impl Users {
         let random = |what: &[u8]| mac(&self.secret, &[what, name.as_bytes()]);
         let cost = self.costs.choose(&random(b"cost")).unwrap_or(Cost::DEFAULT);
         let fake = PasswordHash::unsatisfiable(cost, random(b"hash"));
-        let found = match self.passwords.get(name) {
-            Some(hash) => Some((name.into(), hash.clone())),
-            None => self.verifiers.find(name).map(|(name, verifier)| {
-                let hash = PasswordHash::Scram(verifier.clone());
-                (name, hash)
-            }),
-        };
+        let found = self.password_line_of(name);
         let is_known = found.is_some();
         let (user, hash) = found.unwrap_or_else(|| (name.into(), fake));
-        PasswordCheck { user, password, hash, is_known }
+        let warrant = self.warrant(&user, LineUse::Password, &hash);
+        PasswordCheck { user, password, hash, is_known, warrant }
+    }
+
+    /// The user with this name, and the line that checks the user's password.
+    fn password_line_of(&self, name: &str) -> Option<(Box<str>, PasswordHash)> {
+        if let Some(hash) = self.passwords.get(name) {
+            return Some((name.into(), hash.clone()));
+        }
+        self.scram_line_of(name)
+    }
+
+    /// The user with this name, and the line that checks what the user says by SCRAM.
+    fn scram_line_of(&self, name: &str) -> Option<(Box<str>, PasswordHash)> {
+        let (name, verifier) = self.verifiers.find(name)?;
+        Some((name, PasswordHash::Scram(verifier.clone())))
+    }
+
+    fn warrant(&self, user: &str, of: LineUse, hash: &PasswordHash) -> Warrant {
+        Warrant::of_line(&self.secret, user, of, &hash.fingerprint())
+    }
+
+    /// What lets in a user who has authenticated by SCRAM. `None`: there is no such line.
+    pub(super) fn scram_warrant(&self, user: &str) -> Option<Warrant> {
+        let (user, hash) = self.scram_line_of(user)?;
+        Some(self.warrant(&user, LineUse::Scram, &hash))
+    }
+
+    /// Why a user who was let in by a line of this file, or of one before, may not stay. `None`: the line is still
+    /// there. `scram_required`: only SCRAM will do.
+    pub(super) fn withdrawal(
+        &self,
+        user: &str,
+        warrant: Warrant,
+        scram_required: bool,
+    ) -> Option<Withdrawal> {
+        let Some((name, hash)) = self.password_line_of(user) else {
+            return Some(Withdrawal::User);
+        };
+        let by_password =
+            || !scram_required && self.warrant(&name, LineUse::Password, &hash) == warrant;
+        let stays = by_password() || self.scram_warrant(user) == Some(warrant);
+        (!stays).then_some(Withdrawal::Password)
     }
 }
 
@@ -170,6 +207,7 @@ pub struct PasswordCheck {
     password: Password,
     hash: PasswordHash,
     is_known: bool,
+    warrant: Warrant,
 }
 
 impl PasswordCheck {
@@ -205,7 +243,7 @@ impl PasswordCheck {
 
     /// The verdict if the password is the right one.
     pub fn passed(&self) -> Verdict {
-        Verdict::Allowed(Identity::of_user(self.user.clone()), None)
+        Verdict::Allowed(Identity::of_user(self.user.clone()).by(self.warrant), None)
     }
 }
 

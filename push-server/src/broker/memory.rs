@@ -252,7 +252,7 @@ pub struct SessionMemoryMax {
     pub wills: u64,
     /// `--inflight-bytes-total`.
     pub inflight: u64,
-    /// `--outbox-bytes-total`.
+    /// `--queue-bytes-max`.
     pub outboxes: u64,
     /// `--sending-bytes-total`.
     pub sending: u64,

@@ -83,6 +83,14 @@ impl TopicName {
         Ok(Self(text.into()))
     }
 
+    /// This topic if it has at most `bytes_max` bytes; else one that begins like it and has hardly more.
+    pub(crate) fn cut_behind(&self, bytes_max: usize) -> Self {
+        if self.0.len() <= bytes_max {
+            return self.clone();
+        }
+        Self(self.0[..self.0.ceil_char_boundary(bytes_max + 1)].into())
+    }
+
     /// Whether it has more than `levels_max` levels.
     pub fn is_deeper_than(&self, levels_max: u16) -> bool {
         // A topic of n bytes has at most n + 1 levels, so nearly all need no counting.

@@ -18,7 +18,7 @@ pub(crate) enum UserAction {
     ///
     /// Asks for the password on the terminal, twice and without showing it; else takes the first line of
     /// standard input. The line has a hash of the password (Argon2id). A running server reads the file again
-    /// on SIGHUP.
+    /// by push-server reload, and lets go of clients whose line has changed.
     Set {
         /// The user's name.
         name: String,

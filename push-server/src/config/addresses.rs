@@ -1,4 +1,4 @@
-//! Addresses that clients connect to: of TCP, and paths of Unix sockets.
+//! Addresses that clients connect to, of TCP and paths of Unix sockets; and the socket for operators.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -59,6 +59,47 @@ impl fmt::Display for UnixAddress {
 }
 
 deserialize_from_str!(UnixAddress);
+
+/// The socket for operators, unless another is set.
+pub const ADMIN_SOCKET: &str = "/run/push-server/admin.sock";
+
+/// Where operators' commands reach the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// At `ADMIN_SOCKET`, if that can be made.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(UnixAddress),
+}
+
+impl FromStr for AdminSocket {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            path => path
+                .parse()
+                .map(Self::At)
+                .map_err(|Expected(address)| Expected(format!("auto, off, or {address}"))),
+        }
+    }
+}
+
+impl fmt::Display for AdminSocket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => formatter.write_str("auto"),
+            Self::Off => formatter.write_str("off"),
+            Self::At(address) => address.fmt(formatter),
+        }
+    }
+}
+
+deserialize_from_str!(AdminSocket);
 
 /// An address of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]

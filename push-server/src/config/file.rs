@@ -9,14 +9,11 @@ use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, FILE_BYTES_MAX, SetBy};
-use super::listeners::ListenerTable;
+use super::listeners::{LISTENER, ListenerTable};
 use super::settings::{FORMER_KEYS, Settings};
 
 /// How similar a known key must be to be proposed, from 0 to 1; clap proposes flags from 0.7.
 const LIKENESS_MIN: f64 = 0.8;
-
-/// The key of the tables of listeners.
-pub(super) const LISTENER: &str = "listener";
 
 /// The settings of a file, and the line of each.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! The settings of the hook that says who clients are.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use http::Uri;
@@ -87,6 +87,11 @@ impl fmt::Display for HookUrl {
 }
 
 impl HookSettings {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.ca_file, &self.bearer_file].into_iter().filter_map(Option::as_deref)
+    }
+
     /// Looks for contradictions between these settings.
     pub(super) fn look_for_contradictions(&self, found: &mut Contradictions) {
         let Some(url) = &self.url else {

@@ -13,6 +13,9 @@ use super::bounded::Bounded;
 use super::modes::{AnonymousMode, ClientAuthMode, ProtocolMode};
 use super::values::{ListenerName, WebOrigin, one_or_more};
 
+/// The key of the tables of listeners.
+pub(super) const LISTENER: &str = "listener";
+
 /// Which layers are around MQTT on a listener's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {

@@ -3,10 +3,10 @@
 //!
 //! A row has the text of `--help` (where `cli` adds the default), the name, the type with its
 //! range, the value's name in the help, and the field of `Config` that the setting fills. That
-//! field's default is in `Config::default()` or `Limits::default()`.
+//! field's default is in `Config::default()` or `Limits::default()`. `live`: a reload applies it.
 
 use super::SHARDS_MAX;
-use super::addresses::UnixAddress;
+use super::addresses::{AdminSocket, UnixAddress};
 use super::bounded::{Bounded, Bytes, Secs};
 use super::hook::HookUrl;
 use super::listeners::CONNECTIONS_MAX;
@@ -34,6 +34,8 @@ pub(super) const PACKET_BYTES_MIN: u64 = 128;
 /// Highest `max-packet-bytes`, the largest packet that MQTT can express: remaining length
 /// 268,435,455 and the fixed header \[MQTT-1.5.5\].
 pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
+/// Highest `connect-bytes-max`: a CONNECT has five fields of at most 64 KiB each, and properties.
+pub(super) const CONNECT_BYTES_MAX: u64 = 512 << 10;
 /// Highest `http-connections-max`: each takes a descriptor from the clients.
 pub(super) const HTTP_CONNECTIONS_MAX: u64 = 1_024;
 /// Highest `start-wait-secs`: ten minutes.
@@ -58,13 +60,18 @@ pub(super) const SUBSCRIPTION_BYTES_MIN: u64 = 1024;
 pub(super) const CLIENT_ID_BYTES_MIN: u64 = 23;
 /// Highest `ping-rate` and `ping-burst`.
 pub(super) const PINGS_MAX: u64 = 1_000_000;
+/// Highest rate and burst of connections, publishes and filters.
+pub(super) const RATE_MAX: u64 = 1_000_000_000;
+/// Highest `auth-failures`.
+pub(super) const AUTH_FAILURES_MAX: u64 = 1_000_000;
 /// Highest `topic-alias-send-max`: the server searches these topics one by one.
 pub(super) const ALIASES_SENT_MAX: u64 = 256;
 /// Highest `answers-bytes-max`: 64 MiB for one client.
 pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
 
 /// Keys that settings had before, and that still work.
-pub(super) const FORMER_KEYS: [(&str, &str); 1] = [("scram-users", "users")];
+pub(super) const FORMER_KEYS: [(&str, &str); 2] =
+    [("scram-users", "users"), ("outbox-bytes-total", "queue-bytes-max")];
 
 const U16_MAX: u64 = u16::MAX as u64;
 const U32_MAX: u64 = u32::MAX as u64;
@@ -118,6 +125,10 @@ settings! {
         /// Address for /healthz, /readyz and /metrics, without authentication: use one that only
         /// your own machines reach. off: none.
         http: OptionalAddress, "ADDR:PORT|off" => http;
+        /// Unix socket for operators on this machine, by its absolute path: push-server reload speaks to
+        /// it. The server's user and group may connect. auto: /run/push-server/admin.sock, unless that
+        /// cannot be made or another server has it; the log tells. off: none.
+        admin_socket: AdminSocket, "PATH|auto|off" => admin_socket;
         /// Another server, to which MQTT 5 clients are sent when this one stops, and when they
         /// connect meanwhile (0x9C with a Server Reference). MQTT 3.1.1 clients are just closed.
         /// Left out: clients are told that the server stops.
@@ -130,43 +141,43 @@ settings! {
         /// File of a certificate (PEM), followed by those between it and a root; may be given several
         /// times, each time with a tls-key. Clients get the one for the host that they name (SNI). The
         /// first is for clients that name none, or one that no certificate is for. Read again on
-        /// SIGHUP and by reload-secs, and with it all files of TLS; connected clients stay.
+        /// a reload and by reload-secs, and with it all files of TLS.
         #[serde(deserialize_with = "one_or_more")]
-        tls_cert: Vec<FilePath>, "FILE" => tls.cert_files;
+        tls_cert: Vec<FilePath>, "FILE" => tls.cert_files, live;
         /// File of the private key of a tls-cert (PEM, not encrypted), in the same order: ECDSA, RSA
         /// or Ed25519. Only the server's user should be able to read it.
         #[serde(deserialize_with = "one_or_more")]
-        tls_key: Vec<FilePath>, "FILE" => tls.key_files;
+        tls_key: Vec<FilePath>, "FILE" => tls.key_files, live;
         /// Whether clients show certificates. none: they are not asked. optional: they are asked; one
         /// that is shown must be valid. required: a client without one is refused.
         tls_client_auth: ClientAuthMode, "WHEN" => tls.client_auth;
         /// File of the certificates (PEM) that sign those of clients; may be given several times.
         #[serde(deserialize_with = "one_or_more")]
-        tls_client_ca: Vec<FilePath>, "FILE" => tls.client_ca_files;
+        tls_client_ca: Vec<FilePath>, "FILE" => tls.client_ca_files, live;
         /// File of lists of revoked certificates (PEM, signed by their issuers); may be given several
         /// times. Then every issuer in a client's chain needs one: a certificate on it is refused, and
         /// so is one whose issuer has none. A list that should have been renewed still counts.
         #[serde(deserialize_with = "one_or_more")]
-        tls_client_crl: Vec<FilePath>, "FILE" => tls.client_crl_files;
+        tls_client_crl: Vec<FilePath>, "FILE" => tls.client_crl_files, live;
         /// The lowest version of TLS that clients may use, 1.2 or 1.3.
-        tls_min: TlsVersionMode, "VERSION" => tls.version_min;
+        tls_min: TlsVersionMode, "VERSION" => tls.version_min, live;
         /// Time between two looks at the files of TLS: if one has changed, all are read again. 0:
-        /// never; only SIGHUP makes the server read them.
-        reload_secs: Secs<u32, 0, RELOAD_SECS_MAX>, "TIME" => tls.reload_secs;
+        /// never; only a reload makes the server read them.
+        reload_secs: Secs<u32, 0, RELOAD_SECS_MAX>, "TIME" => tls.reload_secs, live;
     }
     "Authentication" {
         /// Whether clients may connect that nobody knows, as no user. auto: while there are no users,
         /// and then only at addresses that no other machine reaches; the server does not start with
         /// another address. always: at every address; a client that gives a name is still held to its
         /// password while there are users. never.
-        anonymous: AnonymousMode, "WHEN" => authentication.anonymous;
+        anonymous: AnonymousMode, "WHEN" => authentication.anonymous, live;
         /// File of users and hashes of their passwords; push-server user writes it, and one of
         /// mosquitto will do. Clients give name and password in CONNECT, or authenticate by
-        /// SCRAM-SHA-256 if the user has a line for it. Read again on SIGHUP. It was called
+        /// SCRAM-SHA-256 if the user has a line for it. Read again by a reload. It was called
         /// scram-users before.
         #[arg(alias = "scram-users")]
         #[serde(alias = "scram-users")]
-        users: FilePath, "FILE" => authentication.users_file;
+        users: FilePath, "FILE" => authentication.users_file, live;
         /// Which name in a client's certificate is its user, at listeners that ask for certificates. cn: the
         /// common name. san-dns: the DNS name among the alternative names, in small letters. san-uri: the
         /// URI. Such a client needs no password. A certificate without such a name, or with several, proves
@@ -175,13 +186,13 @@ settings! {
         /// File of the keys that sign tokens: a JWK Set, or public keys and certificates in PEM. A client
         /// gives its token (JWT) as password; the user is its sub, and it is closed at its exp. Read again
         /// on SIGHUP.
-        jwt_keys: FilePath, "FILE" => authentication.jwt.keys_file;
+        jwt_keys: FilePath, "FILE" => authentication.jwt.keys_file, live;
         /// Who may make tokens (iss); may be given several times. Left out: whoever has a key.
         #[serde(deserialize_with = "one_or_more")]
-        jwt_issuer: Vec<TokenParty>, "NAME" => authentication.jwt.issuers;
+        jwt_issuer: Vec<TokenParty>, "NAME" => authentication.jwt.issuers, live;
         /// Whom tokens may be for (aud); may be given several times. Left out: tokens that say nothing of it.
         #[serde(deserialize_with = "one_or_more")]
-        jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences;
+        jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences, live;
         /// URL of a hook that is asked about clients whom neither certificate, SCRAM, token nor file of
         /// users knows: POST with JSON (user, password, client_id, address, listener, protocol). It answers
         /// {"result":"allow|deny|ignore","user","groups","acl","expires_in"} within 2 s. After 5 failures in a
@@ -200,7 +211,7 @@ settings! {
         /// Refuse clients that do not authenticate by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
         /// 3.1.1, which cannot: 5).
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        scram_required: bool, "BOOL" => authentication.scram_required;
+        scram_required: bool, "BOOL" => authentication.scram_required, live;
         /// Threads that hash passwords. A hash takes some 20 ms of one; a password that was right is
         /// remembered for 10 minutes.
         auth_threads: Bounded<u16, 1, AUTH_THREADS_MAX>, "N" => authentication.threads;
@@ -208,9 +219,9 @@ settings! {
     "Authorization" {
         /// File of rules that say what clients may do: TOML with [groups], [[allow]] and [[deny]].
         /// push-server acl check tells what they say, and acl import translates mosquitto's. Read
-        /// again on SIGHUP, for clients that connect from then on. Left out: every client may do
-        /// everything but read $SYS.
-        acl: FilePath, "FILE" => acl;
+        /// again by a reload, for connected clients, too. Left out: every client may do everything but
+        /// read $SYS.
+        acl: FilePath, "FILE" => acl, live;
         /// What happens to a client that publishes where it may not, with QoS 0 or MQTT 3.1.1, which
         /// cannot tell it. drop: the publish is acknowledged and dropped. close: the connection is
         /// closed (MQTT 5: 0x87). With MQTT 5 and QoS 1 or 2 the acknowledgement tells it (0x87).
@@ -240,7 +251,7 @@ settings! {
         kernel_path: KernelPathMode, "WHEN" => kernel_path;
         /// What to log on standard error: a level or a tracing filter, such as
         /// info,push_server::shard=debug.
-        log: LogFilter, "FILTER" => log;
+        log: LogFilter, "FILTER" => log, live;
         /// Show where to connect on standard output, then one line each second about what the server
         /// does.
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -250,6 +261,22 @@ settings! {
         /// Open connections. At the limit accepting pauses until one closes; clients wait in the
         /// listen queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
         max_connections: Bounded<u32, 1, CONNECTIONS_MAX>, "N" => connections_max;
+        /// Connections let in a second, of all addresses, in the long run. Beyond rate and burst new
+        /// ones wait, and addresses take turns; clients that are connected are not delayed. 0: no
+        /// limit.
+        connect_rate: Bounded<u32, 0, RATE_MAX>, "N" => admission.connect_rate.per_sec;
+        /// Connections that may come at once.
+        connect_burst: Bounded<u32, 1, RATE_MAX>, "N" => admission.connect_rate.burst;
+        /// Sockets of one address (IPv6: of its /64) whose clients have not connected yet. A further
+        /// one is closed. Behind a trusted proxy the client's address counts. 0: no limit.
+        address_waiting_max: Bounded<u32, 0, COUNT_MAX>, "N" => admission.address_waiting_max;
+        /// Connections of one address (IPv6: of its /64). A further client is refused (MQTT 5: 0x97;
+        /// 3.1.1: 3). Thousands of phones may share a carrier's address. 0: no limit.
+        address_connections_max: Bounded<u32, 0, COUNT_MAX>, "N" => admission.address_connections_max;
+        /// Failures to authenticate a minute, of one name at one address; ten times as many of the
+        /// address with all names. After that many they are refused for 60 seconds (MQTT 5: 0x8A,
+        /// banned; 3.1.1: 5). Clients that are connected stay. 0: no limit.
+        auth_failures: Bounded<u32, 0, AUTH_FAILURES_MAX>, "N" => admission.auth_failures;
         /// Handshakes of TLS under way at once, in all shards. Further ones wait, and have
         /// connect-timeout-secs like any client.
         tls_handshakes_max: Bounded<u32, 1, TLS_HANDSHAKES_MAX>, "N" => tls.handshakes_max;
@@ -307,8 +334,11 @@ settings! {
         /// however many sessions wait for it, and one of 4 KiB or more until sockets have taken it.
         /// A session may hold as much as it leaves for others, and 2 KiB in any case. Beyond that,
         /// messages that the store keeps wait on disk, and the outbox of any other session is full.
-        /// Left out: three 16ths of the memory.
-        outbox_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.outbox_bytes;
+        /// Left out: 1 GiB, or three 16ths of the memory where that is less. It was called
+        /// outbox-bytes-total before.
+        #[arg(alias = "outbox-bytes-total")]
+        #[serde(alias = "outbox-bytes-total")]
+        queue_bytes_max: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.outbox_bytes;
         /// Memory of bytes that sockets were given and have not taken, copies of small messages and
         /// answers: up to 128 KiB for each connection. From half of the limit on each gets less at
         /// a time, and 4 KiB at the limit; no client is closed for it. Left out: a 32nd of the
@@ -318,6 +348,9 @@ settings! {
     "Limits of each client" {
         /// Time from accept to a complete CONNECT. A client that takes longer is closed.
         connect_timeout_secs: Secs<u16, 1, CONNECT_TIMEOUT_SECS_MAX>, "TIME" => connect_timeout_secs;
+        /// Largest CONNECT, fixed header included: names, password and will. A client with a larger
+        /// one is closed when its length is known, before the rest is read.
+        connect_bytes_max: Bytes<u32, PACKET_BYTES_MIN, CONNECT_BYTES_MAX>, "SIZE" => limits.connect_bytes_max;
         /// Longest keep alive granted. MQTT 5 clients that ask for more get this one (Server Keep
         /// Alive), and expire by it; so do those that ask for none (0), except with 65535, which
         /// lets them go without. MQTT 3.1.1 clients cannot be told, and keep their own.
@@ -390,8 +423,28 @@ settings! {
         /// Pings that a client may send at once, besides those that it did not use in the last 924
         /// seconds.
         ping_burst: Bounded<u32, 1, PINGS_MAX>, "N" => limits.ping_rate.burst;
+        /// Connections of one user. A further client is refused (MQTT 5: 0x97; 3.1.1: 3). 0: no limit.
+        user_connections_max: Bounded<u32, 0, COUNT_MAX>, "N" => client_limits.user_connections_max;
+        /// PUBLISH packets a second that a client may send in the long run. Beyond rate and burst the
+        /// server reads no more from it until it is within them again; if it has not caught up after 10
+        /// seconds it is disconnected (MQTT 5: 0x96, message rate too high). 0: no limit.
+        publish_rate: Bounded<u32, 0, RATE_MAX>, "N" => client_limits.publish.per_sec;
+        /// PUBLISH packets that a client may send at once.
+        publish_burst: Bounded<u32, 1, RATE_MAX>, "N" => client_limits.publish.burst;
+        /// Bytes of PUBLISH packets a second that a client may send in the long run. The limit acts like
+        /// that of their number. 0: no limit.
+        publish_bytes_rate: Bytes<u32, 0, U32_MAX>, "SIZE" => client_limits.publish_bytes.per_sec;
+        /// Bytes of PUBLISH packets that a client may send at once.
+        publish_bytes_burst: Bytes<u32, 1, U32_MAX>, "SIZE" => client_limits.publish_bytes.burst;
+        /// Filters a second that a client may subscribe to in the long run. Further ones fail in the
+        /// SUBACK (MQTT 5: 0x97; 3.1.1: 0x80). 0: no limit.
+        subscribe_rate: Bounded<u32, 0, RATE_MAX>, "N" => client_limits.subscribe.per_sec;
+        /// Filters that a client may subscribe to at once.
+        subscribe_burst: Bounded<u32, 1, RATE_MAX>, "N" => client_limits.subscribe.burst;
         /// Levels of a topic name or filter. A publish or subscription with more is refused.
         topic_levels_max: Bounded<u16, 1, U16_MAX>, "N" => limits.topic_levels_max;
+        /// Longest topic name or filter. A publish or subscription with a longer one is refused.
+        topic_bytes_max: Bytes<u16, 1, U16_MAX>, "SIZE" => limits.topic_bytes_max;
     }
     "Features" {
         /// Whether filters may have + and #. off: MQTT 5 clients are told, and disconnected if they

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
-use super::addresses::UnixAddress;
+use super::addresses::{AdminSocket, UnixAddress};
 use super::bounded::{Bounded, Unit};
 use super::hook::HookUrl;
 use super::log_filter::LogFilter;
@@ -27,10 +27,10 @@ use crate::broker::TopicFilter;
 use crate::mqtt::OutboxFull;
 
 /// Makes `Settings` from rows `name: type, "VALUE" => field of Config;` below the headings of the
-/// help, with all code that names every setting.
+/// help, with all code that names every setting. `, live` at the end of a row: a reload applies it.
 macro_rules! settings {
     ($($heading:literal {
-        $($(#[$attribute:meta])* $name:ident: $type:ty, $value_name:literal => $($field:ident).+;)*
+        $($(#[$attribute:meta])* $name:ident: $type:ty, $value_name:literal => $($field:ident).+ $(, $live:ident)?;)*
     })*) => {
         /// The settings that flags or a file give; `None`: not given here.
         #[derive(clap::Args, Clone, Debug, Default, serde::Deserialize, PartialEq)]
@@ -67,6 +67,24 @@ macro_rules! settings {
         }
 
         impl $crate::config::Config {
+            /// The settings that a reload applies, in the order of `--help`; all others need a restart.
+            pub fn live_keys() -> Vec<String> {
+                let mut live = Vec::new();
+                $($($crate::config::table::if_live!([$($live)?] {
+                    live.push($crate::config::table::key(stringify!($name)));
+                });)*)*
+                live
+            }
+
+            /// Takes the value of a setting from `other`, if a reload applies it.
+            pub(super) fn take_live(&mut self, key: &str, other: &Self) {
+                $($($crate::config::table::if_live!([$($live)?] {
+                    if key == $crate::config::table::key(stringify!($name)) {
+                        self.$($field).+.clone_from(&other.$($field).+);
+                    }
+                });)*)*
+            }
+
             /// Every setting as key and value, in the order of `--help`. `None`: not set.
             pub fn entries(&self) -> Vec<(String, Option<toml::Value>)> {
                 vec![$($((
@@ -77,7 +95,15 @@ macro_rules! settings {
         }
     };
 }
-pub(super) use settings;
+/// A block of code for settings that a reload applies.
+macro_rules! if_live {
+    ([live] $code:block) => {
+        $code
+    };
+    ([] $code:block) => {};
+}
+
+pub(super) use {if_live, settings};
 
 /// The key of a setting, by the name of its field.
 pub(super) fn key(field: &str) -> String {
@@ -182,6 +208,7 @@ field!(
     |said| Policy::denying_filters(said.into_iter().map(|PlainFilter(filter)| filter)),
     |policy| texts(&policy.filters_denied().map(TopicFilter::as_str).collect::<Vec<_>>())
 );
+field!(AdminSocket, AdminSocket, |said| said, |socket| text(socket));
 field!(Option<SocketAddr>, OptionalAddress, |OptionalAddress(address)| address, |address| address
     .map_or_else(|| text("off"), |address| text(&address)));
 field!(Option<String>, ServerReference, |ServerReference(server)| Some(server), |server| {

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod listeners;
+mod reload;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -41,9 +42,9 @@ fn flag_refusal(arguments: &[&str]) -> String {
 fn flag_goes_over_file_and_file_over_default() {
     let file = "receive-max = 10\ninflight-max = 11\nlisten = ['127.0.0.1:2000']\n";
     let loaded = load(&["--receive-max", "20", "--listen", "[::1]:3000"], file).expect("valid");
-    assert_eq!(loaded.config.limits.receive_max, 20);
-    assert_eq!(loaded.config.limits.inflight_max, 11);
-    assert_eq!(loaded.config.limits.topic_levels_max, Limits::default().topic_levels_max);
+    let limits = &loaded.config.limits;
+    assert_eq!((limits.receive_max, limits.inflight_max), (20, 11));
+    assert_eq!(limits.topic_levels_max, Limits::default().topic_levels_max);
     assert_eq!(loaded.config.listen, ["[::1]:3000".parse().expect("address")]);
     assert!(!loaded.listen_is_default);
 }
@@ -102,11 +103,10 @@ fn sizes_and_times_take_units_as_flag_and_key() {
     let file = "max-packet-bytes = '1MiB'\nkeep-alive-max-secs = '10m'\nretained-bytes-max = 5000";
     let config = load(&["--outbox-bytes-max", "64MiB", "--outbox-age-max-secs=7d"], file);
     let config = config.expect("valid").config;
-    assert_eq!(config.limits.packet_bytes_max, 1 << 20);
-    assert_eq!(config.limits.keep_alive_max_secs, 600);
-    assert_eq!(config.retained_bytes_max, 5_000);
-    assert_eq!(config.limits.outbox_bytes_max, 64 << 20);
-    assert_eq!(config.outbox_age_max_secs, 7 * 24 * 3600);
+    let limits = &config.limits;
+    assert_eq!((limits.packet_bytes_max, limits.keep_alive_max_secs), (1 << 20, 600));
+    assert_eq!((config.retained_bytes_max, limits.outbox_bytes_max), (5_000, 64 << 20));
+    assert_eq!(config.outbox_age_max_secs, 604_800);
     assert_eq!(
         refusals(&[], "connect-timeout-secs = '20m'"),
         [
@@ -117,90 +117,7 @@ fn sizes_and_times_take_units_as_flag_and_key() {
 }
 
 /// One value of each setting that is no default, as a file.
-const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
-tls-listen = ["127.0.0.1:2885", "[::1]:2885"]
-ws-listen = ["127.0.0.1:2884", "[::1]:2884"]
-wss-listen = ["127.0.0.1:2886", "[::1]:2886"]
-unix-listen = ["/run/push.sock", "/run/all.sock,mode=0666"]
-listen-dual = true
-ws-origins = ["https://app.example.org", "http://127.0.0.1:8080"]
-trusted-proxies = ["10.0.0.0/8", "unix"]
-iface = ["lo", "eth0"]
-http = "127.0.0.1:2880"
-redirect-to = "mqtt.example.org:1884"
-response-topic-prefix = "response/to"
-tls-cert = ["/tmp/a.pem", "/tmp/b.pem"]
-tls-key = ["/tmp/a.key", "/tmp/b.key"]
-tls-client-auth = "optional"
-tls-client-ca = ["/tmp/ca.pem"]
-tls-client-crl = ["/tmp/crl.pem"]
-tls-min = "1.3"
-reload-secs = 61
-anonymous = "never"
-users = "/tmp/users"
-certificate-user = "san-uri"
-jwt-keys = "/tmp/keys"
-jwt-issuer = ["https://login.example.org", "other"]
-jwt-audience = ["mqtt"]
-auth-http = "https://auth.example.org/mqtt"
-auth-http-ca = "/tmp/hook-ca.pem"
-auth-http-bearer-file = "/tmp/hook-token"
-client-id-from-user = true
-scram-required = true
-auth-threads = 2
-acl = "/tmp/rules.toml"
-publish-denied = "close"
-data-dir = "/tmp/push"
-durability = "os"
-shards = 3
-bpf-dir = "/run/bpf"
-start-wait-secs = 11
-kernel-path = "require"
-log = "debug,push_server=trace"
-status = true
-max-connections = 1
-tls-handshakes-max = 25
-generations-max = 12
-http-connections-max = 5
-max-sessions = 2
-sessions-share-percent = 20
-share-tries-max = 21
-retained-messages-max = 3
-retained-bytes-max = 4
-input-bytes-max = 512
-session-bytes-total = 19
-subscription-bytes-total = 20
-will-bytes-total = 21
-inflight-bytes-total = 22
-outbox-bytes-total = 23
-sending-bytes-total = 24
-connect-timeout-secs = 5
-keep-alive-max-secs = 6
-keep-alive-default-secs = 19
-tcp-keepalive-secs = 20
-session-expiry-max-secs = 7
-max-packet-bytes = 128
-packet-rate-min = 19
-receive-max = 9
-inflight-max = 10
-outbox-messages-max = 11
-outbox-bytes-max = 130
-outbox-full = "refuse"
-outbox-age-max-secs = 12
-answers-bytes-max = 2048
-topic-alias-max = 17
-topic-alias-send-max = 18
-subscriptions-max = 13
-subscription-bytes-max = 1025
-client-id-bytes-max = 24
-ping-rate = 15
-ping-burst = 16
-topic-levels-max = 14
-wildcard-subscriptions = "off"
-retain = "off"
-shared-subscriptions = "off"
-denied-filter = ["a/+", "+/b"]
-"#;
+const ALL_SET: &str = include_str!("tests/all_set.toml");
 
 #[test]
 fn effective_settings_are_a_file_that_gives_them_again() {

@@ -1,7 +1,7 @@
 //! Totals of memory. If one is not given, the start sets it to a share of the memory of the
 //! machine, or of the control group that the server runs in.
 //!
-//! All of them together are 18/32 of that memory. The rest is for connections, messages under way,
+//! All of them together are at most 18/32 of that memory. The rest is for connections, messages under way,
 //! retained messages, the database's buffers, and the system's socket buffers.
 
 use crate::broker::SessionMemoryMax;
@@ -9,6 +9,9 @@ use crate::broker::SessionMemoryMax;
 /// Lowest total that a share becomes: 8 MiB, so that a small container serves a few thousand
 /// clients.
 const SHARE_BYTES_MIN: u64 = 8 << 20;
+
+/// What all outboxes have at most, if nobody says: messages that wait are on disk mostly.
+const QUEUE_BYTES_DEFAULT_MAX: u64 = 1 << 30;
 
 /// Memory of all sessions and connections together, by kind. `None`: a share of the memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub struct Totals {
     pub will_bytes: Option<u64>,
     /// `--inflight-bytes-total`.
     pub inflight_bytes: Option<u64>,
-    /// `--outbox-bytes-total`.
+    /// `--queue-bytes-max`.
     pub outbox_bytes: Option<u64>,
     /// `--sending-bytes-total`.
     pub sending_bytes: Option<u64>,
@@ -39,7 +42,8 @@ impl Totals {
             subscription_bytes: share(self.subscription_bytes, 4),
             will_bytes: share(self.will_bytes, 1),
             inflight_bytes: share(self.inflight_bytes, 2),
-            outbox_bytes: share(self.outbox_bytes, 6),
+            outbox_bytes: share(self.outbox_bytes, 6)
+                .map(|bytes| self.outbox_bytes.unwrap_or(bytes.min(QUEUE_BYTES_DEFAULT_MAX))),
             sending_bytes: share(self.sending_bytes, 1),
         }
     }
@@ -51,7 +55,7 @@ impl Totals {
             ("subscription_bytes_total", self.subscription_bytes.unwrap_or(0)),
             ("will_bytes_total", self.will_bytes.unwrap_or(0)),
             ("inflight_bytes_total", self.inflight_bytes.unwrap_or(0)),
-            ("outbox_bytes_total", self.outbox_bytes.unwrap_or(0)),
+            ("queue_bytes", self.outbox_bytes.unwrap_or(0)),
             ("sending_bytes_total", self.sending_bytes.unwrap_or(0)),
         ]
     }

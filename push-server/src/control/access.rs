@@ -1,5 +1,5 @@
 //! Loads who may connect, from the files of `--users` and `--jwt-keys` (`tokens`), and what clients may do (`acl`), at
-//! the start and on SIGHUP.
+//! the start and by a reload.
 
 use std::fs;
 use std::io;
@@ -7,13 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::acl::{self, AclFileError};
 use super::tokens::{self, TokensError};
-use crate::access::{Access, Anonymous, Users, UsersError};
+use crate::access::{Access, Acl, Anonymous, Tokens, Users, UsersError};
 use crate::config::Config;
-use crate::shard::SharedAccess;
 
 /// Bytes of the largest file: 1,000,000 users take less.
 pub(crate) const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
@@ -22,8 +21,8 @@ pub(crate) const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}; it is named by --users, and read without capabilities, as it is again on \
-         SIGHUP", path.display())]
+    #[error("cannot read {}: {source}; it is named by --users, and read without capabilities, as it is again by a \
+         reload", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -61,51 +60,47 @@ pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
         Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
         None => None,
     };
-    let tokens = tokens::load(&settings.jwt)?.map(Arc::new);
+    let tokens = tokens::load(&settings.jwt)?;
     let acl = acl::load(config)?;
-    let listeners = config.listeners().into_iter();
-    let open = listeners.filter(|listener| settings.allows_anonymous(listener));
-    Ok(Access {
-        users,
-        tokens,
-        scram_required: settings.scram_required,
-        has_certificates: settings.certificate_user.field().is_some(),
-        asks_hook: false,
-        anonymous: Anonymous::At(open.map(|listener| listener.name).collect()),
-        acl,
-    })
+    Ok(joined(config, users, tokens, acl))
 }
 
-/// Reads the files again, and changes all that they say, or nothing. Connected clients stay, even if their user is
-/// gone, with the rights that they have.
-pub(crate) fn reload(config: &Config, access: &SharedAccess) {
+/// The rules by what the files say now, in the place of `current`. All mistakes at once.
+pub(crate) fn read_again(config: &Config, current: &Access) -> Result<Access, Vec<AccessError>> {
     let settings = &config.authentication;
-    let users_file = settings.users_file.as_deref();
-    if users_file.is_none() && settings.jwt.keys_file.is_none() && config.acl.is_none() {
-        return;
+    let again = |text: &str| match &current.users {
+        Some(users) => users.parse_again(text),
+        None => Users::parse(text, rand::random()),
+    };
+    let users = settings.users_file.as_deref().map(|path| read(path, again)).transpose();
+    let tokens = tokens::load(&settings.jwt).map_err(AccessError::from);
+    let acl = acl::load(config).map_err(AccessError::from);
+    match (users, tokens, acl) {
+        (Ok(users), Ok(tokens), Ok(acl)) => Ok(joined(config, users, tokens, acl)),
+        (users, tokens, acl) => {
+            Err([users.err(), tokens.err(), acl.err()].into_iter().flatten().collect())
+        }
     }
-    let read_again = access.change(|current| {
-        let again = |text: &str| match &current.users {
-            Some(users) => users.parse_again(text),
-            None => Users::parse(text, rand::random()),
-        };
-        let Access { scram_required, has_certificates, asks_hook, .. } = *current;
-        let anonymous = current.anonymous.clone();
-        let users = users_file.map(|path| read(path, again)).transpose()?;
-        let tokens = tokens::load(&settings.jwt)?.map(Arc::new);
-        let acl = acl::load(config)?;
-        Ok::<_, AccessError>(Access {
-            users,
-            tokens,
-            scram_required,
-            has_certificates,
-            asks_hook,
-            anonymous,
-            acl,
-        })
-    });
-    if let Err(error) = read_again {
-        error!("SIGHUP: the users stay as they were, and so do the keys and the rules: {error}");
+}
+
+/// What the files say, with what the settings say.
+fn joined(
+    config: &Config,
+    users: Option<Users>,
+    tokens: Option<Tokens>,
+    acl: Option<Arc<Acl>>,
+) -> Access {
+    let settings = &config.authentication;
+    let listeners = config.listeners().into_iter();
+    let open = listeners.filter(|listener| settings.allows_anonymous(listener));
+    Access {
+        users,
+        tokens: tokens.map(Arc::new),
+        scram_required: settings.scram_required,
+        has_certificates: settings.certificate_user.field().is_some(),
+        asks_hook: settings.hook.url.is_some(),
+        anonymous: Anonymous::At(open.map(|listener| listener.name).collect()),
+        acl,
     }
 }
 

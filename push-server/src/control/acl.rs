@@ -47,7 +47,7 @@ pub enum AclFileError {
 
 /// Why the server may fail to read what its user can.
 const HINT: &str =
-    "; it is named by --acl, and read without capabilities, as it is again on SIGHUP";
+    "; it is named by --acl, and read without capabilities, as it is again by a reload";
 
 /// The rules that the settings name; `None`: none.
 pub(crate) fn load(config: &Config) -> Result<Option<Arc<Acl>>, AclFileError> {

@@ -13,14 +13,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use push_common::clock::Monotonic;
-use tracing::error;
 
 use super::hook::{Hook, HookCounts, HookFiles, NoAnswer};
 use crate::access::{
     Access, Credentials, Denial, Hasher, HookAnswer, HookQuestion, Judgement, Key, PASSWORD_BYTES,
     PasswordCheck, Source, TokenCheck, Verdict, Verified, VerifiedToken,
 };
-use crate::config::{Config, HookSettings};
+use crate::config::Config;
 use crate::shard::{Answerer, Asker, Queue, SharedAccess};
 
 /// The answerer of all shards.
@@ -155,7 +154,8 @@ fn count(counter: &AtomicU64) {
 }
 
 impl Authenticator {
-    /// Starts the threads that hash and check, if there is anything for them to do.
+    /// Starts the threads that hash and check, also while there is nothing for them to do: a reload may bring users
+    /// and keys.
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -176,28 +176,24 @@ impl Authenticator {
             counts: Arc::default(),
         });
         let settings = &config.authentication;
-        let hashing = if settings.users_file.is_some() { settings.threads } else { 0 };
         let start = |name: String, work: fn(&Inner)| {
             let inner = Arc::clone(&inner);
             std::thread::Builder::new().name(name).spawn(move || work(&inner))
         };
-        let threads = (0..hashing).map(|number| start(format!("auth-{number}"), Inner::hash));
+        let threads =
+            (0..settings.threads).map(|number| start(format!("auth-{number}"), Inner::hash));
         let mut threads = threads.collect::<io::Result<Vec<_>>>()?;
-        if settings.jwt.keys_file.is_some() {
-            threads.push(start("auth-jwt".to_owned(), Inner::check_tokens)?);
-        }
+        threads.push(start("auth-jwt".to_owned(), Inner::check_tokens)?);
         let (patience, counts) = (inner.patience, &inner.counts.hook);
         let hook =
             hook.map(|files| Hook::start(&settings.hook, files, patience, Arc::clone(counts)));
         Ok(Self { hook: hook.transpose()?, inner, threads })
     }
 
-    /// Reads the files of the hook again, and forgets what it has answered; or changes nothing.
-    pub(crate) fn reload_hook(&self, settings: &HookSettings) {
-        match (&self.hook, HookFiles::read(settings)) {
-            (Some(hook), Ok(Some(files))) => hook.change(files),
-            (_, Ok(_)) => {}
-            (_, Err(error)) => error!("SIGHUP: the hook is asked as before: {error}"),
+    /// Asks the hook by these files from now on, and forgets what it has answered.
+    pub(crate) fn change_hook(&self, files: HookFiles) {
+        if let Some(hook) = &self.hook {
+            hook.change(files);
         }
     }
 
@@ -297,7 +293,7 @@ impl Inner {
                 return self.access.current().judge_without_hook(credentials);
             }
             Ok(HookAnswer::Allow(identity, expires_in)) => {
-                Verdict::Allowed(identity.lasting(now_secs(), expires_in), None)
+                Verdict::Allowed(identity.lasting(wall_time(), expires_in), None)
             }
             Ok(HookAnswer::Deny) => Verdict::Refused(Denial::HookDenied),
             Err(NoAnswer) => Verdict::Refused(Denial::HookFailed),
@@ -439,8 +435,12 @@ impl Inner {
 
 /// What the wall clock says, in seconds since 1970.
 fn now_secs() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    wall_time().as_secs()
+}
+
+/// The time since 1970, by the wall clock.
+fn wall_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Whatever panicked, what is behind these locks is whole.

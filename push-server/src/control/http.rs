@@ -1,35 +1,19 @@
 //! HTTP for operators: `/healthz`, `/readyz` and `/metrics`. It changes nothing and trusts nobody.
-//! The number of connections and the life of each have named limits. A new connection is always
-//! accepted: when the places are full, a silent one gives way (`http_places`), so that nobody can
-//! keep a supervisor's probe waiting.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
-use tracing::{debug, warn};
+use tokio::net::TcpListener;
 
-use super::http_limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HttpLimits};
-use super::http_places::{PlaceId, Places};
+use super::http_limits::HttpLimits;
+use super::http_server;
 use super::metrics::{CONTENT_TYPE, Metrics};
 use super::observed::Observed;
-
-/// Pause after a failed accept (no descriptor left, say), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 struct Sources {
@@ -37,121 +21,10 @@ struct Sources {
     metrics: Metrics,
 }
 
-/// The open connections: their places, and handles to end them.
-#[derive(Debug)]
-struct Open {
-    observed: Arc<Observed>,
-    state: Mutex<OpenState>,
-}
-
-#[derive(Debug)]
-struct OpenState {
-    places: Places,
-    tasks: BTreeMap<PlaceId, AbortHandle>,
-}
-
-impl Open {
-    fn new(connections: usize, observed: Arc<Observed>) -> Self {
-        let state = OpenState { places: Places::new(connections), tasks: BTreeMap::new() };
-        Self { observed, state: Mutex::new(state) }
-    }
-
-    fn state(&self) -> MutexGuard<'_, OpenState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a place for a new connection, and ends the one that gives way for it.
-    fn take(&self, peer: SocketAddr) -> PlaceId {
-        let mut state = self.state();
-        let (id, victim) = state.places.take(peer.ip(), Instant::now());
-        if let Some(victim) = victim {
-            self.observed.http.count_gave_way();
-            debug!("http connections are at their limit: a silent one is closed");
-            if let Some(task) = state.tasks.remove(&victim) {
-                task.abort();
-            }
-        }
-        self.observed.http.set_connections(state.places.len());
-        id
-    }
-
-    /// Notes how to end a connection that is served now; it may have ended already.
-    fn serves(&self, id: PlaceId, task: AbortHandle) {
-        if !task.is_finished() {
-            self.state().tasks.insert(id, task);
-        }
-    }
-
-    fn asked(&self, id: PlaceId) {
-        self.state().places.asked(id, Instant::now());
-        self.observed.http.count_request();
-    }
-
-    fn leave(&self, id: PlaceId) {
-        let mut state = self.state();
-        state.places.leave(id);
-        state.tasks.remove(&id);
-        self.observed.http.set_connections(state.places.len());
-    }
-}
-
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, observed: Arc<Observed>, limits: HttpLimits) {
-    let routes = routes(Arc::clone(&observed));
-    let open = Arc::new(Open::new(limits.connections, observed));
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let (routes, connection) = (routes.clone(), Arc::clone(&open));
-                let id = open.take(peer);
-                let task = tokio::spawn(async move {
-                    serve_connection(stream, routes, limits, &connection, id).await;
-                    connection.leave(id);
-                });
-                open.serves(id, task.abort_handle());
-            }
-            Err(error) if is_of_one_connection(&error) => debug!("http accept: {error}"),
-            Err(error) => {
-                warn!("http accept failed, trying again: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Whether the error concerns the connection to accept, rather than the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-}
-
-async fn serve_connection(
-    stream: TcpStream,
-    routes: Router,
-    limits: HttpLimits,
-    open: &Open,
-    id: PlaceId,
-) {
-    let routes = TowerToHyperService::new(routes);
-    let service = service_fn(|request: Request<Incoming>| {
-        open.asked(id);
-        routes.call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(HTTP_HEAD_BYTES_MAX)
-        .max_headers(HTTP_HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(limits.connection_timeout, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            if error.is_timeout() {
-                open.observed.http.count_timed_out();
-            }
-            debug!("http connection: {error}");
-        }
-        Err(_) => debug!("http connection: closed after {:?}", limits.connection_timeout),
-    }
+    let counters = Arc::clone(&observed.http);
+    http_server::serve(listener, routes(observed), counters, limits).await;
 }
 
 fn routes(observed: Arc<Observed>) -> Router {

@@ -6,6 +6,7 @@ mod authentication;
 mod authorizations;
 mod handshakes;
 mod out;
+mod reloads;
 mod store;
 
 use std::collections::BTreeMap;
@@ -18,16 +19,18 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
+use super::admin::ADMIN_CONNECTIONS_MAX;
 use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, PingPath, pings_kernel};
-use super::tls::{TLS_FILE_BYTES_MAX, TlsStatus};
+use super::tls::TLS_FILE_BYTES_MAX;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
-    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX, STORE_BACKLOG_BYTES_MAX,
-    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+    ADDRESSES_MAX, CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, OWNERS_MAX,
+    STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+    WAITING_ROOM_MAX, WITHDRAWALS_PER_SEC_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::{HANDSHAKE_INPUT_BYTES_MAX, PROXY_HEADER_BYTES_MAX, UPGRADE_HEAD_BYTES_MAX};
@@ -156,6 +159,7 @@ const FAMILIES: &[Family] = &[
             ("hook_denied", |shard| &shard.denied_by_hook),
             ("hook_failed", |shard| &shard.denied_hook_failed),
             ("hook_busy", |shard| &shard.denied_hook_busy),
+            ("banned", |shard| &shard.denied_banned),
             ("tokens_busy", |shard| &shard.denied_tokens_busy),
             ("unanswered", |shard| &shard.denied_unanswered),
         ],
@@ -175,6 +179,7 @@ const FAMILIES: &[Family] = &[
             ("no_member", |shard| &shard.dropped_no_member),
             ("reserved_topic", |shard| &shard.dropped_reserved_topic),
             ("topic_levels", |shard| &shard.dropped_topic_levels),
+            ("topic_bytes", |shard| &shard.dropped_topic_bytes),
             ("denied", |shard| &shard.dropped_denied),
         ],
     },
@@ -206,12 +211,23 @@ const FAMILIES: &[Family] = &[
             ("wills_share", |shard| &shard.limit_wills_share),
             ("inflight_bytes_total", |shard| &shard.limit_inflight_bytes_total),
             ("inflight_share", |shard| &shard.limit_inflight_share),
-            ("outbox_bytes_total", |shard| &shard.limit_outbox_bytes_total),
+            ("queue_bytes", |shard| &shard.limit_queue_bytes),
             ("sending_bytes_total", |shard| &shard.limit_sending_bytes_total),
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
+            ("connect_rate", |shard| &shard.limit_connect_rate),
+            ("address_waiting", |shard| &shard.limit_address_waiting),
+            ("address_connections", |shard| &shard.limit_address_connections),
+            ("user_connections", |shard| &shard.limit_user_connections),
+            ("auth_failures", |shard| &shard.limit_auth_failures),
+            ("publish_rate", |shard| &shard.limit_publish_rate),
+            ("publish_rate_closed", |shard| &shard.limit_publish_rate_closed),
+            ("subscribe_rate", |shard| &shard.limit_subscribe_rate),
+            ("topic_bytes", |shard| &shard.limit_topic_bytes),
+            ("connect_bytes", |shard| &shard.limit_connect_bytes),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("auth_queue", |shard| &shard.limit_auth_queue),
             ("auth_hook", |shard| &shard.limit_auth_hook),
+            ("reload_disconnects", |shard| &shard.limit_withdrawals),
             ("auth_tokens", |shard| &shard.limit_auth_tokens),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
@@ -329,6 +345,8 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     let of_http = [
         ("http_connections", observed.http.gave_way()),
         ("http_head_timeout", observed.http.timed_out()),
+        ("admin_connections", observed.admin.gave_way()),
+        ("admin_head_timeout", observed.admin.timed_out()),
     ];
     let of_start = [("generations", observed.facts.generations.limit_hit())];
     let doors = &observed.facts.door_counts;
@@ -383,6 +401,8 @@ impl Collector for Scrape {
             authorizations::SAMPLES.iter().map(|(values, pick)| (*values, observed.sum(pick)));
         let (name, help) = (authorizations::NAME, authorizations::HELP);
         out.counters_by(name, help, authorizations::LABELS, counts)?;
+        let counts = reloads::SAMPLES.iter().map(|(value, pick)| (*value, observed.sum(pick)));
+        out.counters(reloads::NAME, reloads::HELP, Some(reloads::LABEL), counts)?;
         let pings =
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
@@ -392,9 +412,7 @@ impl Collector for Scrape {
         if let Some(view) = &observed.facts.store {
             store::store(&mut out, view)?;
         }
-        if let Some(status) = &observed.facts.tls {
-            tls(&mut out, status)?;
-        }
+        reloads::reloads(&mut out, observed)?;
         process(&mut out, observed)
     }
 }
@@ -407,17 +425,6 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let help =
         "How long the session has waited whose work waits longest, in ms; counted once a second";
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
-}
-
-/// The files of TLS.
-fn tls(out: &mut Out<'_>, status: &TlsStatus) -> fmt::Result {
-    let help = "Times that the files of TLS were read again, by what came of it";
-    out.counters("push_tls_reloads", help, Some("result"), status.reloads())?;
-    let help =
-        "Until when each file of --tls-cert is valid, its chain included, in seconds since 1970";
-    let expiries = status.expiries();
-    let expiries = expiries.iter().map(|(file, secs)| (file.as_str(), *secs));
-    out.gauges("push_certificate_expiry_timestamp_seconds", help, "certificate", expiries)
 }
 
 /// Whether the kernel answers pings, and why user space serves the other connections.
@@ -495,6 +502,9 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),
         ("http_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
+        ("admin_connections", ADMIN_CONNECTIONS_MAX as u64),
+        ("admin_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
+        ("reload_disconnects", WITHDRAWALS_PER_SEC_MAX),
         ("sessions", config.sessions_max.into()),
         ("sessions_share_percent", config.sessions_share_percent.into()),
         ("share_tries", config.share_tries_max.into()),
@@ -536,6 +546,22 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("ping_rate", limits.ping_rate.per_sec.into()),
         ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),
+        ("topic_bytes", limits.topic_bytes_max.into()),
+        ("connect_rate", config.admission.connect_rate.per_sec.into()),
+        ("connect_burst", config.admission.connect_rate.burst.into()),
+        ("connect_room", WAITING_ROOM_MAX as u64),
+        ("address_waiting", config.admission.address_waiting_max.into()),
+        ("address_connections", config.admission.address_connections_max.into()),
+        ("addresses", ADDRESSES_MAX as u64),
+        ("auth_failures", config.admission.auth_failures.into()),
+        ("user_connections", config.client_limits.user_connections_max.into()),
+        ("publish_rate", config.client_limits.publish.per_sec.into()),
+        ("publish_burst", config.client_limits.publish.burst.into()),
+        ("publish_bytes_rate", config.client_limits.publish_bytes.per_sec.into()),
+        ("publish_bytes_burst", config.client_limits.publish_bytes.burst.into()),
+        ("subscribe_rate", config.client_limits.subscribe.per_sec.into()),
+        ("subscribe_burst", config.client_limits.subscribe.burst.into()),
+        ("connect_bytes", limits.connect_bytes_max.into()),
         ("upgrade_head", UPGRADE_HEAD_BYTES_MAX as u64),
         ("proxy_header", PROXY_HEADER_BYTES_MAX as u64),
         ("tls_handshake_input", HANDSHAKE_INPUT_BYTES_MAX as u64),

@@ -11,6 +11,7 @@ use super::authenticator::AuthenticationCounts;
 use super::http_counters::HttpCounters;
 use super::line_queue::LinesLost;
 use super::patience::Waited;
+use super::reload::ReloadStatus;
 use super::tls::TlsStatus;
 use crate::broker::SessionMemory;
 use crate::config::Config;
@@ -84,6 +85,8 @@ pub struct Facts {
     pub door_counts: Arc<DoorCounts>,
     /// Reloads of the files of TLS, and when certificates end; `None`: nobody listens for TLS.
     pub tls: Option<Arc<TlsStatus>>,
+    /// When the files were last read again, and whether that went well.
+    pub(crate) reload: Arc<ReloadStatus>,
     /// What was done to tell who clients are.
     pub(crate) authentication: Arc<AuthenticationCounts>,
     /// Lines of log and status that could not be written.
@@ -100,7 +103,9 @@ pub struct Observed {
     /// The facts from the start.
     pub facts: Facts,
     /// The counters of the HTTP port.
-    pub http: HttpCounters,
+    pub http: Arc<HttpCounters>,
+    /// The counters of the socket for operators.
+    pub admin: Arc<HttpCounters>,
     counters: Vec<Arc<ShardCounters>>,
     stopping: AtomicBool,
     turns: Mutex<Vec<TurnCount>>,
@@ -119,8 +124,8 @@ impl Observed {
         let turns =
             counters.iter().map(|shard| TurnCount { count: shard.loop_turns.value(), since: now });
         let turns = Mutex::new(turns.collect());
-        let http = HttpCounters::default();
-        Self { facts, http, counters, stopping: AtomicBool::new(false), turns }
+        let (http, admin) = <(Arc<_>, Arc<_>)>::default();
+        Self { facts, http, admin, counters, stopping: AtomicBool::new(false), turns }
     }
 
     /// Whether the store works; true if nothing is stored.

@@ -11,7 +11,8 @@ use super::hook::HookFiles;
 use super::limits::ProcessLimits;
 use super::{access, startup, tls};
 use crate::config::{
-    Config, ConfigError, DurabilityMode, ListenAddress, Listener, ListenerForm, Loaded, SetBy,
+    AdminSocket, Config, ConfigError, DurabilityMode, ListenAddress, Listener, ListenerForm,
+    Loaded, SetBy,
 };
 use crate::kernel;
 use crate::shard::probe_unix;
@@ -102,6 +103,12 @@ fn missing(loaded: &Loaded) -> Vec<Missing> {
     if let Err(error) = HookFiles::read(&config.authentication.hook) {
         let (key, value) = error.setting(&config.authentication.hook);
         found.push(Missing::new(key, &value, &error));
+    }
+    if let AdminSocket::At(address) = &config.admin_socket
+        && let Err(problem) = probe_unix(&address.path)
+        && problem.kind() != io::ErrorKind::AddrInUse
+    {
+        found.push(Missing::new("admin-socket", address, &problem));
     }
     let of_tls = tls::problems(config).into_iter();
     found.extend(of_tls.map(|(key, file, problem)| Missing::new(key, &file, &problem)));

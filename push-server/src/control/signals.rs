@@ -11,7 +11,7 @@ use super::wall_clock::WallClock;
 pub(crate) enum Request {
     /// SIGTERM or SIGINT, by its number: the first stops in order, the second at once.
     Stop(i32),
-    /// SIGHUP: read the files of users, of rules and of TLS again.
+    /// SIGHUP: read the settings again, and the files that they name.
     Reload,
     /// The wall clock was set.
     ClockSet,

@@ -11,12 +11,15 @@ use rustix::fs::Mode;
 use tracing::{debug, info, warn};
 
 use super::access::AccessError;
+use super::admin::{self, AdminSocketError};
 use super::authenticator::Authenticator;
+use super::error_text::with_sources;
 use super::hook::{HookError, HookFiles};
 use super::limits::{ProcessLimits, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
 use super::observed::{Facts, Observed, PingPath};
 use super::patience::{AddressError, DirectoryError, Patience, Wanted};
+use super::reload::{Reloadable, Reloader, SetLog};
 use super::supervise::{Ending, Running, Supervisor};
 use super::tls::{Tls, TlsError};
 use super::{access, listening, privileges, status};
@@ -88,6 +91,9 @@ pub enum StartError {
     /// The hook cannot be asked.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// The socket for operators cannot be made.
+    #[error(transparent)]
+    Admin(#[from] AdminSocketError),
     /// A file of TLS cannot be read or is not valid.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -100,14 +106,15 @@ pub enum StartError {
 }
 
 /// Serves until stopped. The calling thread becomes the control thread. `log` takes the log lines.
-pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
+/// `set_log` sets their filter.
+pub fn serve(loaded: Loaded, log: &LineQueue, set_log: SetLog) -> Result<Ending, StartError> {
     privileges::raise_permitted();
     // Only the server's user may read its files: sessions and messages are private.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before every slow step: a signal that arrives meanwhile waits until it can be obeyed.
     let supervisor = Supervisor::new()?;
-    let Loaded { mut config, listen_is_default, .. } = loaded;
-    if listen_is_default {
+    let mut config = loaded.config.clone();
+    if loaded.listen_is_default {
         config.listen =
             present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
     }
@@ -124,6 +131,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     let http = config.http.map(|address| bind_http(address, &mut patience));
     let (http, http_address) = http.transpose()?.unzip();
     let data = lock_data_dir(&config, &mut patience)?;
+    let admin = admin::listen(&config.admin_socket, &mut patience)?;
 
     let mut pins = claim_pins(&config, &mut patience)?;
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
@@ -163,6 +171,16 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     }
 
     let path = ping_path(kernel.as_ref(), reason);
+    let reviewer = Arc::new(started.reviewer()?);
+    let reloadable = Reloadable {
+        start: loaded,
+        access,
+        authenticator: Arc::clone(&authenticator),
+        tls: tls.clone(),
+        reviewer: Arc::clone(&reviewer),
+        set_log,
+    };
+    let reloader = Arc::new(Reloader::new(reloadable));
     let facts = Facts {
         listening: started.listening().to_vec(),
         http: http_address,
@@ -174,6 +192,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         store: started.store(),
         door_counts: Arc::clone(started.doors().counts()),
         tls: tls.as_ref().map(|tls| Arc::clone(tls.status())),
+        reload: Arc::clone(reloader.status()),
         authentication: Arc::clone(authenticator.counts()),
         lines_lost: log.lost().clone(),
         memory: Arc::clone(started.memory()),
@@ -184,7 +203,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     // A supervisor that sees /readyz answer may read the log of the start at once.
     log.flush(FLUSH_MAX);
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
-    let running = Running { shards: started, access, authenticator, tls };
+    let running = Running { shards: started, authenticator, tls, reviewer, reloader, admin };
     let ending = supervisor.run(running, &observed, http)?;
     end_programs(&ending, kernel.map(|(path, _)| path));
     Ok(ending)
@@ -412,22 +431,6 @@ fn tables(slots: u32, shards: u16, memory_bytes: u64) -> u32 {
     let wanted = slots.saturating_add(resting.min(slots.saturating_add(TABLES_LEFT)));
     let room = memory_bytes / TABLES_MEMORY_PART / TABLE_BYTES as u64;
     wanted.min(u32::try_from(room).unwrap_or(u32::MAX))
-}
-
-/// An error with the errors that caused it, each once, in one line.
-pub fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        // Many messages quote their source already.
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text.replace('\n', " ")
 }
 
 /// Whether log lines have to clear a status line: if both go to terminals, they go to the same.

@@ -1,4 +1,4 @@
-//! From "every shard serves" to the exit code: HTTP, status line, signals, orderly stop.
+//! From "every shard serves" to the exit code: HTTP, operators' commands, status line, signals, orderly stop.
 
 use std::io;
 use std::net;
@@ -11,15 +11,16 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use super::access;
+use super::admin::{self, AdminListener};
 use super::authenticator::Authenticator;
 use super::http;
 use super::http_limits::HttpLimits;
 use super::observed::Observed;
+use super::reload::Reloader;
 use super::signals::{Request, Signals};
 use super::status;
 use super::tls::{self, Tls};
-use crate::shard::{ShardError, Shards, SharedAccess};
+use crate::shard::{Reviewer, ShardError, Shards};
 
 /// Longest time from the first signal until the shards are given up. `Shards::join` takes about 4 s
 /// at most, and the process promises to end within 5.
@@ -46,12 +47,16 @@ pub(crate) trait Service: Send + 'static {
 pub(crate) struct Running {
     /// The shards.
     pub shards: Shards,
-    /// Who may connect.
-    pub access: Arc<SharedAccess>,
     /// Says who clients are.
     pub authenticator: Arc<Authenticator>,
     /// What clients over TLS are served with; `None`: nobody listens for them.
     pub tls: Option<Arc<Tls>>,
+    /// Has connected clients looked at again.
+    pub reviewer: Arc<Reviewer>,
+    /// Reads the files again.
+    pub reloader: Arc<Reloader>,
+    /// The socket for operators, until it is served.
+    pub admin: Option<AdminListener>,
 }
 
 impl Service for Running {
@@ -60,22 +65,8 @@ impl Service for Running {
     }
 
     fn reload(&self) -> impl FnOnce() + Send + 'static {
-        let (config, access) = (Arc::clone(self.shards.config()), Arc::clone(&self.access));
-        let (tls, authenticator) = (self.tls.clone(), Arc::clone(&self.authenticator));
-        move || {
-            let settings = &config.authentication;
-            let hook = &settings.hook;
-            let files = [&settings.users_file, &settings.jwt.keys_file, &config.acl];
-            let files = [&files[..], &[&hook.ca_file, &hook.bearer_file]].concat();
-            if files.iter().all(|file| file.is_none()) && tls.is_none() {
-                warn!("SIGHUP: there is nothing to reload; restart to change settings");
-            }
-            access::reload(&config, &access);
-            authenticator.reload_hook(hook);
-            if let Some(tls) = tls {
-                tls.reload();
-            }
-        }
+        let reloader = Arc::clone(&self.reloader);
+        move || drop(reloader.reload("SIGHUP"))
     }
 
     fn clock_was_set(&self) {
@@ -146,7 +137,7 @@ impl Supervisor {
 }
 
 async fn serve(
-    service: Running,
+    mut service: Running,
     observed: &Arc<Observed>,
     http: Option<net::TcpListener>,
     signals: &mut Signals,
@@ -159,15 +150,28 @@ async fn serve(
     }
     tokio::spawn(observe(Arc::clone(observed)));
     if let Some(tls) = &service.tls {
-        tokio::spawn(tls::watch(Arc::clone(tls)));
+        tokio::spawn(tls::watch(Arc::clone(tls), Arc::clone(&service.reviewer)));
     }
+    let admin = service.admin.take().map(|admin| {
+        let (reloader, counters) = (Arc::clone(&service.reloader), Arc::clone(&observed.admin));
+        Ok::<_, io::Error>(tokio::spawn(admin::serve(admin, reloader, counters)?))
+    });
+    let admin = admin.transpose()?;
     let (stopped, is_stopped) = watch::channel(false);
     let status = observed
         .facts
         .config
         .status
         .then(|| tokio::spawn(status::show(Arc::clone(observed), is_stopped)));
-    let ending = supervise(service, observed, STOP_TIMEOUT, async || signals.next().await).await;
+    let next = async || {
+        let request = signals.next().await;
+        if let (Request::Stop(_), Some(admin)) = (request, &admin) {
+            // The socket is free for the next server at once.
+            admin.abort();
+        }
+        request
+    };
+    let ending = supervise(service, observed, STOP_TIMEOUT, next).await;
     stopped.send_replace(true);
     if let Some(status) = status {
         // It writes one more line; if that panics, the exit code matters more.

@@ -3,7 +3,8 @@
 //! about to expire. The records of TLS are `transport`'s.
 //!
 //! A reload replaces everything or nothing. Connected clients stay: what their handshakes have used
-//! stays as long as they do.
+//! stays as long as they do. If other clients may connect from then on, whoever asked for the reload has
+//! those who are connected looked at again.
 
 mod certificate;
 mod configs;
@@ -19,15 +20,16 @@ mod tickets;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use crate::config::{ClientAuthMode, Config, TlsSettings};
-use crate::shard::SharedTls;
+use crate::shard::{Reviewer, SharedTls, TlsConfigs};
 use configs::{ConfigsError, configs};
 use expiry::{Reminder, Validity, date};
 use material::Material;
@@ -61,13 +63,22 @@ impl From<ConfigsError> for TlsError {
     }
 }
 
+impl TlsError {
+    /// Each mistake by itself.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        match self {
+            Self::Files(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            Self::Refused(refused) => vec![refused.clone()],
+        }
+    }
+}
+
 fn sentence(mistakes: &[FileMistake]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Keeps what clients over TLS are served with as the files say.
 pub(crate) struct Tls {
-    settings: TlsSettings,
     /// How listeners ask for clients' certificates.
     modes: Vec<ClientAuthMode>,
     provider: Arc<CryptoProvider>,
@@ -75,10 +86,13 @@ pub(crate) struct Tls {
     status: Arc<TlsStatus>,
     /// Locked through a reload: they must not overtake each other.
     served: Mutex<Served>,
+    /// The time between two looks is another one.
+    period_changed: Notify,
 }
 
 /// What is served now.
 struct Served {
+    settings: TlsSettings,
     material: Material,
     /// Keys of tickets.
     tickets: TicketKeys,
@@ -91,7 +105,7 @@ struct Served {
 impl fmt::Debug for Tls {
     /// Without anything of the keys.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Tls").field("settings", &self.settings).finish_non_exhaustive()
+        formatter.debug_struct("Tls").field("modes", &self.modes).finish_non_exhaustive()
     }
 }
 
@@ -114,12 +128,13 @@ impl Tls {
         let shared = Arc::new(SharedTls::new(configs));
         tell_loaded(&material, &modes);
         let reminders = HashMap::new();
-        let mut served = Served { material, tickets, stamps, refusal: None, reminders };
+        let mut served = Served { settings, material, tickets, stamps, refusal: None, reminders };
         served.remind(now_secs());
         let status = Arc::new(TlsStatus::default());
         status.set_expiries(served.expiries());
         let served = Mutex::new(served);
-        Ok(Some(Self { settings, modes, provider, shared, status, served }))
+        let period_changed = Notify::new();
+        Ok(Some(Self { modes, provider, shared, status, served, period_changed }))
     }
 
     /// What shards use.
@@ -132,84 +147,154 @@ impl Tls {
         &self.status
     }
 
-    /// Reads the files again, because of SIGHUP.
-    pub(crate) fn reload(&self) {
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever sends it wants to be told, though it was told before.
-        served.refusal = None;
-        self.read_again(&mut served, "SIGHUP");
+    /// Reads the files that `settings` name, because an operator asks for it. What they say is served once the caller
+    /// says so.
+    ///
+    /// # Errors
+    /// Something is wrong with them: nothing changes.
+    pub(crate) fn read_again(&self, settings: &TlsSettings) -> Result<Reading<'_>, TlsError> {
+        let mut served = self.served();
+        let stamps = Stamps::taken(files(settings), SystemTime::now());
+        match self.read(&served, settings) {
+            Ok(next) => {
+                let settings = settings.clone();
+                Ok(Reading { tls: self, served, settings, stamps, next })
+            }
+            Err(refusal) => {
+                self.status.count(Reload::Refused);
+                // Perhaps they were written in part.
+                served.refusal = Some(refusal.to_string());
+                Err(refusal)
+            }
+        }
     }
 
-    /// Reads the files again if they may have changed. Warns of certificates that expire.
-    pub(crate) fn look(&self) {
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.settings.reload_secs > 0 {
-            let stamps = Stamps::taken(files(&self.settings), SystemTime::now());
+    /// Reads the files again if they may have changed. Warns of certificates that expire. Returns whether other
+    /// clients may connect from now on.
+    pub(crate) fn look(&self) -> bool {
+        let served = &mut *self.served();
+        let mut admits_others = false;
+        if served.settings.reload_secs > 0 {
+            let stamps = Stamps::taken(files(&served.settings), SystemTime::now());
             // Files that were refused may have been written in part: they are read until they fit.
             if served.refusal.is_some() || served.stamps.may_differ(&stamps) {
-                self.read_again(&mut served, "the files of TLS have changed");
+                admits_others = self.take_changed(served, stamps);
             }
         }
         served.remind(now_secs());
         served.tickets.renew();
+        admits_others
+    }
+
+    fn take_changed(&self, served: &mut Served, stamps: Stamps) -> bool {
+        const WHY: &str = "the files of TLS have changed";
+        served.stamps = stamps;
+        match self.read(served, &served.settings) {
+            Ok(next) => {
+                let was_refused = served.refusal.take().is_some();
+                match next {
+                    Some(next) => {
+                        info!("{WHY}: new clients are served with what they say");
+                        self.status.count(Reload::Changed);
+                        return self.serve(served, next);
+                    }
+                    None if was_refused => {
+                        info!("{WHY}: the files of TLS say what they said before");
+                        self.status.count(Reload::Unchanged);
+                    }
+                    // Looked at again because it was written a moment ago.
+                    None => {}
+                }
+            }
+            Err(refusal) => {
+                let refusal = refusal.to_string();
+                if served.refusal.as_ref() != Some(&refusal) {
+                    error!("{WHY}: TLS stays as it was, for all listeners: {refusal}");
+                }
+                served.refusal = Some(refusal);
+                self.status.count(Reload::Refused);
+            }
+        }
+        false
     }
 
     /// Time between two looks.
     fn look_period(&self) -> Duration {
-        match self.settings.reload_secs {
+        match self.served().settings.reload_secs {
             0 => LOOK_PERIOD,
             secs => Duration::from_secs(secs.into()),
         }
     }
 
-    fn read_again(&self, served: &mut Served, why: &str) {
-        let stamps = Stamps::taken(files(&self.settings), SystemTime::now());
-        let read = Material::read(&self.settings, &self.provider).map_err(TlsError::Files);
-        let result = read.and_then(|material| self.serve(served, material));
-        served.stamps = stamps;
-        let reload = match result {
-            Ok(reload) => {
-                let was_refused = served.refusal.take().is_some();
-                match reload {
-                    Reload::Changed => info!("{why}: new clients are served with what they say"),
-                    // Also what is looked at again because it was written a moment ago.
-                    _ if why == "SIGHUP" || was_refused => {
-                        info!("{why}: the files of TLS say what they said before");
-                    }
-                    _ => return,
-                }
-                reload
-            }
-            Err(refusal) => {
-                let refusal = refusal.to_string();
-                if served.refusal.as_ref() != Some(&refusal) {
-                    error!("{why}: TLS stays as it was, for all listeners: {refusal}");
-                }
-                served.refusal = Some(refusal);
-                Reload::Refused
-            }
-        };
-        self.status.count(reload);
+    fn served(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves new clients with `material`, if it is new.
-    fn serve(&self, served: &mut Served, material: Material) -> Result<Reload, TlsError> {
-        if material.is_same(&served.material) {
-            return Ok(Reload::Unchanged);
+    /// Reads files. `None`: they say what is served already.
+    fn read(&self, served: &Served, settings: &TlsSettings) -> Result<Option<Next>, TlsError> {
+        let material = Material::read(settings, &self.provider).map_err(TlsError::Files)?;
+        let is_same_version = settings.version_min == served.settings.version_min;
+        if is_same_version && material.is_same(&served.material) {
+            return Ok(None);
         }
         // A ticket says that a client's certificate was good: by the rules of before.
-        let tickets = match material.admits_same(&served.material) {
+        let admits_same = material.admits_same(&served.material);
+        let tickets = match admits_same {
             true => served.tickets.clone(),
             false => TicketKeys::new().map_err(ConfigsError::from)?,
         };
-        let configs = configs(&material, &self.settings, &self.modes, &self.provider, &tickets)?;
+        let configs = configs(&material, settings, &self.modes, &self.provider, &tickets)?;
+        Ok(Some(Next { material, tickets, configs, admits_same }))
+    }
+
+    /// Serves new clients with what was read. Returns whether other clients may connect from now on.
+    fn serve(&self, served: &mut Served, next: Next) -> bool {
+        let Next { material, tickets, configs, admits_same } = next;
         tell_loaded(&material, &self.modes);
         self.shared.replace(configs);
         (served.material, served.tickets) = (material, tickets);
         served.reminders.clear();
         served.remind(now_secs());
         self.status.set_expiries(served.expiries());
-        Ok(Reload::Changed)
+        !admits_same
+    }
+}
+
+/// What is to be served next.
+struct Next {
+    material: Material,
+    tickets: TicketKeys,
+    configs: TlsConfigs,
+    /// Whether the same clients may connect as before.
+    admits_same: bool,
+}
+
+/// Files that were read again, and fit. Others wait meanwhile; dropped, it changes nothing.
+pub(crate) struct Reading<'a> {
+    tls: &'a Tls,
+    served: MutexGuard<'a, Served>,
+    settings: TlsSettings,
+    stamps: Stamps,
+    /// `None`: they say what is served already.
+    next: Option<Next>,
+}
+
+impl Reading<'_> {
+    /// Serves new clients with what they say. Returns whether other clients may connect from now on.
+    pub(crate) fn serve(mut self) -> bool {
+        let served = &mut *self.served;
+        served.refusal = None;
+        served.stamps = self.stamps;
+        if served.settings.reload_secs != self.settings.reload_secs {
+            self.tls.period_changed.notify_one();
+        }
+        served.settings = self.settings;
+        let Some(next) = self.next else {
+            self.tls.status.count(Reload::Unchanged);
+            return false;
+        };
+        self.tls.status.count(Reload::Changed);
+        self.tls.serve(served, next)
     }
 }
 
@@ -257,13 +342,20 @@ impl Served {
 }
 
 /// Looks every `--reload-secs`, as long as the runtime lives.
-pub(crate) async fn watch(tls: Arc<Tls>) {
-    let period = tls.look_period();
+pub(crate) async fn watch(tls: Arc<Tls>, reviewer: Arc<Reviewer>) {
     loop {
-        tokio::time::sleep(period).await;
-        let tls = Arc::clone(&tls);
+        tokio::select! {
+            () = tokio::time::sleep(tls.look_period()) => {}
+            () = tls.period_changed.notified() => continue,
+        }
+        let (tls, reviewer) = (Arc::clone(&tls), Arc::clone(&reviewer));
         // It reads files, which may take long.
-        if let Err(error) = spawn_blocking(move || tls.look()).await {
+        let look = spawn_blocking(move || {
+            if tls.look() {
+                reviewer.review(true);
+            }
+        });
+        if let Err(error) = look.await {
             error!("a look at the files of TLS failed: {error}");
         }
     }

@@ -15,10 +15,6 @@ use super::{Limits, Version};
 use crate::access::scram::{Exchange, Nonce};
 use crate::access::{Access, Credentials, Denial, Identity, Origin, Proof, Subject, Verdict};
 
-/// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no
-/// more memory than the largest CONNECT needs (five fields of at most 64 KiB each).
-pub(crate) const CONNECT_BYTES_MAX: u32 = 512 << 10;
-
 /// The longest AUTH, in bytes; `scram::MESSAGE_BYTES_MAX` of them may be its data.
 pub(crate) const AUTH_BYTES_MAX: u32 = 4 << 10;
 
@@ -312,7 +308,7 @@ impl Handshake {
             return Ok(HandshakeProgress::More);
         };
         let len = header.packet_len();
-        if len > limits.packet_bytes_max.min(CONNECT_BYTES_MAX) as usize {
+        if len > limits.packet_bytes_max.min(limits.connect_bytes_max) as usize {
             return Err(Reason::PacketTooLarge);
         }
         let Some(body) = self.input.bytes().get(header.len..len) else {

@@ -20,6 +20,8 @@ pub mod codec;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod delivery;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod handshake;
 pub(crate) mod inflight;
 pub(crate) mod keep_alive;
@@ -31,7 +33,7 @@ mod topic_alias;
 pub(crate) mod transmit;
 pub(crate) mod will;
 
-use push_common::ping_rate::PingRate;
+use push_common::rate::Rate;
 
 use crate::access::{Policy, Subject};
 use crate::broker::TopicName;
@@ -67,6 +69,8 @@ pub enum Version {
 pub struct Limits {
     /// Largest packet accepted, fixed header included, in bytes.
     pub packet_bytes_max: u32,
+    /// Largest CONNECT accepted, fixed header included, in bytes.
+    pub connect_bytes_max: u32,
     /// Longest keep alive granted, in seconds. MQTT 5 clients that ask for more (or for 0, when
     /// this is below 65,535) get this one as Server Keep Alive; 3.1.1 has no way to tell them.
     pub keep_alive_max_secs: u16,
@@ -94,6 +98,8 @@ pub struct Limits {
     pub client_id_from_user: bool,
     /// Most levels of a topic name or filter.
     pub topic_levels_max: u16,
+    /// Longest topic name or filter, in bytes.
+    pub topic_bytes_max: u16,
     /// Most topic aliases that a client may use towards us (Topic Alias Maximum); 0: none.
     pub topic_alias_max: u16,
     /// Most topic aliases that we use towards a client; its own maximum may be lower. 0: none.
@@ -106,7 +112,7 @@ pub struct Limits {
     /// Most bytes of answers (PUBACK, PINGRESP, ...) that wait for a client that does not read.
     pub answers_bytes_max: u32,
     /// How often a client may ping; the server closes a client that pings more often (0x96).
-    pub ping_rate: PingRate,
+    pub ping_rate: Rate,
     /// What particular clients may not do.
     pub policy: Policy,
     /// Which features all clients may use.
@@ -115,15 +121,23 @@ pub struct Limits {
 
 impl Limits {
     /// Why the server refuses a client's publish to `topic`, if it does: topics that begin with `$`
-    /// are the server's own [MQTT 4.7.2], and `topic_levels_max` bounds all others.
+    /// are the server's own [MQTT 4.7.2], and `topic_levels_max` and `topic_bytes_max` bound all
+    /// others.
     pub(crate) fn refuses_publish_to(&self, topic: &TopicName) -> Option<PublishRefusal> {
         if topic.is_hidden() {
             Some(PublishRefusal::ReservedTopic)
         } else if topic.is_deeper_than(self.topic_levels_max) {
             Some(PublishRefusal::TopicLevels)
+        } else if self.is_too_long(topic.as_str()) {
+            Some(PublishRefusal::TopicBytes)
         } else {
             None
         }
+    }
+
+    /// Whether a topic name or filter has more bytes than `topic_bytes_max`.
+    pub(crate) fn is_too_long(&self, topic: &str) -> bool {
+        topic.len() > usize::from(self.topic_bytes_max)
     }
 
     /// Like `refuses_publish_to`, and asks the policy whether this client may publish there.
@@ -140,6 +154,8 @@ pub enum PublishRefusal {
     ReservedTopic,
     /// Its topic has too many levels.
     TopicLevels,
+    /// Its topic has too many bytes.
+    TopicBytes,
     /// The policy does not let this client publish there.
     Denied,
 }
@@ -149,7 +165,7 @@ impl PublishRefusal {
     pub fn reason(self) -> Reason {
         match self {
             Self::ReservedTopic | Self::Denied => Reason::NotAuthorized,
-            Self::TopicLevels => Reason::TopicNameInvalid,
+            Self::TopicLevels | Self::TopicBytes => Reason::TopicNameInvalid,
         }
     }
 }
@@ -187,6 +203,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             packet_bytes_max: 16 << 20,
+            connect_bytes_max: 64 << 10,
             keep_alive_max_secs: u16::MAX,
             keep_alive_default_secs: 0,
             receive_max: 64,
@@ -199,12 +216,13 @@ impl Default for Limits {
             client_id_bytes_max: 1_024,
             client_id_from_user: false,
             topic_levels_max: 128,
+            topic_bytes_max: 4 << 10,
             topic_alias_max: 16,
             topic_alias_send_max: 16,
             response_topic_prefix: None,
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
-            ping_rate: PingRate::default(),
+            ping_rate: Rate::PINGS,
             policy: Policy::default(),
             features: Features::default(),
         }

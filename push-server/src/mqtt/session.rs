@@ -221,8 +221,8 @@ impl Session {
         self.expiry_secs = secs;
     }
 
-    /// A client that may do this has connected.
-    pub(super) fn set_rights(&mut self, rights: Rights) {
+    /// Its client may do this from now on.
+    pub fn set_rights(&mut self, rights: Rights) {
         self.rights = rights;
     }
 

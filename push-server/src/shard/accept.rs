@@ -1,5 +1,8 @@
 //! Accepting: multishot accepts that pause when a limit is reached, and go on when there is room.
-//! The limit may be a listener's own: then the others go on.
+//! The limit may be a listener's own: then the others go on. Who has a place may still have to wait until the connect
+//! rate lets it in.
+
+mod waiting_room;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,6 +10,9 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 
 use super::ports::Wire;
+pub(super) use waiting_room::Newcomer;
+pub(crate) use waiting_room::WAITING_ROOM_MAX;
+use waiting_room::WaitingRoom;
 
 /// How soon a paused accept is tried again when no connection of this shard ends before.
 const RETRY_MILLIS: u64 = 100;
@@ -23,6 +29,10 @@ pub(crate) const PARKED_MAX: usize = 16;
 pub(super) struct Acceptor<S> {
     listeners: Vec<Gate>,
     parked: VecDeque<Parked<S>>,
+    /// Sockets with a place.
+    waiting: WaitingRoom<S>,
+    /// When the first of them may be let in.
+    opens_at: Option<Monotonic>,
     paused_until: Option<Monotonic>,
     warned_at: Option<Monotonic>,
 }
@@ -49,6 +59,8 @@ impl<S> Acceptor<S> {
         Self {
             listeners: vec![Gate::default(); listeners],
             parked: VecDeque::new(),
+            waiting: WaitingRoom::new(),
+            opens_at: None,
             paused_until: None,
             warned_at: None,
         }
@@ -57,6 +69,52 @@ impl<S> Acceptor<S> {
     /// When a paused accept is to be tried again.
     pub(super) fn retry_at(&self) -> Option<Monotonic> {
         self.paused_until
+    }
+
+    /// A socket waits until the connect rate lets it in, which is not before `opens_at`. Gives it back if too many wait.
+    pub(super) fn wait(
+        &mut self,
+        newcomer: Newcomer<S>,
+        opens_at: Option<Monotonic>,
+    ) -> Option<Newcomer<S>> {
+        // Multishot accepts may bring some more before they are cancelled.
+        if self.waiting.len() >= WAITING_ROOM_MAX + PARKED_MAX {
+            return Some(newcomer);
+        }
+        self.waiting.push(newcomer);
+        self.opens_at = self.opens_at.or(opens_at);
+        None
+    }
+
+    /// Takes the next socket that waits for the connect rate.
+    pub(super) fn next_waiting(&mut self) -> Option<Newcomer<S>> {
+        self.opens_at = None;
+        self.waiting.pop()
+    }
+
+    /// The next one may be let in then.
+    pub(super) fn wait_until(&mut self, opens_at: Monotonic) {
+        self.opens_at = Some(opens_at);
+    }
+
+    /// When sockets that wait for the connect rate are to be looked at.
+    pub(super) fn opens_at(&self) -> Option<Monotonic> {
+        self.opens_at
+    }
+
+    /// Whether sockets wait for the connect rate.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.len() > 0
+    }
+
+    /// Whether as many wait for it as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_ROOM_MAX
+    }
+
+    /// Whether so few wait for it that accepting goes on.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() <= WAITING_ROOM_MAX / 2
     }
 
     /// Whether any listener waits for room.

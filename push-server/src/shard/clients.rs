@@ -1,6 +1,7 @@
 //! The clients of a shard, by index: the slab, the generations that tell a client from an earlier one at the same
 //! index, and the lists of clients that wait for the store or are to be closed.
 
+mod account;
 mod client;
 mod discarded;
 mod input_budget;
@@ -8,9 +9,11 @@ mod intake;
 mod moving;
 mod output;
 mod receipts;
+mod reviewing;
 mod sending;
 mod tls_handshakes;
 
+pub(super) use account::{Account, Pause};
 pub(super) use client::{Client, EndedConnection, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::{Unsent, Wish};
@@ -23,10 +26,12 @@ use std::ops::{Index, IndexMut};
 use slab::Slab;
 
 use super::ports::{Ports, SocketOf, Token};
+use super::reviews::Scope;
 use crate::transport::{Scratch, Transport};
 use discarded::Discarded;
 use input_budget::InputCharge;
 use moving::Moving;
+use reviewing::Reviewing;
 
 /// The bits of a generation that tokens carry.
 const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -50,6 +55,8 @@ pub(super) struct Clients<P: Ports> {
     moving: Moving,
     /// Clients whose handshakes of TLS wait for the shard.
     tls_handshakes: TlsHandshakes,
+    /// Whether clients may still be here.
+    reviewing: Reviewing,
     /// How often clients were looked at for something to send.
     #[cfg(any(test, feature = "simulation"))]
     flushes: u64,
@@ -67,6 +74,7 @@ impl<P: Ports> Clients<P> {
             sending,
             moving: Moving::default(),
             tls_handshakes,
+            reviewing: Reviewing::default(),
             #[cfg(any(test, feature = "simulation"))]
             flushes: 0,
         }
@@ -266,7 +274,7 @@ impl<P: Ports> Clients<P> {
     pub(super) fn push_tls_step(&mut self, index: u32) -> Option<StepWaits> {
         let client = self.slab.get_mut(index as usize)?;
         let token = client.token(index);
-        let pending = client.pending_mut()?.tls_mut()?;
+        let pending = client.pending_mut()?.tls.as_deref_mut()?;
         Some(self.tls_handshakes.push(token, pending))
     }
 
@@ -276,11 +284,28 @@ impl<P: Ports> Clients<P> {
             // One that is gone gives its place to the next.
             if let Some(index) = self.resolve(token)
                 && let Some(pending) = self.slab[index as usize].pending_mut()
-                && let Some(pending) = pending.tls_mut()
+                && let Some(pending) = pending.tls.as_deref_mut()
             {
                 self.tls_handshakes.let_in(token, pending, place);
             }
         }
+    }
+
+    /// Begins to look at all clients again.
+    pub(super) fn begin_review(&mut self, number: u32, scope: Scope) {
+        // Whoever comes later has been judged by what the files say now, or is looked at then.
+        let end = u32::try_from(self.slab.capacity()).unwrap_or(u32::MAX);
+        self.reviewing.begin(number, scope, end);
+    }
+
+    /// How far the review of the clients has come.
+    pub(super) fn reviewing(&self) -> &Reviewing {
+        &self.reviewing
+    }
+
+    /// The same, to go on with it.
+    pub(super) fn reviewing_mut(&mut self) -> &mut Reviewing {
+        &mut self.reviewing
     }
 
     /// A client's input waits until the store keeps up.
@@ -335,12 +360,13 @@ impl<P: Ports> Clients<P> {
 
     /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn leftovers(&self) -> [(&'static str, usize); 4] {
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 5] {
         [
             ("clients", self.slab.len()),
             ("clients that are stalled", self.stalled.len()),
             ("clients that have moved", self.moving.len()),
             ("handshakes of TLS", self.tls_handshakes.len()),
+            ("clients that have to go", self.reviewing.len()),
         ]
     }
 }

@@ -150,6 +150,8 @@ counters! {
     denied_hook_failed,
     /// `push_authentications_refused_total{reason="hook_busy"}`: too many wait for it.
     denied_hook_busy,
+    /// `push_authentications_refused_total{reason="banned"}`: after too many failures.
+    denied_banned,
     /// `push_authentications_refused_total{reason="tokens_busy"}`: too many tokens wait to be checked.
     denied_tokens_busy,
     /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.
@@ -214,6 +216,8 @@ counters! {
     dropped_reserved_topic,
     /// `push_publishes_dropped_total{reason="topic_levels"}`: more levels than `--topic-levels-max`.
     dropped_topic_levels,
+    /// `push_publishes_dropped_total{reason="topic_bytes"}`: a topic longer than `--topic-bytes-max`.
+    dropped_topic_bytes,
     /// `push_publishes_dropped_total{reason="denied"}`: the policy does not let the publisher publish it, or the
     /// receiver have it.
     dropped_denied,
@@ -270,9 +274,9 @@ counters! {
     limit_inflight_bytes_total,
     /// `push_limits_hit_total{limit="inflight_share"}`: the same for a network or user.
     limit_inflight_share,
-    /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages not taken because all outboxes together are
+    /// `push_limits_hit_total{limit="queue_bytes"}`: messages not taken because all outboxes together are
     /// full.
-    limit_outbox_bytes_total,
+    limit_queue_bytes,
     /// `push_limits_hit_total{limit="sending_bytes_total"}`: sends cut short because all sends together are at
     /// their limit.
     limit_sending_bytes_total,
@@ -282,6 +286,28 @@ counters! {
     limit_auth_queue,
     /// `push_limits_hit_total{limit="auth_hook"}`: client refused.
     limit_auth_hook,
+    /// `push_limits_hit_total{limit="reload_disconnects"}`: a client that has to go waits for others.
+    limit_withdrawals,
+    /// `push_limits_hit_total{limit="connect_rate"}`: a socket waits.
+    limit_connect_rate,
+    /// `push_limits_hit_total{limit="address_waiting"}`: socket closed.
+    limit_address_waiting,
+    /// `push_limits_hit_total{limit="address_connections"}`: client refused.
+    limit_address_connections,
+    /// `push_limits_hit_total{limit="user_connections"}`: client refused.
+    limit_user_connections,
+    /// `push_limits_hit_total{limit="auth_failures"}`: client refused unheard.
+    limit_auth_failures,
+    /// `push_limits_hit_total{limit="publish_rate"}`: reading pauses.
+    limit_publish_rate,
+    /// `push_limits_hit_total{limit="publish_rate_closed"}`: client disconnected.
+    limit_publish_rate_closed,
+    /// `push_limits_hit_total{limit="subscribe_rate"}`: filters refused.
+    limit_subscribe_rate,
+    /// `push_limits_hit_total{limit="topic_bytes"}`: publish dropped, or filter refused.
+    limit_topic_bytes,
+    /// `push_limits_hit_total{limit="connect_bytes"}`: connection closed.
+    limit_connect_bytes,
     /// `push_limits_hit_total{limit="auth_tokens"}`: client refused.
     limit_auth_tokens,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
@@ -378,6 +404,16 @@ counters! {
     sessions_moved,
     /// `push_session_moves_total{result="stayed"}`.
     moves_refused,
+    /// `push_reload_disconnects_total{reason="anonymous"}`: clients that nobody knows may not connect any more.
+    withdrawn_anonymous,
+    /// `push_reload_disconnects_total{reason="user"}`: the user is gone.
+    withdrawn_user,
+    /// `push_reload_disconnects_total{reason="password"}`: the user has another one.
+    withdrawn_password,
+    /// `push_reload_disconnects_total{reason="certificate"}`: revoked, or its signer is not trusted any more.
+    withdrawn_certificate,
+    /// `push_reload_disconnects_total{reason="subscription"}`: it is not allowed any more.
+    withdrawn_subscription,
     /// Completions of operations whose connection is gone.
     stale_completions,
     /// `push_ring_faults_total{kind="stale"}`, from `WireFaults`, like the next three.

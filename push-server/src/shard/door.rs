@@ -194,6 +194,9 @@ impl Door {
         if topic.is_hidden() {
             return Err(Refusal::TopicReserved);
         }
+        if limits.is_too_long(topic.as_str()) {
+            return Err(Refusal::TopicTooLong { bytes_max: limits.topic_bytes_max });
+        }
         if properties.as_ref().is_some_and(|properties| !are_sound(properties)) {
             return Err(Refusal::Properties);
         }

@@ -1,27 +1,31 @@
 //! Who comes in, over all shards: how many sockets are open, what handshakes of TLS use, in what order CONNECTs
 //! were read, which shard a client's session lives with, whether the server stops, and whether its shards are to
-//! rest.
+//! rest, or to look at their clients again.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::addresses::Addresses;
 use super::connect_order::{ConnectNumber, ConnectOrder};
+use super::connect_rate::ConnectRate;
 use super::listeners::Listeners;
 use super::owners::Owners;
 use super::rest::Rest;
-use super::shared_tls::SharedTls;
+use super::reviews::Reviews;
+use super::shared_tls::{SharedTls, TlsSource};
+use crate::config::Config;
 use crate::mutant::{Rule, is_left_out};
 use crate::transport::ServerTls;
 
 /// One for all shards.
 #[derive(Debug)]
 pub(super) struct Entrance {
-    connections_max: u32,
-    /// Open sockets of all shards.
-    open: AtomicU32,
+    places: Places,
     listeners: Listeners,
     tls: Arc<SharedTls>,
+    connect_rate: ConnectRate,
+    addresses: Arc<Addresses>,
     /// Tells which connection of a client is the later one.
     connect_order: ConnectOrder,
     is_stopping: AtomicBool,
@@ -31,6 +35,15 @@ pub(super) struct Entrance {
     /// Sessions that live elsewhere than their client ids hash to.
     owners: Owners,
     rest: Rest,
+    reviews: Reviews,
+}
+
+/// How many sockets there may be, and are.
+#[derive(Debug)]
+struct Places {
+    max: u32,
+    /// Of all shards.
+    open: AtomicU32,
 }
 
 /// What it is made of.
@@ -51,31 +64,44 @@ pub(super) enum NoRoom {
 }
 
 impl Entrance {
-    /// To so many shards; `hash_seed` is random.
-    pub(super) fn new(setup: EntranceSetup, shards: u16, hash_seed: u64) -> Self {
+    /// To the shards of these settings; `hash_seed` is random.
+    pub(super) fn new(setup: EntranceSetup, config: &Config, hash_seed: u64) -> Self {
+        let Config { shards, admission, .. } = *config;
         let EntranceSetup { connections_max, listeners, tls } = setup;
         Self {
-            connections_max,
-            open: AtomicU32::new(0),
+            places: Places { max: connections_max, open: AtomicU32::new(0) },
             listeners,
             tls,
+            connect_rate: ConnectRate::new(admission.connect_rate),
+            addresses: Addresses::new(admission, hash_seed ^ 0xADD2),
             connect_order: ConnectOrder::default(),
             is_stopping: AtomicBool::new(false),
             shards,
             hash_seed,
             owners: Owners::default(),
             rest: Rest::new(shards),
+            reviews: Reviews::default(),
         }
     }
 
     pub(super) fn connections_max(&self) -> u32 {
-        self.connections_max
+        self.places.max
     }
 
     /// Open sockets of all shards.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn open(&self) -> u32 {
-        self.open.load(Ordering::Relaxed)
+        self.places.open.load(Ordering::Relaxed)
+    }
+
+    /// How fast newcomers are let in.
+    pub(super) fn connect_rate(&self) -> &ConnectRate {
+        &self.connect_rate
+    }
+
+    /// What is counted for the addresses of clients.
+    pub(super) fn addresses(&self) -> &Arc<Addresses> {
+        &self.addresses
     }
 
     /// The listeners that sockets come from.
@@ -91,7 +117,7 @@ impl Entrance {
         if !self.listeners[listener].take_place() {
             return Err(NoRoom::Listener);
         }
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+        if self.places.open.fetch_add(1, Ordering::Relaxed) >= self.places.max {
             self.give_place_back(listener);
             return Err(NoRoom::Server);
         }
@@ -100,13 +126,13 @@ impl Entrance {
 
     /// A socket of a listener is closed, or was not let in.
     pub(super) fn give_place_back(&self, listener: u16) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.places.open.fetch_sub(1, Ordering::Relaxed);
         self.listeners[listener].give_place_back();
     }
 
     /// Whether the server has a place for a socket.
     pub(super) fn has_place(&self) -> bool {
-        self.open.load(Ordering::Relaxed) < self.connections_max
+        self.places.open.load(Ordering::Relaxed) < self.places.max
     }
 
     /// What handshakes of TLS use.
@@ -119,6 +145,12 @@ impl Entrance {
     pub(super) fn tls(&self, listener: u16) -> Option<Arc<ServerTls>> {
         let listener = &self.listeners[listener];
         self.tls.current(listener.kind(), listener.client_auth())
+    }
+
+    /// What gives new connections of a listener what they do their handshake with; `None`: nothing does.
+    pub(super) fn tls_source(&self, listener: u16) -> Option<Arc<dyn TlsSource>> {
+        let listener = &self.listeners[listener];
+        self.tls.source(listener.kind(), listener.client_auth())
     }
 
     /// The number of a connection whose CONNECT has just been read whole. One that has a number keeps it.
@@ -159,6 +191,11 @@ impl Entrance {
     /// Whether shards are to come to rest.
     pub(super) fn rest(&self) -> &Rest {
         &self.rest
+    }
+
+    /// Whether clients are to be looked at again.
+    pub(super) fn reviews(&self) -> &Reviews {
+        &self.reviews
     }
 
     /// The seed of a shard's own index of client ids.

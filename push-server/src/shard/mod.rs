@@ -11,10 +11,12 @@
 //! subscriber; and for a group that shares a subscription, to the shard of the member whose turn it is.
 
 mod accept;
+mod addresses;
 mod agenda;
 mod answers;
 mod clients;
 mod connect_order;
+mod connect_rate;
 pub mod counters;
 pub mod door;
 mod entrance;
@@ -29,6 +31,7 @@ mod post;
 mod proxies;
 mod publish;
 mod rest;
+mod reviews;
 mod sessions;
 mod shared_access;
 mod shared_tls;
@@ -43,7 +46,8 @@ mod tls_places;
 mod totals;
 mod turn;
 
-pub(crate) use accept::PARKED_MAX;
+pub(crate) use accept::{PARKED_MAX, WAITING_ROOM_MAX};
+pub(crate) use addresses::ADDRESSES_MAX;
 pub use answers::{Answerer, Asker, Queue};
 pub(crate) use answers::{
     HOOK_QUESTIONS_MAX, HOOK_UNDER_WAY_MAX, QUESTIONS_MAX, TOKEN_QUESTIONS_MAX,
@@ -54,9 +58,13 @@ pub(crate) use journal::{
 };
 pub(crate) use owners::OWNERS_MAX;
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
+pub(crate) use reviews::WITHDRAWALS_PER_SEC_MAX;
 pub use shared_access::SharedAccess;
 pub use shared_tls::{SharedTls, TlsConfigs, TlsSource, TlsSources};
-pub use thread::{Listening, ShardError, Shards, StoreView, probe_bind, probe_unix};
+pub use thread::{
+    Listening, Reviewer, ShardError, Shards, SocketFile, StoreView, listen_unix, probe_bind,
+    probe_unix,
+};
 
 use std::sync::Arc;
 
@@ -133,7 +141,7 @@ impl Shared {
         let start = JournalStart { next_number, clocks, left_out };
         let shared = Self {
             questions: Questions::new(answerer, Arc::clone(&completions)),
-            entrance: Entrance::new(entrance, config.shards, hash_seed),
+            entrance: Entrance::new(entrance, &config, hash_seed),
             routing: Routing::default(),
             shares: Shares::default(),
             retained,

@@ -47,6 +47,11 @@ pub(crate) struct Token {
     pub(crate) generation: u32,
 }
 
+impl Token {
+    /// Names no client.
+    pub(crate) const NOBODY: Self = Self { index: u32::MAX, generation: u32::MAX };
+}
+
 /// Sockets of one shard, and operations on them. Operations are queued and submitted together; completions come
 /// only from [`Self::submit_and_wait`].
 ///

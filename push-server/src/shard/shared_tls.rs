@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::ClientAuthMode;
-use crate::transport::{Kind, ServerTls};
+use crate::transport::{Certificate, Kind, ServerTls};
 
 /// What the next handshakes use. Connections that are there keep what theirs has used.
 #[derive(Debug, Default)]
@@ -59,6 +59,12 @@ impl TlsConfigs {
 pub trait TlsSource: fmt::Debug + Send + Sync {
     /// The next connection's.
     fn config(&self) -> Arc<ServerTls>;
+
+    /// Whether a handshake would accept these certificates of a client's now, its own first.
+    fn accepts(&self, chain: &[Certificate<'_>]) -> bool {
+        let _ = chain;
+        true
+    }
 }
 
 impl SharedTls {
@@ -73,6 +79,15 @@ impl SharedTls {
         kind: Kind,
         client_auth: ClientAuthMode,
     ) -> Option<Arc<ServerTls>> {
+        self.source(kind, client_auth).map(|source| source.config())
+    }
+
+    /// What gives new connections of a listener what they use; `None`: its listener is not one for TLS.
+    pub(crate) fn source(
+        &self,
+        kind: Kind,
+        client_auth: ClientAuthMode,
+    ) -> Option<Arc<dyn TlsSource>> {
         // The lock holds pointers, whole whatever panicked.
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let current = current.as_ref()?.sources(client_auth)?;
@@ -81,7 +96,7 @@ impl SharedTls {
             Kind::Tls => &current.mqtt,
             Kind::TlsWebSocket => &current.websocket,
         };
-        Some(source.config())
+        Some(Arc::clone(source))
     }
 
     /// From now on handshakes begin with these.

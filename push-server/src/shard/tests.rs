@@ -4,6 +4,7 @@ mod door;
 mod ends;
 mod moving;
 mod proxied;
+mod review;
 mod tls;
 
 use std::sync::Arc;
@@ -111,7 +112,7 @@ fn a_silent_client_expires_when_the_virtual_clock_says_so_and_not_before() {
     world.advance(Duration::from_millis(17));
     assert_eq!(world.counters(0).expired.value(), 1);
     assert!(peer.is_ended());
-    assert_eq!(peer.take(), [0; 0], "MQTT 3.1.1 has no goodbye of the server's");
+    assert!(peer.take().is_empty(), "MQTT 3.1.1 has no goodbye of the server's");
     peer.end();
     world.settle();
     assert!(peer.is_closed());
@@ -164,11 +165,11 @@ fn a_publish_goes_by_mail_to_the_subscriber_of_another_shard() {
     assert_eq!(reader.take(), SUBACK_QOS0);
     writer.send(&publish("news/today", "rain"));
     world.turn(1);
-    assert_eq!(reader.take(), [0; 0], "the letter is in the mailbox");
+    assert!(reader.take().is_empty(), "the letter is in the mailbox");
     assert!(world.is_ready(0), "and its shard is woken");
     world.settle();
     assert_eq!(reader.take(), publish("news/today", "rain"));
-    assert_eq!(writer.take(), [0; 0]);
+    assert!(writer.take().is_empty());
     assert_eq!(world.counters(1).publishes_received.value(), 1);
     assert_eq!(world.counters(0).publishes_sent.value(), 1);
 }

@@ -9,7 +9,7 @@ mod wire;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -24,6 +24,7 @@ use super::journal::{Completions, OpenRequests, StoreSink};
 use super::listeners::Listeners;
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
+use super::reviews::Scope;
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{Answerer, ShardStore, Shared, SharedSetup, SharedTls};
@@ -37,11 +38,11 @@ use crate::store::embedded::{
     self, ClockReading, DirectoryLock, Durability, StoreError, StoreOptions,
 };
 use crate::store::{Clocks, Opening, Recovered, StoreCounters};
-use bind::{Bound, SocketFile, bind_all};
+use bind::{Bound, bind_all};
 use machine::{Machine, MachineClock, SystemRandomness};
 use wire::{RingWire, WakeUp};
 
-pub use bind::{Listening, probe_bind, probe_unix};
+pub use bind::{Listening, SocketFile, listen_unix, probe_bind, probe_unix};
 
 /// Why shards could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +115,26 @@ impl StoreView {
     /// Whether the disk works.
     pub fn is_serving(&self) -> bool {
         self.0.is_serving()
+    }
+}
+
+/// Has all shards look at their clients again.
+#[derive(Debug)]
+pub struct Reviewer {
+    /// Not kept alive by this.
+    shared: Weak<Shared>,
+    wake_ups: Vec<WakeUp>,
+}
+
+impl Reviewer {
+    /// Every shard is to look whether its clients may still be here by what the files say now; and, with
+    /// `certificates`, whether theirs are still accepted. Call it once the new rules are in force.
+    pub fn review(&self, certificates: bool) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        shared.entrance.reviews().begin(Scope { certificates });
+        for wake_up in &self.wake_ups {
+            wake_up.wake();
+        }
     }
 }
 
@@ -283,6 +304,15 @@ impl Shards {
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
     pub fn is_whole(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Has clients looked at again after a reload, from any thread.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn reviewer(&self) -> io::Result<Reviewer> {
+        let wake_ups = self.wake_ups.iter().map(WakeUp::try_clone).collect::<io::Result<_>>()?;
+        Ok(Reviewer { shared: Arc::downgrade(&self.shared), wake_ups })
     }
 
     /// Begins the orderly stop: no more accepts, DISCONNECT 0x8B, close. From any thread.

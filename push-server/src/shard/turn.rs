@@ -23,6 +23,7 @@ mod recovery;
 mod remains;
 mod rest;
 mod retry;
+mod review;
 mod save;
 mod serve;
 mod share;
@@ -221,6 +222,8 @@ impl<P: Ports> Shard<P> {
         if self.acceptor.retry_at().is_some_and(|at| at <= self.agenda.now()) {
             self.resume_accepting();
         }
+        self.let_in_waiting();
+        self.review_clients();
         self.do_work();
         self.send_dirty();
         self.feed_absent();
@@ -383,8 +386,12 @@ impl<P: Ports> Shard<P> {
 
     fn wait_time(&self) -> Duration {
         let mut until = self.agenda.now().after_millis(TURN_MILLIS_MAX);
-        let deadlines =
-            [self.timers.next_deadline(), self.acceptor.retry_at(), self.path.wakes_at()];
+        let deadlines = [
+            self.timers.next_deadline(),
+            self.acceptor.retry_at(),
+            self.acceptor.opens_at(),
+            self.path.wakes_at(),
+        ];
         for deadline in deadlines.into_iter().flatten() {
             until = until.min(deadline);
         }
@@ -403,6 +410,9 @@ impl<P: Ports> Shard<P> {
         if self.agenda.has_parked() || self.agenda.has_blocked() || self.clients.has_stalled() {
             until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
+        if self.clients.reviewing().has_leaving() {
+            until = until.min(self.here.shared().entrance.reviews().next_leave());
+        }
         if self.clients.tls_handshakes().has_waiting() {
             until = until.min(self.agenda.now().after_millis(TLS_LOOK_MILLIS));
         }
@@ -415,6 +425,7 @@ impl<P: Ports> Shard<P> {
             || self.journal.has_written()
             || self.journal.has_settled()
             || self.has_absent_backlogs()
+            || (!self.stop.has_begun() && self.has_review())
             // The rest begins here with the next turn.
             || self.clients.has_wishes();
         if self.has_unread() || unfinished {

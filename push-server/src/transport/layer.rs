@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use super::end::{Ended, Goodbye};
 use super::proxy::Proxy;
 #[cfg(test)]
 use super::tests::records::Records;
-use super::tls::{Numbers, Tls, TlsHandshake};
+use super::tls::{Certificate, Numbers, Tls, TlsHandshake};
 use super::websocket::WebSocket;
 
 /// One layer of a connection.
@@ -29,7 +29,7 @@ impl Layer {
     pub(super) fn take(
         &mut self,
         bytes: &[u8],
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         records: &mut Vec<u8>,
         inside: &mut Vec<u8>,
@@ -66,11 +66,13 @@ impl Layer {
         }
     }
 
-    /// The certificate that the peer has shown, as DER, once the handshake of TLS is done.
-    pub(super) fn peer_certificate(&self) -> Option<&[u8]> {
+    /// The certificates that the client has shown by TLS.
+    pub(super) fn client_chain(&self) -> Option<&[Certificate<'static>]> {
         match self {
-            Self::Tls(tls) => tls.peer_certificate(),
-            _ => None,
+            Self::Tls(tls) => tls.client_chain(),
+            Self::WebSocket(_) | Self::Proxy(_) => None,
+            #[cfg(test)]
+            Self::Records(_) => None,
         }
     }
 

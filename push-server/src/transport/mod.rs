@@ -36,6 +36,8 @@
 //!   more: `numbers` is `None`. Until then the table must be this connection's.
 
 mod end;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod layer;
 mod proxy;
 mod stranger;
@@ -53,7 +55,7 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use layer::Layer;
 use proxy::Proxy;
@@ -64,14 +66,14 @@ pub(crate) use end::{Ended, Goodbye, Limit};
 pub(crate) use proxy::{PROXY_HEADER_BYTES_MAX, ProxyHeader};
 pub(crate) use stranger::Stranger;
 pub(crate) use tls::{
-    Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake, TlsVersion,
-    numbered,
+    Certificate, Cipher, HANDSHAKE_INPUT_BYTES_MAX, Numbers, Seal, ServerTls, Table, TlsHandshake,
+    TlsVersion, numbered,
 };
 pub(crate) use websocket::{UPGRADE_HEAD_BYTES_MAX, UpgradeRules, normal_origin};
 
-/// Certificates and clients for tests of whole shards.
-#[cfg(test)]
-pub(crate) use tls::tests::pair as tls_pair;
+/// Certificates and clients for tests of whole shards, and for fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use tls::pair as tls_pair;
 
 /// Which layers a listener's connections have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,13 @@ pub(crate) enum Kind {
     Tls,
     /// TLS records around WebSocket's binary frames.
     TlsWebSocket,
+}
+
+impl Kind {
+    /// Whether it has WebSocket's frames.
+    pub(crate) fn is_web(self) -> bool {
+        matches!(self, Self::WebSocket | Self::TlsWebSocket)
+    }
 }
 
 /// What a new connection begins with.
@@ -100,7 +109,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     /// Of this kind, without a proxy; whoever asks is upgraded.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn of(kind: Kind, tls: Option<Arc<ServerTls>>) -> Self {
         Self { kind, tls, upgrade: Arc::default(), is_proxied: false }
     }
@@ -209,7 +218,7 @@ impl Transport {
     pub(crate) fn take<'a>(
         &mut self,
         bytes: &'a [u8],
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         scratch: &'a mut Scratch,
     ) -> &'a [u8] {
@@ -237,7 +246,7 @@ impl Transport {
     /// Goes on with a handshake. Returns the bytes of MQTT that have come behind it, like `take`.
     pub(crate) fn step<'a>(
         &mut self,
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         scratch: &'a mut Scratch,
     ) -> &'a [u8] {
@@ -258,10 +267,11 @@ impl Transport {
         layers.outer.tls_handshake().or_else(|| layers.inside.tls_handshake())
     }
 
-    /// The certificate that the client has shown, as DER, once the handshake of TLS is done.
-    pub(crate) fn peer_certificate(&self) -> Option<&[u8]> {
+    /// The certificates that the client has shown by TLS, its own first; `None`: it has shown none, or the connection
+    /// is over.
+    pub(crate) fn client_chain(&self) -> Option<&[Certificate<'static>]> {
         let layers = self.0.as_ref()?;
-        layers.outer.peer_certificate().or_else(|| layers.inside.peer_certificate())
+        layers.outer.client_chain().or_else(|| layers.inside.client_chain())
     }
 
     /// Bytes that have come, and wait in the layers for others.

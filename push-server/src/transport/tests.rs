@@ -152,7 +152,7 @@ proptest! {
             let mut answers = answers.iter();
             let mut said: Vec<u8> = Vec::new();
             for piece in pieces(&client_says(stack, &packets, updates), &cuts) {
-                let new = transport.take(piece, PingPace::OFF, START, &mut scratch).to_vec();
+                let new = transport.take(piece, Pace::OFF, START, &mut scratch).to_vec();
                 heard.extend_from_slice(&new);
                 let answer = if new.is_empty() { None } else { answers.next() };
                 if let Some(answer) = answer {
@@ -190,7 +190,7 @@ proptest! {
             let bytes = client_says(stack, &packets, 0);
             for piece in pieces(&bytes, &cuts) {
                 received += piece.len();
-                mqtt += transport.take(piece, PingPace::OFF, START, &mut scratch).len();
+                mqtt += transport.take(piece, Pace::OFF, START, &mut scratch).len();
                 let parsed = ends.iter().rev().find(|end| **end <= mqtt).copied().unwrap_or(0);
                 let whole = transport.whole_wire_bytes(parsed as u64, mqtt - parsed);
                 if stack == Stack::Plain {
@@ -221,7 +221,7 @@ fn a_heartbeat_has_the_length_that_it_is_said_to_have() {
             assert_eq!(transport.heartbeat(), None, "{stack:?}: nothing has begun");
         }
         let begin = client_says(stack, &[], 0);
-        transport.take(&begin, PingPace::OFF, START, &mut scratch);
+        transport.take(&begin, Pace::OFF, START, &mut scratch);
         send(&mut transport, &[], &mut wire);
         let Some(heartbeat) = transport.heartbeat() else { panic!("{stack:?} carries MQTT now") };
         wire.clear();
@@ -233,7 +233,7 @@ fn a_heartbeat_has_the_length_that_it_is_said_to_have() {
         }
     }
     let mut websocket = Stack::WebSocket.transport();
-    websocket.take(REQUEST.as_bytes(), PingPace::OFF, START, &mut Scratch::default());
+    websocket.take(REQUEST.as_bytes(), Pace::OFF, START, &mut Scratch::default());
     assert_eq!(websocket.heartbeat(), Some(Heartbeat::WEBSOCKET));
     websocket.close(Goodbye::Done);
     assert_eq!(websocket.heartbeat(), None, "none can come any more");
@@ -245,7 +245,7 @@ fn the_end_of_the_inside_is_told_before_the_end_of_what_is_around_it() {
     let mut scratch = Scratch::default();
     // A request for something else: the inside has ended, the records go on.
     let bytes = Peer::default().wrap(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0);
-    transport.take(&bytes, PingPace::OFF, START, &mut scratch);
+    transport.take(&bytes, Pace::OFF, START, &mut scratch);
     assert_eq!(transport.ended(), Some(Ended::NotUpgraded));
     transport.close(Goodbye::Stopping);
     assert_eq!(transport.ended(), None, "nothing more is looked at");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{PingPath, Place, Server, log_path, server_binary};
+use super::{PingPath, Place, Server, admin_socket, log_path, server_binary};
 use crate::certificates::Folder;
 use crate::netns::{self, SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
 use crate::pins::PinDir;
@@ -312,8 +312,16 @@ impl ServerBuilder {
         {
             arguments.extend([flag.into(), value.into()]);
         }
-        if !self.flags.iter().any(|flag| flag == "--log") {
-            arguments.extend(["--log".into(), "info".into()]);
+        let has_flag = |name| self.flags.iter().any(|flag| flag == name);
+        if !has_flag("--log") {
+            // A key of a file would not count beside it.
+            let in_file = self.settings.as_ref().is_some_and(|text| text.contains("log = "));
+            arguments.extend(
+                (!in_file).then_some(["--log", "info"]).into_iter().flatten().map(OsString::from),
+            );
+        }
+        if !has_flag("--admin-socket") {
+            arguments.extend(["--admin-socket".into(), admin_socket(directory).into()]);
         }
         let data = self.data_dir.clone().unwrap_or_else(|| directory.join("data"));
         arguments.extend(["--data-dir".into(), data.into()]);

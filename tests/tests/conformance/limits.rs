@@ -1,6 +1,6 @@
 //! What a client can make grow ends somewhere.
 
-use push_common::ping_rate::PingRate;
+use push_common::rate::Rate;
 use push_server::broker::QoS::AtMostOnce;
 use push_server::mqtt::codec::Reason;
 
@@ -29,7 +29,7 @@ fn packet_over_the_limit_fails_by_its_header_alone() {
 fn answers_that_nobody_reads_end_the_connection() {
     at_every_split(|server| {
         server.limits.answers_bytes_max = 40;
-        server.limits.ping_rate = PingRate::OFF;
+        server.limits.ping_rate = Rate::OFF;
         server.open(&Connect::v5());
         server.send(&PINGREQ.repeat(25));
         let events = server.events();
@@ -42,7 +42,7 @@ fn answers_that_nobody_reads_end_the_connection() {
 #[test]
 fn pings_beyond_the_rate_end_the_connection() {
     at_every_split(|server| {
-        server.limits.ping_rate = PingRate { per_sec: 2, burst: 3 };
+        server.limits.ping_rate = Rate { per_sec: 2, burst: 3 };
         server.open(&Connect::v5());
         server.send(&PINGREQ.repeat(3));
         assert_eq!(server.events(), [Seen::Ping, Seen::Ping, Seen::Ping]);
@@ -56,7 +56,7 @@ fn pings_beyond_the_rate_end_the_connection() {
 #[test]
 fn pings_that_the_kernel_answers_use_up_the_rate() {
     at_every_split(|server| {
-        server.limits.ping_rate = PingRate { per_sec: 1, burst: 3 };
+        server.limits.ping_rate = Rate { per_sec: 1, burst: 3 };
         server.open(&Connect::v5());
         server.pings_answered_elsewhere(2);
         server.send(PINGREQ);
@@ -72,7 +72,7 @@ fn pings_that_the_kernel_answers_use_up_the_rate() {
 #[test]
 fn pings_that_were_held_back_are_charged_by_when_they_were_sent() {
     at_every_split(|server| {
-        server.limits.ping_rate = PingRate { per_sec: 1, burst: 3 };
+        server.limits.ping_rate = Rate { per_sec: 1, burst: 3 };
         server.open(&Connect::v5());
         // A ping a second, read half a minute later: while the server stood still, say.
         server.now = server.now.after_millis(30_000);
@@ -89,7 +89,7 @@ fn pings_that_were_held_back_are_charged_by_when_they_were_sent() {
 #[test]
 fn a_short_keep_alive_has_four_pings_in_each() {
     at_every_split(|server| {
-        server.limits.ping_rate = PingRate { per_sec: 1, burst: 1 };
+        server.limits.ping_rate = Rate { per_sec: 1, burst: 1 };
         server.open(&Connect { keep_alive_secs: 1, ..Connect::v5() });
         for _ in 0..100 {
             server.send(PINGREQ);
@@ -119,6 +119,24 @@ fn topic_with_too_many_levels_is_invalid() {
         let rest = [properties(&[]), text("a/b/c"), text("")].concat();
         server.connect(&Connect { flags: 0x06, rest, ..Connect::v5() }.bytes());
         assert_eq!(server.received(), refused(0x90), "a will on it");
+    });
+}
+
+/// Its alias is kept, though not all of its bytes: said by the alias alone, it is refused as well.
+#[test]
+fn alias_of_a_topic_with_too_many_bytes_stands_for_one_that_is_refused() {
+    at_every_split(|server| {
+        server.limits.topic_bytes_max = 5;
+        server.open(&Connect::v5());
+        let by_alias =
+            |topic: &str| packet(0x30, &[text(topic), properties(&[&[0x23, 0, 1]])].concat());
+        let refused = || Seen::PublishRefused(Reason::TopicNameInvalid);
+        for topic in ["a/long/topic", ""] {
+            server.send(&by_alias(topic));
+            assert_eq!(server.events(), [refused()], "{topic:?}");
+        }
+        server.send(&by_alias("short"));
+        assert!(matches!(server.events()[..], [Seen::Publish { .. }]));
     });
 }
 

@@ -16,6 +16,7 @@ claims! {
     each_key_of_the_file_is_documented_and_each_documented_one_exists,
     each_key_of_a_listener_is_documented_and_each_documented_one_exists,
     documented_defaults_are_those_in_force,
+    documented_settings_that_a_reload_applies_are_those_of_the_help,
 }
 
 /// Flags of `run` that are no settings.
@@ -78,6 +79,30 @@ fn documented_defaults_are_those_in_force() -> TestResult {
     Ok(())
 }
 
+/// A section of its own lists them.
+fn documented_settings_that_a_reload_applies_are_those_of_the_help() -> TestResult {
+    let text = Document::read("docs/settings.md").text().to_owned();
+    let (_, section) = text.split_once("It applies ").expect("the section");
+    let (listed, _) = section.split_once(". ").expect("the end of its sentence");
+    let listed = code_spans(listed).map(str::to_owned);
+    let help = said(&["run", "--help"])?;
+    let (mut applied, mut flag) = (Vec::new(), String::new());
+    for line in help.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("--") {
+            let name = rest.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next();
+            flag = name.unwrap_or_default().to_owned();
+        } else if line.contains("[a reload applies it]") {
+            applied.push(flag.clone());
+        }
+    }
+    assert_same(
+        &listed.collect(),
+        &applied.into_iter().collect(),
+        "settings that a reload applies",
+    );
+    Ok(())
+}
+
 /// The settings of docs/settings.md, and their defaults where they have one.
 pub(crate) fn documented() -> BTreeMap<String, Option<String>> {
     let document = Document::read("docs/settings.md");
@@ -127,6 +152,7 @@ pub(crate) fn all_flags() -> Result<BTreeSet<String>, Skip> {
     for subcommand in [
         &["run"][..],
         &["check-config"],
+        &["reload"],
         &["user", "set"],
         &["user", "remove"],
         &["user", "list"],
@@ -140,6 +166,7 @@ pub(crate) fn all_flags() -> Result<BTreeSet<String>, Skip> {
     }
     // Names of settings that they had before, which the help does not show.
     flags.insert("scram-users".to_owned());
+    flags.insert("outbox-bytes-total".to_owned());
     Ok(flags)
 }
 

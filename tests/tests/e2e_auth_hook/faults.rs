@@ -240,9 +240,12 @@ fn a_server_does_not_start_without_what_its_hook_needs() -> TestResult {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(why), "{arguments:?}: {said}");
     }
+    let settings = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!("auth-http = 'http://127.0.0.1:1/'\nauth-http-bearer-file = '{empty}'\n");
+    fs::write(settings.path(), text).expect("write the settings");
     let shown = std::process::Command::new(push_tests::server::server_binary()?)
-        .args(["check-config", "--auth-http", "http://127.0.0.1:1/"])
-        .args(["--auth-http-bearer-file", empty])
+        .arg("check-config")
+        .arg(settings.path())
         .output()
         .expect("run the server");
     let said = String::from_utf8_lossy(&shown.stderr).into_owned();

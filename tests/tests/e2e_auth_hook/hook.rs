@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use push_tests::certificates::Folder;
 use push_tests::clients::{Client, Connect};
-use push_tests::expectations::wait_for;
 use push_tests::server::{PingPath, Server, ServerBuilder, Target};
 use push_tests::wire::Version;
 use rustls::pki_types::pem::PemObject as _;
@@ -136,11 +135,6 @@ impl Hook {
     /// What it was asked since, in its order.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         lock(&self.inner.asked).clone()
-    }
-
-    /// Waits until it was asked so many times.
-    pub(crate) fn wait_asked(&self, times: usize) {
-        wait_for("questions", || (lock(&self.inner.asked).len() >= times).then_some(()));
     }
 
     /// Connections that were opened to it.

@@ -88,8 +88,10 @@ fn socket_that_probes_a_closed_window_keeps_its_flow() {
     // What fits into the window has left by now.
     std::thread::sleep(Duration::from_millis(500));
     shard.sweep(now().after_millis(1_500));
-    // Two probes at least, in another second.
-    std::thread::sleep(Duration::from_millis(2_500));
+    let probed = counter(&path, "translated");
+    wait_for("two probes of the window, with their answers", || {
+        (counter(&path, "translated") >= probed + 4).then_some(())
+    });
     shard.sweep(now().after_millis(130_000));
     assert_eq!(shard.flows_leaving(), 1);
     // The socket has bytes to send, however long nobody takes them.

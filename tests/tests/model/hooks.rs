@@ -7,7 +7,7 @@ use push_common::counter::Counter;
 use push_common::early_fragment;
 use push_common::flow::{Flow, bits};
 use push_common::mac::Mac;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use push_common::segment::{Segment, SocketFacts};
 use push_common::slot::{SlotView, state};
 use push_common::splice::{self, Decision, Verdict};
@@ -143,7 +143,7 @@ impl Hooks {
             return (Ingress::ToStack(segment), None);
         };
         let facts = Segment { neighbour, ..segment.facts(self.pings) };
-        let decision = splice::on_ingress(flow, view, &facts, PingPace::OFF, now);
+        let decision = splice::on_ingress(flow, view, &facts, Pace::OFF, now);
         let answered = decision.counter == Some(Counter::Answered);
         let answer = answered.then_some(Answer { request: flow.req_pos, response: flow.resp_pos });
         self.count(&decision);

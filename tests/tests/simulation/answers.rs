@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use push_server::access::{Denial, Identity, Verdict};
-use push_server::config::Config;
+use push_server::config::{Admission, Config};
 use push_server::shard::simulation::{Peer, Question, World};
 use push_tests::wire::{self, Packet, Properties, Value, Version, property};
 
@@ -14,7 +14,9 @@ const SERVER_BUSY: u8 = 0x89;
 const METHOD: &str = "SCRAM-SHA-256";
 
 fn world() -> World {
-    World::new(&Arc::new(Config { shards: SHARDS, ..Config::default() }), 14)
+    // Its clients come from few addresses.
+    let admission = Admission { address_waiting_max: 0, ..Admission::default() };
+    World::new(&Arc::new(Config { shards: SHARDS, admission, ..Config::default() }), 14)
 }
 
 fn connect_timeout() -> Duration {

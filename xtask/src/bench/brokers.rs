@@ -224,6 +224,10 @@ impl Brokers {
         // Its clients ping as fast as they get answers.
         command.args(["--ping-rate", "0"]);
         command.args(["--max-connections", &room, "--log", "warn"]);
+        // All clients come from few addresses, at once. Earlier builds have no such limits.
+        if knows_flag(server, "--connect-rate")? {
+            command.args(["--connect-rate", "0", "--address-waiting-max", "0"]);
+        }
         // Builds from before sessions were stored have no such flag.
         if knows_flag(server, "--data-dir")? {
             command.arg("--data-dir").arg(data);

@@ -30,7 +30,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let tools = setup::build_needs(workspace)?;
     setup::lint_needs(workspace)?;
     let checks: [(&str, Result<()>); 4] = [
-        ("rustfmt", run_checked(workspace.cargo().args(["fmt", "--all", "--check"]))),
+        ("rustfmt", rustfmt(workspace)),
         ("source rules", source_rules(workspace)),
         ("push-ebpf", lint_ebpf(workspace, &tools)),
         ("clippy", clippy(workspace, &tools)),
@@ -46,6 +46,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+fn rustfmt(workspace: &Workspace) -> Result<()> {
+    run_checked(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    // A workspace of its own. Its code is a line a file, so clippy, which would compile everything
+    // again for it, does not see it.
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    run_checked(workspace.cargo().args(fuzz))
 }
 
 fn clippy(workspace: &Workspace, tools: &BuildTools) -> Result<()> {

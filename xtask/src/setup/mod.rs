@@ -6,8 +6,10 @@
 
 mod debian;
 mod ebpf_compiler;
+mod fuzzer;
 mod javascript;
 mod test_tools;
+mod tool;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -16,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 pub(crate) use ebpf_compiler::EbpfCompiler;
+pub(crate) use fuzzer::fuzz_needs;
 pub(crate) use test_tools::{test_needs, vm_needs};
 
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
@@ -83,20 +86,7 @@ fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
     if is_present() {
         return Ok(program);
     }
-    say(format_args!(
-        "bpf-linker {BPF_LINKER_VERSION} is missing: building it into {}, once (a few minutes)",
-        workspace.tools().display()
-    ));
-    // A target folder of its own, since a linker's dependencies are not ours. By default cargo uses
-    // the system's folder for temporary files, which may be small.
-    let built_in = workspace.tools().join("bpf-linker-build");
-    let mut install = workspace.cargo();
-    install.env("CARGO_TARGET_DIR", &built_in);
-    install.args(["install", "--locked", "--force", "--root"]).arg(workspace.tools());
-    install.args(["--version", BPF_LINKER_VERSION, "bpf-linker"]);
-    run_checked(&mut install)?;
-    std::fs::remove_dir_all(&built_in)
-        .with_context(|| format!("cannot remove {}", built_in.display()))?;
+    tool::build(workspace, "bpf-linker", BPF_LINKER_VERSION)?;
     if !is_present() {
         bail!("{} does not run after its installation", program.display());
     }

@@ -26,8 +26,9 @@ const COMPUTING: [&str; 2] = ["model", "simulation"];
 
 /// The binaries that take longest, longest first. They begin before the others, so that none of them is
 /// still at it when all else has ended.
-const LONGEST: [&str; 9] = [
+const LONGEST: [&str; 10] = [
     "wire",
+    "attack",
     "model",
     "e2e_tls",
     "e2e_durable",

@@ -1,6 +1,7 @@
 //! When a PINGREQ is answered: rules 1 to 5, 12 and 13.
 
 use super::*;
+use crate::mac::Mac;
 
 #[test]
 fn quiescent_ping_is_turned_around() {
@@ -332,7 +333,7 @@ fn pings_beyond_the_rate_are_left_to_user_space() {
 #[test]
 fn rate_of_zero_leaves_nothing_to_user_space() {
     let mut world = World::new();
-    world.pace = PingPace::OFF;
+    world.pace = Pace::OFF;
     world.slot.ping_due = Monotonic(u64::MAX);
     world.answered_ping();
 }

@@ -12,7 +12,7 @@ mod timestamps;
 
 use super::*;
 use crate::heartbeat::Heartbeat;
-use crate::ping_rate::PingRate;
+use crate::rate::Rate;
 use crate::segment::FRAGMENTED_BYTES_MAX;
 
 /// S-space position of the client's stream byte 0; CONNECT takes 14 bytes.
@@ -30,7 +30,7 @@ const NOW: Monotonic = Monotonic(100_000_000_000);
 struct World {
     flow: Flow,
     slot: SlotView,
-    pace: PingPace,
+    pace: Pace,
     now: Monotonic,
 }
 
@@ -58,7 +58,7 @@ impl World {
         Self {
             flow: Flow::new(1, 3, Heartbeat::PLAIN, 0),
             slot,
-            pace: PingRate::default().pace(0),
+            pace: Rate::PINGS.ping_pace(0),
             now: NOW,
         }
     }

@@ -5,6 +5,7 @@ use core::sync::atomic::AtomicU64;
 use super::*;
 use crate::answer_table::{AnswerTable, ENTRIES, Record, RecordShape};
 use crate::claim::RecordNumber;
+use crate::mac::Mac;
 
 type Table = AnswerTable<AtomicU64, 4, 3>;
 

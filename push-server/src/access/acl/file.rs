@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::super::client_limits::GroupLimits;
 use super::glob::Glob;
+use super::group::{self, GROUP_KEYS, LIMIT_KEYS, NoLimit};
 use super::pattern::{Line, Pattern, PatternError};
 use super::rule::{Effect, ListenerPattern, Rule, Whom};
 
@@ -19,6 +21,8 @@ pub const MISTAKES_MAX: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) groups: BTreeMap<Box<str>, Vec<Box<str>>>,
+    /// Of the groups that have any.
+    pub(super) limits: BTreeMap<Box<str>, GroupLimits>,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -179,10 +183,50 @@ impl Reader<'_> {
         let Some(groups) = value.get_ref().as_table() else {
             return self.kind(value, "groups", "a table of lists of users");
         };
-        for (name, members) in groups {
-            let members = self.names(members, name.get_ref());
+        for (name, group) in groups {
+            let members = match group.get_ref().as_table() {
+                Some(table) => self.group(name.get_ref(), table),
+                None => self.names(group, name.get_ref()),
+            };
             self.file.groups.insert((&**name.get_ref()).into(), members);
         }
+    }
+
+    /// A group that is a table of its own. Returns its members.
+    fn group(&mut self, name: &str, table: &DeTable<'_>) -> Vec<Box<str>> {
+        let mut members = Vec::new();
+        for (key, value) in table {
+            match &**key.get_ref() {
+                "users" => members = self.names(value, "users"),
+                "limits" => {
+                    let limits = self.limits(value);
+                    self.file.limits.insert(name.into(), limits);
+                }
+                other => self.unknown(&key.span(), other, "a group", GROUP_KEYS),
+            }
+        }
+        members
+    }
+
+    fn limits(&mut self, value: &Item<'_>) -> GroupLimits {
+        let mut limits = GroupLimits::default();
+        let Some(table) = value.get_ref().as_table() else {
+            self.kind(value, "limits", "a table: write [groups.NAME.limits]");
+            return limits;
+        };
+        for (key, value) in table {
+            let number = value.get_ref().as_integer();
+            let number =
+                number.and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+            match group::set(&mut limits, key.get_ref(), number) {
+                Ok(()) => {}
+                Err(NoLimit::Unknown) => {
+                    self.unknown(&key.span(), key.get_ref(), "the limits of a group", LIMIT_KEYS);
+                }
+                Err(NoLimit::Value(expected)) => self.kind(value, key.get_ref(), expected),
+            }
+        }
+        limits
     }
 
     fn rules(&mut self, effect: Effect, key: &str, value: &Item<'_>) {

@@ -35,6 +35,8 @@ pub(super) struct Compiled {
     subscribe: Filters,
     /// Tells the file of rules from others.
     edition: Edition,
+    /// Those that a token has named: another file may have rules about them.
+    groups: Groups,
 }
 
 /// Filters of one action.
@@ -55,6 +57,9 @@ pub(super) struct RuleSet {
     publish: Arc<PatternSet>,
     subscribe: Arc<PatternSet>,
 }
+
+/// The groups of a token.
+pub(super) type Groups = Arc<[Box<str>]>;
 
 /// The rights that a token brings: the filters that it allows. They take the place of what the
 /// file allows; what the file denies is denied.
@@ -146,15 +151,29 @@ impl RuleSet {
 }
 
 impl Rights {
-    /// Of clients about whom these rules are, with what their token brings, if it brings rights.
-    pub(super) fn of(rule_sets: &[Arc<RuleSet>], grant: Option<&Grant>, edition: &Edition) -> Self {
+    /// Of clients about whom these rules are, with what their token brings: groups, and rights if there are any.
+    pub(super) fn of(
+        rule_sets: &[Arc<RuleSet>],
+        (groups, grant): (&Groups, Option<&Grant>),
+        edition: &Edition,
+    ) -> Self {
         let filters = |set: fn(&RuleSet) -> &Arc<PatternSet>, granted: fn(&Grant) -> &Arc<_>| {
             let sets = rule_sets.iter().map(|rules| set(rules)).filter(|set| !set.is_empty());
             Filters { sets: sets.cloned().collect(), granted: grant.map(granted).cloned() }
         };
         let publish = filters(|rules| &rules.publish, |grant| &grant.publish);
         let subscribe = filters(|rules| &rules.subscribe, |grant| &grant.subscribe);
-        Self(Some(Arc::new(Compiled { publish, subscribe, edition: edition.clone() })))
+        let (edition, groups) = (edition.clone(), Arc::clone(groups));
+        Self(Some(Arc::new(Compiled { publish, subscribe, edition, groups })))
+    }
+
+    /// What its token has brought of them: groups, and filters. `None`: there are no rules.
+    pub(in crate::access) fn brought(&self) -> Option<(Groups, Option<Arc<Grant>>)> {
+        let Compiled { publish, subscribe, groups, .. } = self.0.as_deref()?;
+        let filters = publish.granted.clone().zip(subscribe.granted.clone());
+        // They are shared, so they take nothing of their own.
+        let grant = |(publish, subscribe)| Arc::new(Grant { publish, subscribe, bytes: 0 });
+        Some((Arc::clone(groups), filters.map(grant)))
     }
 
     pub(super) fn from_compiled(compiled: Arc<Compiled>) -> Self {
@@ -168,6 +187,15 @@ impl Rights {
     /// Whether there are rules, or a token's rights, that have to be asked.
     pub fn has_rules(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether these are the same compiled rights.
+    pub fn are_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// Whether these are rights by this edition of the rules.

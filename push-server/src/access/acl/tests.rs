@@ -291,3 +291,23 @@ fn without_rules_all_is_allowed_but_reading_the_servers_own_topics() {
         }
     }
 }
+
+#[test]
+fn a_group_may_be_a_table_with_users_and_limits() {
+    let acl = acl("[groups]\nplain = [\"ada\"]\n\
+        [groups.fleet]\nusers = [\"bob\", \"carol\"]\n\
+        [groups.fleet.limits]\npublish-rate = 5\nuser-connections-max = 2\n\
+        [groups.loud.limits]\npublish-rate = 50\nsubscribe-burst = 1_000\n\
+        [[allow]]\ngroups = [\"fleet\"]\npublish = [\"f\"]\n");
+    assert!(publishes(&acl, &user("bob"), "c", "f"));
+    assert!(!publishes(&acl, &user("ada"), "c", "f"));
+    assert_eq!(acl.limits(&user("ada")), GroupLimits::default());
+    let fleet = acl.limits(&user("carol"));
+    assert_eq!((fleet.publish_rate, fleet.user_connections_max), (Some(5), Some(2)));
+    assert_eq!(fleet.publish_burst, None);
+    let loud = user("carol").with_groups(["loud".into()].into());
+    let both = acl.limits(&loud);
+    assert_eq!((both.publish_rate, both.user_connections_max), (Some(50), Some(2)), "the more");
+    assert_eq!(both.subscribe_burst, Some(1_000), "a group that a token names");
+    assert_eq!(acl.limits(&Identity::default()), GroupLimits::default());
+}

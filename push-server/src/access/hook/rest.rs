@@ -70,6 +70,7 @@ impl HookRest {
     }
 
     /// It did not. Returns whether it begins to rest now, for the first time or again.
+    #[expect(clippy::needless_pass_by_value, reason = "an attempt is used up")]
     pub fn has_failed(&mut self, attempt: HookAttempt, now: Monotonic) -> bool {
         self.failures = self.failures.saturating_add(1);
         let begins = match self.state {

@@ -244,6 +244,18 @@ fn an_answer_that_is_given_again_ends_when_the_first_one_would_have() {
 }
 
 #[test]
+fn time_of_a_client_is_never_cut() {
+    let ends = |now, time| {
+        let (now, time) = (Duration::from_millis(now), Some(Duration::from_millis(time)));
+        Identity::default().lasting(now, time).ends_at()
+    };
+    assert_eq!(ends(100_000, 1_000), Some(101));
+    assert_eq!(ends(100_001, 1_000), Some(102));
+    assert_eq!(ends(100_900, 50), Some(101));
+    assert_eq!(Identity::default().lasting(Duration::from_secs(1), None).ends_at(), None);
+}
+
+#[test]
 fn answers_are_remembered_for_as_long_as_they_hold() {
     let now = Monotonic(7);
     let until = |answer: HookAnswer| answer.is_remembered_until(now).since(now).as_secs();

@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::super::error_text::with_sources;
 use super::super::tls::{FileMistake, authorities, hook_provider};
 use crate::access::{HOOK_ANSWER_BYTES_MAX, HookAnswer, HookAnswerError, HookQuestion};
 use crate::config::HookSettings;
@@ -172,7 +173,7 @@ impl HookClient {
             headers.insert(AUTHORIZATION, bearer.clone());
         }
         let response = self.client.request(request).await.map_err(|error| {
-            let text = super::super::startup::with_sources(&error);
+            let text = with_sources(&error);
             match error.is_connect() {
                 true => HookFailure::Unreachable(text),
                 false => HookFailure::Ended(text),
@@ -185,7 +186,7 @@ impl HookClient {
         match body {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(HookFailure::TooLarge),
-            Err(error) => Err(HookFailure::Ended(super::super::startup::with_sources(&*error))),
+            Err(error) => Err(HookFailure::Ended(with_sources(&*error))),
         }
     }
 }

@@ -1,5 +1,8 @@
 use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::super::http_limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 use super::super::observed::tests::{observed, user_path};
 use super::super::observed::{SHARD_STALL_MAX, WORK_WAIT_MAX};
 use super::*;

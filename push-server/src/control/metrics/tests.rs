@@ -32,6 +32,10 @@ fn metric_names_are_exactly_those_promised() {
     let text = Metrics::new(Arc::new(observed)).text().expect("text");
     for line in [
         "push_connections 8",
+        "push_reload_last_success 1",
+        r#"push_reload_disconnects_total{reason="certificate"} 0"#,
+        r#"push_limits_hit_total{limit="reload_disconnects"} 0"#,
+        r#"push_limit{limit="reload_disconnects"} 1000"#,
         "push_sessions 9",
         r#"push_pings_total{path="kernel"} 41"#,
         r#"push_pings_total{path="user"} 5"#,
@@ -85,6 +89,7 @@ fn every_counter_of_a_shard_reaches_the_text() {
     let all = all.chain(UNARMED.iter().map(|(_, pick)| pick));
     let all = all.chain(handshakes::SAMPLES.iter().map(|(_, pick)| pick));
     let all = all.chain(authorizations::SAMPLES.iter().map(|(_, pick)| pick));
+    let all = all.chain(reloads::SAMPLES.iter().map(|(_, pick)| pick));
     for pick in all {
         pick(&counters[0]).add(1_000_003);
     }

@@ -22,6 +22,7 @@ pub(crate) fn observed(path: PingPath, now: Instant) -> (Observed, Vec<Arc<Shard
         store: None,
         door_counts: Arc::default(),
         tls: None,
+        reload: Arc::default(),
         authentication: Arc::default(),
         lines_lost: LinesLost::default(),
         memory: SessionMemory::new(config.totals.into()),

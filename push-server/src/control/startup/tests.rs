@@ -57,22 +57,6 @@ fn an_http_port_in_use_names_address_and_flag() {
 }
 
 #[test]
-fn a_reason_names_its_causes_once_and_in_one_line() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("cannot load")]
-    struct Outer(#[source] StartError);
-    let inner = StartError::Http {
-        address: "127.0.0.1:1".parse().expect("address"),
-        source: AddressError::Io(io::Error::other("first\nsecond")),
-    };
-    assert_eq!(
-        with_sources(&Outer(inner)),
-        "cannot load: cannot listen on 127.0.0.1:1 for http: first second; \
-             choose another by --http"
-    );
-}
-
-#[test]
 fn answer_tables_are_as_many_as_clients_may_need_and_memory_has_room_for() {
     const GIB: u64 = 1 << 30;
     assert_eq!(tables(1_000, 1, 64 * GIB), 1_000 + 1_000 + 1_024, "those that rest a small server");

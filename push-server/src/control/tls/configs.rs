@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier,
+};
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, ServerConfig, SupportedProtocolVersion};
 
@@ -49,12 +52,13 @@ pub(super) fn configs(
     modes.iter().try_fold(TlsConfigs::default(), |configs, &mode| {
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(versions(settings.version_min))?;
-        let builder = match verifier(mode, material, provider)? {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        let verifier = verifier(mode, material, provider)?;
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
             None => builder.with_no_client_auth(),
         };
         let config = builder.with_cert_resolver(Arc::<Resolver>::clone(&resolver));
-        Ok(configs.with(mode, sources(config, mode, tickets)))
+        Ok(configs.with(mode, sources(config, verifier.as_ref(), tickets.of(mode))))
     })
 }
 
@@ -80,10 +84,14 @@ fn verifier(
 }
 
 /// What both kinds of listeners that ask like this use.
-fn sources(mut mqtt: ServerConfig, mode: ClientAuthMode, tickets: &TicketKeys) -> TlsSources {
+fn sources(
+    mut mqtt: ServerConfig,
+    verifier: Option<&Arc<dyn ClientCertVerifier>>,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> TlsSources {
     // Sessions live in tickets alone, which any shard can open, and any listener that asks the same.
     mqtt.session_storage = Arc::new(NoServerSessionStorage {});
-    mqtt.ticketer = Arc::clone(tickets.of(mode));
+    mqtt.ticketer = Arc::clone(tickets);
     mqtt.send_tls13_tickets = TICKETS;
     mqtt.max_tls13_tickets = TICKETS;
     // Bytes of 0-RTT can be replayed (RFC 8446, section 8), and a CONNECT must not be.
@@ -92,9 +100,9 @@ fn sources(mut mqtt: ServerConfig, mode: ClientAuthMode, tickets: &TicketKeys) -
     let mut websocket = mqtt.clone();
     websocket.alpn_protocols = vec![ALPN_WEBSOCKET.to_vec()];
     let source = |config| -> Arc<dyn TlsSource> {
-        match mode {
-            ClientAuthMode::None => Arc::new(Same(Arc::new(config))),
-            ClientAuthMode::Optional | ClientAuthMode::Required => Arc::new(Dated(config)),
+        match verifier {
+            None => Arc::new(Same(Arc::new(config))),
+            Some(verifier) => Arc::new(Dated { config, verifier: Arc::clone(verifier) }),
         }
     };
     TlsSources { mqtt: source(mqtt), websocket: source(websocket) }
@@ -122,12 +130,20 @@ impl TlsSource for Same {
 /// Each connection has tickets that know when its client has shown its certificate. rustls drops a
 /// connection's configuration when its handshake is done, so an idle one pays nothing.
 #[derive(Debug)]
-struct Dated(ServerConfig);
+struct Dated {
+    config: ServerConfig,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
 
 impl TlsSource for Dated {
     fn config(&self) -> Arc<ServerConfig> {
-        let mut config = self.0.clone();
-        config.ticketer = Arc::new(DatedTickets::new(Arc::clone(&self.0.ticketer)));
+        let mut config = self.config.clone();
+        config.ticketer = Arc::new(DatedTickets::new(Arc::clone(&self.config.ticketer)));
         Arc::new(config)
+    }
+
+    fn accepts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let Some((own, signers)) = chain.split_first() else { return true };
+        self.verifier.verify_client_cert(own, signers, UnixTime::now()).is_ok()
     }
 }

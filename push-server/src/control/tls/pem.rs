@@ -31,7 +31,7 @@ pub(super) struct Section {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PemError {
     #[error(
-        "cannot be read: {0}; the server reads it without capabilities, as it does again on SIGHUP"
+        "cannot be read: {0}; the server reads it without capabilities, as it does again by a reload"
     )]
     Unreadable(#[from] io::Error),
     #[error("has {0} bytes: a file of TLS has at most {TLS_FILE_BYTES_MAX}")]

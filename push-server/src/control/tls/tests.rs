@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicU64;
 use push_common::answer_table::{Record, RecordShape};
 use push_common::clock::Monotonic;
 use push_common::heartbeat::PINGREQ;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use rcgen::{KeyPair, date_time_ymd};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::ALL_CIPHER_SUITES;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{ClientConnection, Error, HandshakeKind};
 
@@ -26,6 +26,16 @@ use fixtures::{
     Authority, BOTH, ECDSA, Files, Issued, both_versions, client, client_of, config, connect,
     current, full, handshake, load, refusal, resumed, shown,
 };
+
+impl Tls {
+    /// What an operator's reload does to it.
+    fn reload(&self) {
+        let settings = self.served().settings.clone();
+        if let Ok(reading) = self.read_again(&settings) {
+            reading.serve();
+        }
+    }
+}
 
 #[test]
 fn a_client_gets_the_certificate_of_the_host_that_it_names_and_any_other_the_first() {
@@ -427,7 +437,7 @@ fn a_reload_takes_all_or_nothing_and_a_pair_written_in_steps_when_it_fits() {
 }
 
 #[test]
-fn nobody_looks_at_files_that_are_read_on_sighup_alone() {
+fn nobody_looks_at_files_that_are_read_by_a_reload_alone() {
     let (authority, files) = (Authority::new("CA"), Files::new());
     let mut settings = TlsSettings { reload_secs: 0, ..TlsSettings::default() };
     let (before, after) = (authority.issue(&["a.example"]), authority.issue(&["a.example"]));
@@ -479,8 +489,8 @@ fn the_next_ping_of_a_client_is_known_ahead() {
         let server = Transport::new(Opening::of(Kind::Tls, Some(current(&tls, Kind::Tls))), now);
         let mut server = server.expect("a configuration");
         while client.is_handshaking() || client.wants_write() {
-            server.take(&written(&mut client), PingPace::OFF, now, &mut scratch);
-            server.step(PingPace::OFF, now, &mut scratch);
+            server.take(&written(&mut client), Pace::OFF, now, &mut scratch);
+            server.step(Pace::OFF, now, &mut scratch);
             let mut chunks = Vec::new();
             server.wrap(&mut chunks, usize::MAX);
             client.read_tls(&mut &chunks.concat()[..]).expect("a slice never fails");
@@ -503,4 +513,36 @@ fn written(client: &mut ClientConnection) -> Vec<u8> {
         client.write_tls(&mut bytes).expect("a vector takes all");
     }
     bytes
+}
+
+#[test]
+fn a_client_that_is_connected_is_judged_as_a_handshake_would() {
+    let (authority, other, files) =
+        (Authority::new("CA"), Authority::new("Another CA"), Files::new());
+    let mut settings = TlsSettings { client_auth: ClientAuthMode::Required, ..Default::default() };
+    files.add(&mut settings, "a", &authority.issue(&["a.example"]));
+    settings.client_ca_files.push(files.write("ca.pem", authority.pem()));
+    settings.client_crl_files.push(files.write("crl.pem", authority.crl(&[8], 2999)));
+    let tls = load(&settings);
+    let [seven, eight] = [7, 8].map(|serial| authority.client(serial).der());
+    let accepts = |shown: &CertificateDer<'static>| {
+        let source = tls.shared().source(Kind::Tls, ClientAuthMode::Required);
+        source.expect("a listener").accepts(std::slice::from_ref(shown))
+    };
+    assert!(accepts(&seven) && !accepts(&eight));
+    let admits_others = || {
+        let settings = tls.served().settings.clone();
+        tls.read_again(&settings).expect("valid").serve()
+    };
+    assert!(!admits_others(), "nothing has changed");
+    files.write("crl.pem", authority.crl(&[8], 2998));
+    assert!(!admits_others(), "the list is renewed");
+    files.write("crl.pem", authority.crl(&[7], 2999));
+    assert!(admits_others());
+    assert!(!accepts(&seven) && accepts(&eight));
+    files.write("ca.pem", other.pem());
+    files.write("crl.pem", other.crl(&[], 2999));
+    assert!(admits_others());
+    assert!(!accepts(&seven) && !accepts(&eight), "somebody else signs");
+    assert!(accepts(&other.client(7).der()));
 }

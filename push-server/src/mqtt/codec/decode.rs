@@ -190,7 +190,7 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
     if entries.is_empty() {
         return Err(Reason::ProtocolError);
     }
-    Ok(Subscribe { packet_id, entries, denied: 0, allowed: 0 })
+    Ok(Subscribe { packet_id, entries, denied: 0, allowed: 0, too_long: 0 })
 }
 
 /// Checks that a filter uses no feature that is switched off.

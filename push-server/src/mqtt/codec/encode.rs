@@ -183,7 +183,9 @@ pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, r
         | Reason::ServerShuttingDown
         | Reason::QuotaExceeded => v4::ConnectReturnCode::ServiceUnavailable,
         // No client may publish to the will's topic.
-        Reason::NotAuthorized | Reason::TopicNameInvalid => v4::ConnectReturnCode::NotAuthorized,
+        Reason::NotAuthorized | Reason::TopicNameInvalid | Reason::Banned => {
+            v4::ConnectReturnCode::NotAuthorized
+        }
         Reason::BadUserNameOrPassword => v4::ConnectReturnCode::BadUserNamePassword,
         _ => return,
     };
@@ -203,6 +205,7 @@ fn connect_code_v5(reason: Reason) -> v5::ConnectReturnCode {
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::ServerUnavailable | Reason::ServerShuttingDown => Code::ServerUnavailable,
         Reason::ServerBusy => Code::ServerBusy,
+        Reason::Banned => Code::Banned,
         Reason::BadAuthenticationMethod => Code::BadAuthenticationMethod,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
         Reason::PacketTooLarge => Code::PacketTooLarge,

@@ -21,6 +21,8 @@ mod connect;
 mod decode;
 mod encode;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod hostile;
 mod properties;

@@ -34,6 +34,8 @@ pub enum Reason {
     ServerUnavailable = 0x88,
     #[error("server busy")]
     ServerBusy = 0x89,
+    #[error("banned")]
+    Banned = 0x8A,
     #[error("server shutting down")]
     ServerShuttingDown = 0x8B,
     #[error("bad authentication method")]
@@ -92,6 +94,7 @@ impl From<Denial> for Reason {
             | Denial::Will => Self::NotAuthorized,
             // It has proved who it is, so this tells it nothing about others.
             Denial::OtherName => Self::BadUserNameOrPassword,
+            Denial::Banned => Self::Banned,
             Denial::Busy | Denial::HookBusy | Denial::TokensBusy => Self::ServerBusy,
             Denial::Unanswered | Denial::HookFailed => Self::ServerUnavailable,
         }

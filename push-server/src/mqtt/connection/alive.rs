@@ -2,7 +2,7 @@
 //! too long [MQTT-3.1.2-24], and how often it may ping. This file closes nothing.
 
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use super::{Connection, State};
 use crate::mqtt::Limits;
@@ -62,8 +62,8 @@ impl Connection {
     }
 
     /// How often this client may ping.
-    pub fn ping_pace(&self, limits: &Limits) -> PingPace {
-        limits.ping_rate.pace(self.keep_alive.0)
+    pub fn ping_pace(&self, limits: &Limits) -> Pace {
+        limits.ping_rate.ping_pace(self.keep_alive.0)
     }
 
     /// Counts a PINGREQ that user space received.

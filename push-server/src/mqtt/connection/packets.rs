@@ -67,7 +67,7 @@ impl Connection {
                 Ok(None)
             }
             Packet::Subscribe(mut subscribe) => {
-                subscribe.deny(&limits.policy, session.subject());
+                subscribe.deny(limits, session.subject());
                 if self.dialect.is_bridge() {
                     subscribe.suit_bridge();
                 }
@@ -146,11 +146,14 @@ impl Connection {
         Ok(Some(event(Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
-    /// The topic of a PUBLISH. A publish that is refused or repeated sets its alias all the same.
+    /// The topic of a PUBLISH. A publish that is refused or repeated sets its alias all the same. Of a
+    /// topic that is too long no more is kept than tells that.
     fn topic_of(&mut self, publish: &codec::Publish, limits: &Limits) -> Result<TopicName, Reason> {
         let topic = publish.topic.clone();
         match publish.topic_alias {
             Some(alias) => {
+                let topic =
+                    topic.map(|topic| topic.cut_behind(usize::from(limits.topic_bytes_max)));
                 let extras = self.extras.get_or_insert_default();
                 extras.inbound.resolve(topic, alias, limits.topic_alias_max)
             }

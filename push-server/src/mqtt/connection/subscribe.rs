@@ -1,8 +1,9 @@
 //! SUBSCRIBE and UNSUBSCRIBE as the shard gets them: entries that the policy denies are refused
 //! already. The shard decides whether there is room for the rest.
 
+use super::super::Limits;
 use super::super::codec::Reason;
-use crate::access::{Denied, Policy, Subject};
+use crate::access::{Denied, Subject};
 use crate::broker::{SubscriptionOptions, TopicFilter};
 
 /// A SUBSCRIBE.
@@ -16,6 +17,8 @@ pub struct Subscribe {
     pub denied: u32,
     /// How many the client's rights have.
     pub allowed: u32,
+    /// How many entries are refused for the length of their filters.
+    pub too_long: u32,
 }
 
 /// One valid entry of a SUBSCRIBE.
@@ -49,12 +52,17 @@ impl Subscribe {
         }
     }
 
-    /// Refuses the entries that the policy denies. A filter denied to everybody is an unspecified
-    /// error (\[MQTT5 3.9.3\], \[MQTT-3.9.3-2\]).
-    pub(super) fn deny(&mut self, policy: &Policy, subject: Subject<'_>) {
+    /// Refuses the entries whose filters are too long, and those that the policy denies. A filter
+    /// denied to everybody is an unspecified error (\[MQTT5 3.9.3\], \[MQTT-3.9.3-2\]).
+    pub(super) fn deny(&mut self, limits: &Limits, subject: Subject<'_>) {
         for entry in &mut self.entries {
             let Ok(SubscribeEntry { filter, .. }) = entry else { continue };
-            let reason = match policy.subscribe(filter, subject) {
+            if limits.is_too_long(filter.as_str()) {
+                *entry = Err(Reason::TopicFilterInvalid);
+                self.too_long += 1;
+                continue;
+            }
+            let reason = match limits.policy.subscribe(filter, subject) {
                 Ok(()) => {
                     self.allowed += u32::from(subject.rights.has_rules());
                     continue;

@@ -75,3 +75,14 @@ fn inbound_table_grows_by_aliases_within_the_maximum_only() {
     assert_eq!(said(&mut inbound, Some("b"), 3), Ok("b".into()));
     assert_eq!(said(&mut inbound, None, 3), Ok("b".into()), "an alias may change its meaning");
 }
+
+#[test]
+fn topic_is_cut_behind_the_bytes_that_it_may_have_and_between_characters() {
+    let cut = |text: &str, bytes_max| {
+        let topic = TopicName::parse_any_depth(text).expect("valid");
+        topic.cut_behind(bytes_max).as_str().to_owned()
+    };
+    assert_eq!(cut("a/b", 3), "a/b");
+    assert_eq!(cut("a/bcdefgh", 3), "a/bc", "still too long");
+    assert_eq!(cut("a/b€€€", 3), "a/b€");
+}

@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
+use super::account::Account;
 use super::input_budget::InputCharge;
 use super::intake::Intake;
 use super::output::Output;
 use super::receipts::Receipts;
 use super::tls_handshakes::TlsPending;
 use crate::access::CertificateFault;
+use crate::access::Warrant;
 use crate::access::scram::Nonce;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connection, Handshake, PublishReceipt, Will};
+use crate::shard::addresses::{AddressKey, AddressPlace, Attempt};
 use crate::shard::agenda::FlowNumber;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::ports::{Ports, SlotOf, Socket, SocketOf, Token};
@@ -36,6 +39,8 @@ pub(crate) struct Client<P: Ports> {
     pub(crate) transport: Transport,
     pub(crate) intake: Intake,
     pub(crate) output: Output,
+    /// What it has used of its limits, while it is served.
+    pub(crate) account: Account,
     generation: u32,
     phase: Phase,
     /// Its place among the CONNECTs of all shards: of two connections of a client the later one stays.
@@ -53,8 +58,8 @@ pub(crate) struct Client<P: Ports> {
 pub(crate) enum Phase {
     /// Not served yet: CONNECT has not come whole, or the client is being authenticated. Closed at the deadline.
     Handshake(PendingClient),
-    /// Served, with this session. The session's flow is here because all input needs it.
-    Serving { connection: Connection, session: u32, flow: FlowNumber },
+    /// Served, with this session. The session's flow is here because all input needs it. With by what it was let in.
+    Serving { connection: Connection, session: u32, flow: FlowNumber, warrant: Warrant },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
     /// FIN is sent, or the socket failed; waiting for the peer's FIN and the ring's operations.
@@ -66,23 +71,36 @@ pub(crate) enum Phase {
 pub(crate) struct PendingClient {
     /// What the protocol knows of it.
     pub(crate) handshake: Handshake,
-    /// `None`: it has no TLS, or its handshake has ended without a certificate. In a box, because an idle client takes as
-    /// much room as this one.
-    tls: Option<Box<PendingTls>>,
+    /// Its handshake of TLS, until that has ended and was counted.
+    pub(in crate::shard) tls: Option<Box<TlsPending>>,
     deadline: Monotonic,
-    /// Replies to be sent meanwhile (AUTH).
-    frames: Vec<Bytes>,
+    /// In a box, so that a client that is served does not pay for it.
+    aside: Box<Aside>,
     /// It is with the shard of its session.
     is_home: bool,
 }
 
-/// What TLS has of a client that is not served yet.
+/// What else there is of a client that is not served yet.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Replies to be sent meanwhile (AUTH).
+    frames: Vec<Bytes>,
+    /// `None`: its address is not known yet, or it has none.
+    at: Option<AtAddress>,
+    /// Whom its certificate names. Not kept longer than the handshake: then its session has the user.
+    certificate: Option<Result<Box<str>, CertificateFault>>,
+    /// The latest review when it came: who it is was judged by what files said then, or later.
+    review: u32,
+}
+
+/// What counts for the address of a client that is not served yet.
 #[derive(Debug)]
-enum PendingTls {
-    /// Its handshake, until that has ended and was counted.
-    UnderWay(TlsPending),
-    /// Whom the certificate names that it has shown. Not kept longer: then its session has the user.
-    Shown(Result<Box<str>, CertificateFault>),
+struct AtAddress {
+    key: AddressKey,
+    /// It counts as long as it is there.
+    _place: Option<AddressPlace>,
+    /// What it tries to authenticate as.
+    attempt: Option<Attempt>,
 }
 
 /// A connection that is over, of a served client. Plain data: each part of the shard takes its piece.
@@ -97,20 +115,48 @@ pub(crate) struct EndedConnection {
 }
 
 impl PendingClient {
-    /// Of a new socket; `nonce` is random. `has_tls`: a handshake of TLS comes first.
-    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic) -> Self {
+    /// Of a new socket; `nonce` is random. `has_tls`: a handshake of TLS comes first. `review`: the number of the
+    /// latest.
+    pub(crate) fn new(nonce: Nonce, has_tls: bool, deadline: Monotonic, review: u32) -> Self {
         Self {
             handshake: Handshake::new(nonce),
-            tls: has_tls.then(|| Box::new(PendingTls::UnderWay(TlsPending::default()))),
+            tls: has_tls.then(Box::default),
             deadline,
-            frames: Vec::new(),
+            aside: Box::new(Aside { review, ..Aside::default() }),
             is_home: false,
         }
     }
 
+    /// The latest review when it came.
+    pub(crate) fn review(&self) -> u32 {
+        self.aside.review
+    }
+
+    /// Its address counts by this key; `place`: it is one of those that wait.
+    pub(crate) fn count_at(&mut self, key: AddressKey, place: Option<AddressPlace>) {
+        self.aside.at = Some(AtAddress { key, _place: place, attempt: None });
+    }
+
+    /// By what its address counts.
+    pub(crate) fn address_key(&self) -> Option<AddressKey> {
+        self.aside.at.as_ref().map(|at| at.key)
+    }
+
+    /// It tries to authenticate.
+    pub(crate) fn set_attempt(&mut self, attempt: Option<Attempt>) {
+        if let Some(at) = &mut self.aside.at {
+            at.attempt = attempt;
+        }
+    }
+
+    /// What it has tried last.
+    pub(crate) fn attempt(&self) -> Option<Attempt> {
+        self.aside.at.as_ref()?.attempt
+    }
+
     /// When it is next to be looked at: it may have to give its handshake's place to others before the deadline.
     pub(crate) fn next_look(&self, now: Monotonic) -> Monotonic {
-        let patience_ends = self.tls().and_then(TlsPending::patience_ends);
+        let patience_ends = self.tls.as_ref().and_then(|tls| tls.patience_ends());
         // One whose time is over stays while nobody needs its place.
         let next = patience_ends.map(|ends| ends.max(now.after_millis(PATIENCE_LOOK_MILLIS)));
         next.map_or(self.deadline, |next| next.min(self.deadline))
@@ -118,46 +164,18 @@ impl PendingClient {
 
     /// Whether it has left the server waiting for too long, if others wait for its place.
     pub(crate) fn is_out_of_patience(&self, now: Monotonic) -> bool {
-        let patience_ends = self.tls().and_then(TlsPending::patience_ends);
+        let patience_ends = self.tls.as_ref().and_then(|tls| tls.patience_ends());
         patience_ends.is_some_and(|ends| ends <= now)
-    }
-
-    /// Its handshake of TLS, until that has ended and was counted.
-    pub(in crate::shard) fn tls(&self) -> Option<&TlsPending> {
-        match self.tls.as_deref() {
-            Some(PendingTls::UnderWay(tls)) => Some(tls),
-            Some(PendingTls::Shown(_)) | None => None,
-        }
-    }
-
-    /// The same, to be changed.
-    pub(in crate::shard) fn tls_mut(&mut self) -> Option<&mut TlsPending> {
-        match self.tls.as_deref_mut() {
-            Some(PendingTls::UnderWay(tls)) => Some(tls),
-            Some(PendingTls::Shown(_)) | None => None,
-        }
-    }
-
-    /// Its handshake of TLS has ended. Returns whether it was under way.
-    pub(in crate::shard) fn end_tls(&mut self) -> bool {
-        let is_under_way = self.tls().is_some();
-        if is_under_way {
-            self.tls = None;
-        }
-        is_under_way
     }
 
     /// Its handshake of TLS is done: whom its certificate names, if it has shown one.
     pub(crate) fn show(&mut self, certificate: Option<Result<Box<str>, CertificateFault>>) {
-        self.tls = certificate.map(|named| Box::new(PendingTls::Shown(named)));
+        self.aside.certificate = certificate;
     }
 
     /// Whom its certificate names. `None`: it has shown none, or nobody asks for names in them.
     pub(crate) fn certificate(&self) -> Option<&Result<Box<str>, CertificateFault>> {
-        match self.tls.as_deref() {
-            Some(PendingTls::Shown(named)) => Some(named),
-            Some(PendingTls::UnderWay(_)) | None => None,
-        }
+        self.aside.certificate.as_ref()
     }
 
     /// When it is closed.
@@ -173,13 +191,13 @@ impl PendingClient {
 
     /// A reply is to be sent. Returns whether it may be, being with the shard of its session.
     pub(crate) fn push_reply(&mut self, frame: Bytes) -> bool {
-        self.frames.push(frame);
+        self.aside.frames.push(frame);
         self.is_home
     }
 
     /// Takes the replies that were not sent.
     pub(crate) fn take_replies(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.frames)
+        std::mem::take(&mut self.aside.frames)
     }
 
     /// It is with the shard of its session.
@@ -202,6 +220,7 @@ impl<P: Ports> Client<P> {
             transport,
             intake: Intake::new(listener),
             output: Output::default(),
+            account: Account::default(),
             generation,
             phase: Phase::Handshake(pending),
             connect_number: ConnectNumber::default(),
@@ -299,9 +318,39 @@ impl<P: Ports> Client<P> {
         self.connect_number
     }
 
-    /// It is served from now on.
-    pub(crate) fn serve(&mut self, connection: Connection, session: u32, flow: FlowNumber) {
-        self.phase = Phase::Serving { connection, session, flow };
+    /// It is served from now on, let in by `warrant`.
+    pub(crate) fn serve(
+        &mut self,
+        connection: Connection,
+        (session, flow): (u32, FlowNumber),
+        warrant: Warrant,
+        account: Account,
+    ) {
+        self.account = account;
+        self.phase = Phase::Serving { connection, session, flow, warrant };
+    }
+
+    /// The key of its session, while it is served.
+    pub(crate) fn session(&self) -> Option<u32> {
+        match &self.phase {
+            Phase::Serving { session, .. } => Some(*session),
+            _ => None,
+        }
+    }
+
+    /// By what it was let in; while it is not served, by nobody's word.
+    pub(crate) fn warrant(&self) -> Warrant {
+        match &self.phase {
+            Phase::Serving { warrant, .. } => *warrant,
+            _ => Warrant::NOBODY,
+        }
+    }
+
+    /// A served client is let in by this again.
+    pub(crate) fn set_warrant(&mut self, new: Warrant) {
+        if let Phase::Serving { warrant, .. } = &mut self.phase {
+            *warrant = new;
+        }
     }
 
     /// Its connection is over. Returns what others are to know of that. `None`: it was not served.
@@ -309,6 +358,7 @@ impl<P: Ports> Client<P> {
         let (connection, session) = self.served_mut()?;
         let (will, input) = (connection.take_will(), connection.take_input());
         let input = (input, self.intake.end());
+        self.account = Account::default();
         self.linger(now);
         Some(EndedConnection { session, will, input, receipts: self.receipts.take() })
     }
@@ -329,9 +379,8 @@ impl<P: Ports> Client<P> {
     /// Takes what is to be sent while it is not served. `None`: nothing is sent any more.
     pub(crate) fn take_frames(&mut self) -> Option<Vec<Bytes>> {
         match &mut self.phase {
-            Phase::Handshake(PendingClient { frames, .. }) | Phase::Flushing { frames, .. } => {
-                Some(std::mem::take(frames))
-            }
+            Phase::Handshake(pending) => Some(pending.take_replies()),
+            Phase::Flushing { frames, .. } => Some(std::mem::take(frames)),
             Phase::Serving { .. } | Phase::Lingering { .. } => None,
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Intake {
     is_receiving: bool,
     /// The peer has ended the connection, or we no longer care whether it has.
     is_peer_gone: bool,
+    /// Filters that it has subscribed to, as far as there are few.
+    few_filters: u8,
     /// Whence it comes: which of the process's listeners.
     listener: u16,
 }
@@ -38,6 +40,11 @@ impl Intake {
     /// Which of the process's listeners has accepted the socket.
     pub(crate) fn listener(&self) -> u16 {
         self.listener
+    }
+
+    /// Filters that it has subscribed to, as far as there are few; for its account.
+    pub(crate) fn few_filters_mut(&mut self) -> &mut u8 {
+        &mut self.few_filters
     }
 
     /// Whether a receive is under way in the ring.

@@ -51,6 +51,12 @@ pub enum Refusal {
     /// Its topic begins with `$`.
     #[error("topics that begin with $ are the server's own")]
     TopicReserved,
+    /// Its topic is longer than a client's may be.
+    #[error("a topic must not have more than {bytes_max} bytes")]
+    TopicTooLong {
+        /// The most that it may have.
+        bytes_max: u16,
+    },
     /// A PUBLISH cannot have one of its properties.
     #[error("a property is too long, or is not what MQTT allows it to be")]
     Properties,
@@ -76,7 +82,7 @@ impl Refusal {
     pub fn reason(self) -> Reason {
         match self {
             Self::Full | Self::OutboxFull => Reason::QuotaExceeded,
-            Self::Topic(_) => Reason::TopicNameInvalid,
+            Self::Topic(_) | Self::TopicTooLong { .. } => Reason::TopicNameInvalid,
             Self::TopicReserved => Reason::NotAuthorized,
             Self::Properties => Reason::ProtocolError,
             Self::TooLarge { .. } => Reason::PacketTooLarge,

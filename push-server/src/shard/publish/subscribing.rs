@@ -48,6 +48,8 @@ pub(crate) struct Unsubscribing {
     filters: vec::IntoIter<Result<TopicFilter, Reason>>,
     reasons: Vec<Reason>,
     removed: Vec<TopicFilter>,
+    /// The server does it by itself, whether or not the client is there, which is not answered.
+    is_withdrawal: bool,
 }
 
 impl Subscribing {
@@ -151,11 +153,29 @@ impl Unsubscribing {
             reasons: Vec::with_capacity(unsubscribe.filters.len()),
             filters: unsubscribe.filters.into_iter(),
             removed: Vec::new(),
+            is_withdrawal: false,
+        }
+    }
+
+    /// Of filters that a session may not have any more: as if it had unsubscribed from them.
+    pub(crate) fn withdrawing(session: (u32, SessionNumber), filters: Vec<TopicFilter>) -> Self {
+        let filters: Vec<_> = filters.into_iter().map(Ok).collect();
+        Self {
+            packet: FilterPacket { client: Token::NOBODY, session, packet_id: 0 },
+            reasons: Vec::new(),
+            filters: filters.into_iter(),
+            removed: Vec::new(),
+            is_withdrawal: true,
         }
     }
 
     pub(crate) fn client(&self) -> Token {
         self.packet.client
+    }
+
+    /// Whether it goes on without its client.
+    pub(crate) fn is_withdrawal(&self) -> bool {
+        self.is_withdrawal
     }
 
     /// The key and the number of its session.

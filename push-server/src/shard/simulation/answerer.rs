@@ -1,6 +1,6 @@
 //! Whoever says who clients are, in the hands of a test: it answers when the test says so, or never, or twice.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::access::{Access, Credentials, Verdict};
 use crate::shard::answers::{Answerer, Asker, Queue};
@@ -8,7 +8,14 @@ use crate::shard::answers::{Answerer, Asker, Queue};
 /// Clients that come with a user name wait for the test to answer; others are judged at once, as by a server without
 /// users.
 #[derive(Clone, Debug, Default)]
-pub struct LateAnswerer(Arc<Mutex<Vec<Question>>>);
+pub struct LateAnswerer(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    questions: Mutex<Vec<Question>>,
+    /// The rules that are in memory.
+    access: RwLock<Arc<Access>>,
+}
 
 /// A question that the test has not answered.
 #[derive(Debug)]
@@ -23,20 +30,25 @@ impl LateAnswerer {
         std::mem::take(&mut *self.lock())
     }
 
+    /// The rules that are in memory from now on.
+    pub fn set_access(&self, access: Access) {
+        *self.0.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Question>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Answerer for LateAnswerer {
     fn access(&self) -> Arc<Access> {
-        Arc::default()
+        Arc::clone(&self.0.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn judge(&self, credentials: &Credentials) -> Result<Verdict, Queue> {
         match credentials.user_name.is_some() || credentials.proof.is_some() {
             true => Err(Queue::Passwords),
-            false => Ok(Access::default().verdict(credentials)),
+            false => Ok(self.access().verdict(credentials)),
         }
     }
 

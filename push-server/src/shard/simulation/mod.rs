@@ -29,9 +29,11 @@ use super::listeners::{Listener, Listeners};
 use super::ports::{Ports, Wire as _};
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::proxies::Proxies;
+use super::reviews::Scope;
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedSetup, TlsConfigs};
+use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, TrustedProxy};
 use crate::store::{Recovered, SessionNumber, Store as _};
@@ -403,6 +405,15 @@ impl World {
         }
         self.clock.set(end);
         self.settle();
+    }
+
+    /// The files say something else from now on, and shards look at their clients.
+    pub fn reload(&mut self, access: Access) {
+        self.answerer.set_access(access);
+        self.shared.entrance.reviews().begin(Scope { certificates: true });
+        for shard in &self.shards {
+            shard.bell.ring();
+        }
     }
 
     /// Orders the shards to stop.

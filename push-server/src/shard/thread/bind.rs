@@ -8,15 +8,17 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::config::{Config, ListenAddress, Listener};
+use crate::config::{Config, ListenAddress, Listener, UnixAddress};
 use crate::ring::{self, Keepalive};
 
-pub(super) use unix::SocketFile;
-pub use unix::probe_unix;
+pub use unix::{SocketFile, probe_unix};
 
 /// Connections that the system may hold for a listener before a shard accepts them
 /// (capped by `net.core.somaxconn`).
 const LISTEN_BACKLOG: i32 = 4_096;
+
+/// The same of a socket for operators.
+const OPERATORS_BACKLOG: i32 = 16;
 
 /// A listener that clients can connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,16 @@ pub(super) fn bind_all(
         }
     }
     Ok(bound)
+}
+
+/// Listens at a Unix socket for others than clients. The file is removed with the first of what is returned.
+///
+/// # Errors
+/// Somebody listens there, or what the system says.
+pub fn listen_unix(address: &UnixAddress) -> io::Result<(SocketFile, OwnedFd)> {
+    let (file, sockets) = unix::bind(address, OPERATORS_BACKLOG, 1)?;
+    let socket = sockets.into_iter().next().ok_or(io::ErrorKind::NotConnected)?;
+    Ok((file, socket))
 }
 
 /// Binds one listener a shard, or none: on an error the sockets bound so far are closed.

@@ -1,15 +1,22 @@
-//! New connections: a place for each, and the time limit for its CONNECT.
+//! New connections: a place for each, the rate at which they are let in, and the time limit for their CONNECT.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shard;
-use crate::shard::accept::Parked;
-use crate::shard::clients::PendingClient;
-use crate::shard::entrance::NoRoom;
+use crate::shard::accept::{Newcomer, Parked};
+use crate::shard::addresses::{AddressKey, NoPlaceLeft};
+use crate::shard::clients::{Client, PendingClient};
+use crate::shard::entrance::{Entrance, NoRoom};
 use crate::shard::notices::{NoticeKind, Whom};
 use crate::shard::ports::{AcceptFault, Ports, Randomness, Socket, SocketOf, Wire};
 use crate::transport::{Opening, Transport};
+
+/// What the log says of a socket that is one too many of its address.
+const TOO_MANY_WAIT: &str = "--address-waiting-max is reached";
+
+/// Sockets that wait for the connect rate are let in no more often than this.
+const LET_IN_MILLIS: u64 = 1;
 
 impl<P: Ports> Shard<P> {
     /// Arms every listener that is not accepting.
@@ -19,6 +26,9 @@ impl<P: Ports> Shard<P> {
 
     /// Closes the listeners for ever: the server stops.
     pub(super) fn stop_accepting(&mut self) {
+        while let Some(newcomer) = self.acceptor.next_waiting() {
+            self.give_place_back(newcomer.listener);
+        }
         self.acceptor.stop(&mut self.wire);
     }
 
@@ -34,7 +44,7 @@ impl<P: Ports> Shard<P> {
         let Some(listener) = self.acceptor.brought(listener, more) else { return };
         match result {
             Ok(socket) => match self.take_place(listener) {
-                Ok(()) => self.admit(socket, listener),
+                Ok(()) => self.let_in_or_wait(socket, listener),
                 Err(no_room) => {
                     self.acceptor.park(socket, listener);
                     self.pause_accepting(listener, no_room);
@@ -50,6 +60,10 @@ impl<P: Ports> Shard<P> {
         if !self.acceptor.is_paused() || self.stop.has_begun() {
             return;
         }
+        if self.acceptor.is_full() {
+            self.acceptor.retry_later(self.agenda.now());
+            return;
+        }
         let mut waiting = VecDeque::new();
         for Parked { socket, listener } in self.acceptor.take_parked() {
             let is_behind = waiting.iter().any(|other: &Parked<_>| other.listener == listener);
@@ -58,7 +72,7 @@ impl<P: Ports> Shard<P> {
                 false => self.here.shared().entrance.take_place(listener),
             };
             match taken {
-                Ok(()) => self.admit(socket, listener),
+                Ok(()) => self.let_in_or_wait(socket, listener),
                 Err(_) => waiting.push_back(Parked { socket, listener }),
             }
         }
@@ -71,6 +85,80 @@ impl<P: Ports> Shard<P> {
         } else {
             self.acceptor.retry_later(now);
         }
+    }
+
+    /// A socket has a place. It is let in at once, or waits until the connect rate lets it in; or it is closed, since as
+    /// many of its address wait as may.
+    fn let_in_or_wait(&mut self, socket: SocketOf<P>, listener: u16) {
+        let key = self.address_key(&socket, listener);
+        let entrance = &self.here.shared().entrance;
+        let Ok(place) = key.map_or(Ok(None), |key| entrance.addresses().wait(key)) else {
+            self.here.counters().limit_address_waiting.add(1);
+            let address = || socket.peer_address().ok();
+            let listeners = entrance.listeners();
+            let whom = Whom { client_id: None, listener: listeners[listener].name(), address };
+            let notices = &self.here.shared().notices;
+            notices.say(self.agenda.now(), NoticeKind::Refused, whom, &TOO_MANY_WAIT);
+            self.give_place_back(listener);
+            return;
+        };
+        let newcomer = Newcomer { socket, listener, key, place };
+        // Nobody overtakes those that wait already.
+        let opens_at = match self.acceptor.has_waiting() {
+            true => None,
+            false => match entrance.connect_rate().take(self.agenda.now()) {
+                Ok(()) => return self.admit(newcomer),
+                Err(opens_at) => Some(opens_at),
+            },
+        };
+        self.here.counters().limit_connect_rate.add(1);
+        if let Some(newcomer) = self.acceptor.wait(newcomer, opens_at) {
+            self.give_place_back(newcomer.listener);
+        }
+        if self.acceptor.is_full() {
+            let now = self.agenda.now();
+            if self.acceptor.warns(now) {
+                tracing::warn!("accepting pauses: more clients come than --connect-rate lets in");
+            }
+            self.acceptor.pause_all(&mut self.wire, now);
+        }
+    }
+
+    /// Lets in sockets that have waited for the connect rate; their addresses take turns.
+    pub(super) fn let_in_waiting(&mut self) {
+        let now = self.agenda.now();
+        if self.acceptor.opens_at().is_none_or(|opens_at| opens_at > now) {
+            return;
+        }
+        while self.acceptor.has_waiting() {
+            if let Err(opens_at) = self.here.shared().entrance.connect_rate().take(now) {
+                self.acceptor.wait_until(opens_at.max(now.after_millis(LET_IN_MILLIS)));
+                break;
+            }
+            if let Some(newcomer) = self.acceptor.next_waiting() {
+                self.admit(newcomer);
+            }
+        }
+        if self.acceptor.has_room() {
+            self.resume_accepting();
+        }
+    }
+
+    /// By what a socket's address counts. `None`: it comes by a Unix socket, or a proxy that will say for which client
+    /// it connects, whose own address never counts.
+    pub(super) fn address_key(&self, socket: &SocketOf<P>, listener: u16) -> Option<AddressKey> {
+        let peer = socket.peer_address().ok()?.ip();
+        let listeners = self.here.shared().entrance.listeners();
+        let told = listeners[listener].is_proxied() || listeners[listener].kind().is_web();
+        let is_proxy = told && listeners.proxies().trust(Some(peer));
+        (!is_proxy).then(|| peer.into())
+    }
+
+    /// A client is one too many of the address that its proxy has told.
+    pub(super) fn turn_away_waiting(&mut self, index: u32) {
+        self.here.counters().limit_address_waiting.add(1);
+        self.tell(index, NoticeKind::Refused, &TOO_MANY_WAIT);
+        self.finish(index, Vec::new());
     }
 
     /// A socket of a listener is closed.
@@ -140,7 +228,8 @@ impl<P: Ports> Shard<P> {
 
     /// A new client has a place. Until the deadline it has to send its CONNECT, and before that all that its layers
     /// need.
-    fn admit(&mut self, socket: SocketOf<P>, listener: u16) {
+    fn admit(&mut self, newcomer: Newcomer<SocketOf<P>>) {
+        let Newcomer { socket, listener, key, place } = newcomer;
         let is_proxied = self.here.shared().entrance.listeners()[listener].is_proxied();
         if is_proxied && !self.is_proxy(&socket, listener) {
             self.give_place_back(listener);
@@ -148,6 +237,8 @@ impl<P: Ports> Shard<P> {
         }
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
+        // Before anything is read that a reload may change.
+        let review = self.here.shared().entrance.reviews().number();
         let tls = self.here.shared().tls(listener);
         let has_tls = tls.is_some();
         let (kind, upgrade) = {
@@ -160,7 +251,11 @@ impl<P: Ports> Shard<P> {
             self.give_place_back(listener);
             return;
         };
-        let pending = PendingClient::new(self.here.randomness().array(), has_tls, deadline);
+        let mut pending =
+            PendingClient::new(self.here.randomness().array(), has_tls, deadline, review);
+        if let Some(key) = key {
+            pending.count_at(key, place);
+        }
         self.here.counters().connections.add(1);
         let index = self.clients.add(socket, listener, transport, pending);
         self.arm_client_timer(index, deadline);
@@ -184,5 +279,25 @@ impl<P: Ports> Shard<P> {
         let why = "not one of --trusted-proxies";
         self.here.shared().notices.say(self.agenda.now(), NoticeKind::Proxy, whom, &why);
         false
+    }
+}
+
+/// A proxy may have said for which client it connects: from then on that one's address counts, unless it is a further
+/// proxy's that will say. Returns whether the socket may stay.
+pub(super) fn count_told_address<P: Ports>(client: &mut Client<P>, entrance: &Entrance) -> bool {
+    let Some(ip) = client.transport.client().map(|address| address.ip()) else { return true };
+    let listeners = entrance.listeners();
+    let is_web = listeners[client.intake.listener()].kind().is_web();
+    let Some(pending) = client.pending_mut() else { return true };
+    let is_proxy = is_web && listeners.proxies().trust(Some(ip));
+    if is_proxy || pending.address_key() == Some(ip.into()) {
+        return true;
+    }
+    match entrance.addresses().wait(ip.into()) {
+        Ok(place) => {
+            pending.count_at(ip.into(), place);
+            true
+        }
+        Err(NoPlaceLeft) => false,
     }
 }

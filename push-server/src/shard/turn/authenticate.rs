@@ -5,17 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Shard;
-use crate::access::{Credentials, Denial, Origin, TokenFault, Verdict};
+use crate::access::{Credentials, Denial, TokenFault, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
-use crate::mqtt::{ConnectRefusal, HandshakeProgress};
+use crate::mqtt::{ConnectRefusal, HandshakeProgress, Session};
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::QUANTUM_UNITS;
 use crate::shard::answers::Questioner;
-use crate::shard::clients::Phase;
+use crate::shard::clients::{PendingClient, Phase};
 use crate::shard::counters::Counter;
 use crate::shard::notices::NoticeKind;
-use crate::shard::ports::{Ports, Randomness, Socket, Token};
+use crate::shard::ports::{Ports, Randomness, Token};
 use crate::transport::Kind;
 
 /// Why a client is refused, for the log. The client is told less.
@@ -61,9 +61,18 @@ impl<P: Ports> Shard<P> {
                 return HandshakeProgress::More;
             };
             let number = pending.handshake.question_number();
-            let Some(verdict) = self.judge(index, number, credentials) else {
-                return HandshakeProgress::More;
+            let addresses = self.here.shared().entrance.addresses();
+            let attempt = pending.address_key().filter(|_| credentials.are_shown());
+            let attempt = attempt.and_then(|key| addresses.attempt(key, credentials.name()));
+            pending.set_attempt(attempt);
+            let judged = match attempt {
+                // Its password is not even hashed.
+                Some(attempt) if addresses.is_banned(attempt, self.agenda.now()) => {
+                    Some(Verdict::Refused(Denial::Banned))
+                }
+                _ => self.judge(index, number, credentials),
             };
+            let Some(verdict) = judged else { return HandshakeProgress::More };
             match self.tell_handshake(index, verdict) {
                 HandshakeProgress::Asks => {}
                 progress => return progress,
@@ -89,6 +98,7 @@ impl<P: Ports> Shard<P> {
     }
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
+        let verdict = self.heed_failures(index, verdict);
         let limits = &self.here.shared().config.limits;
         let verdict = match self.clients[index].pending_mut() {
             Some(pending) => pending.handshake.named(limits, verdict),
@@ -102,6 +112,39 @@ impl<P: Ports> Shard<P> {
         }
     }
 
+    /// Counts a verdict that says that a client may have guessed. If others have failed too often while it waited, it
+    /// does not learn the verdict: so nobody learns more than `--auth-failures` allows, however many try at once.
+    fn heed_failures(&self, index: u32, verdict: Verdict) -> Verdict {
+        let attempt = self.clients[index].pending().and_then(PendingClient::attempt);
+        let Some(attempt) = attempt else { return verdict };
+        let (addresses, now) = (self.here.shared().entrance.addresses(), self.agenda.now());
+        match verdict {
+            _ if addresses.is_banned(attempt, now) => Verdict::Refused(Denial::Banned),
+            Verdict::Refused(denial) if denial.is_failure() => {
+                addresses.note_failure(attempt, now);
+                verdict
+            }
+            _ => verdict,
+        }
+    }
+
+    /// A client that is served has failed to authenticate again.
+    fn note_failure_of_served(&self, index: u32) {
+        let client = &self.clients[index];
+        let told = client.transport.client().map(|address| address.ip().into());
+        let key = told.or_else(|| self.address_key(&client.socket, client.intake.listener()));
+        let user = match client.phase() {
+            Phase::Serving { session, .. } => {
+                self.sessions.session(*session).and_then(Session::user)
+            }
+            _ => None,
+        };
+        let addresses = self.here.shared().entrance.addresses();
+        if let Some(attempt) = key.and_then(|key| addresses.attempt(key, user)) {
+            addresses.note_failure(attempt, self.agenda.now());
+        }
+    }
+
     /// Adds to a verdict what its client may do.
     fn authorize(&self, index: u32, verdict: Verdict) -> Verdict {
         let client = &self.clients[index];
@@ -109,14 +152,8 @@ impl<P: Ports> Shard<P> {
         let Some(client_id) = client_id.filter(|_| matches!(verdict, Verdict::Allowed(..))) else {
             return verdict;
         };
-        let listener = &self.here.shared().entrance.listeners()[client.intake.listener()];
-        let origin = || Origin {
-            address: client.address().map(|peer| peer.ip()),
-            listener: client.socket.local_address().ok(),
-            listener_name: Some(listener.name()),
-        };
         let access = self.here.shared().questions.access();
-        access.authorize(verdict, client_id, origin)
+        access.authorize(verdict, client_id, || self.origin_of(client))
     }
 
     /// An answer has come. It is dropped if its client is gone, or waits for another answer by now.
@@ -171,9 +208,16 @@ impl<P: Ports> Shard<P> {
     }
 
     fn on_judged(&mut self, index: u32, verdict: Verdict) {
+        let warrant = match &verdict {
+            Verdict::Allowed(identity, _) => Some(identity.warrant()),
+            Verdict::Continue(..) | Verdict::Refused(_) => None,
+        };
         let Some(connection) = self.clients[index].connection_mut() else { return };
         match connection.judged(verdict) {
             Ok(done) => {
+                if let Some(warrant) = warrant.filter(|_| done) {
+                    self.clients[index].set_warrant(warrant);
+                }
                 self.here.counters().authentications_accepted.add(u64::from(done));
                 self.mark_dirty(index);
             }
@@ -181,6 +225,9 @@ impl<P: Ports> Shard<P> {
                 let reason = Reason::from(denial);
                 connection.close(reason);
                 self.count_denial(denial);
+                if denial.is_failure() {
+                    self.note_failure_of_served(index);
+                }
                 let refused = RefusalText { reason, denial: Some(denial) };
                 self.tell(index, NoticeKind::Fault, &refused);
                 self.close_client(index, None);
@@ -208,6 +255,7 @@ impl<P: Ports> Shard<P> {
             Denial::HookDenied => &counters.denied_by_hook,
             Denial::HookFailed => &counters.denied_hook_failed,
             Denial::HookBusy => &counters.denied_hook_busy,
+            Denial::Banned => &counters.denied_banned,
             Denial::TokensBusy => &counters.denied_tokens_busy,
             // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
@@ -217,6 +265,7 @@ impl<P: Ports> Shard<P> {
         match denial {
             Denial::Busy => counters.limit_auth_queue.add(1),
             Denial::HookBusy => counters.limit_auth_hook.add(1),
+            Denial::Banned => counters.limit_auth_failures.add(1),
             Denial::TokensBusy => counters.limit_auth_tokens.add(1),
             _ => {}
         }

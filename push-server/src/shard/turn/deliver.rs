@@ -190,6 +190,10 @@ impl<P: Ports> Shard<P> {
         counters.publishes_received.add(1);
         match refusal {
             PublishRefusal::TopicLevels => counters.dropped_topic_levels.add(1),
+            PublishRefusal::TopicBytes => {
+                counters.dropped_topic_bytes.add(1);
+                counters.limit_topic_bytes.add(1);
+            }
             PublishRefusal::ReservedTopic => counters.dropped_reserved_topic.add(1),
             PublishRefusal::Denied => {
                 counters.dropped_denied.add(1);
@@ -377,7 +381,7 @@ impl<P: Ports> Shard<P> {
             && entry.session.has_room_of_its_own(&delivery, limits);
         let delivered = entry.session.deliver(delivery, connected, filing, limits, outboxes);
         if fits_alone && delivered != Delivered::Queued {
-            self.here.counters().limit_outbox_bytes_total.add(1);
+            self.here.counters().limit_queue_bytes.add(1);
         }
         entry.session.charge_inflight(inflight, holder);
         if delivered.is_queued() && filing != Filing::Never {

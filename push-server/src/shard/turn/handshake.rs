@@ -48,6 +48,9 @@ impl<P: Ports> Shard<P> {
                     let client_id = refusal.client_id.as_deref();
                     self.tell_of(index, kind, client_id, &RefusalText::from(&refusal));
                 }
+                if refusal.frame.is_empty() && refusal.reason == Reason::PacketTooLarge {
+                    self.here.counters().limit_connect_bytes.add(1);
+                }
                 if let Some(denial) = refusal.denial {
                     self.count_denial(denial);
                 }

@@ -2,21 +2,22 @@
 //! bounded; more waits in the socket.
 
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 
 use super::Shard;
+use super::admit::count_told_address;
 use super::errand::Errand;
 use super::layers::{count_proxy_header, take_forwarded};
 use super::tls::{TlsResult, count_tls_handshake};
 use crate::access;
 use crate::broker::Budget;
-use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
+use crate::mqtt::{Connection, Event};
 use crate::shard::agenda::Progress;
-use crate::shard::clients::{PendingClient, Phase};
+use crate::shard::clients::{Pause, PendingClient, Phase};
 use crate::shard::journal::Done;
 use crate::shard::notices::NoticeKind;
-use crate::shard::ports::{PieceOf, Ports, Token, Wire};
+use crate::shard::ports::{PieceOf, Ports, Socket, Token, Wire};
 use crate::store::Outcome;
 use crate::transport::ProxyHeader;
 
@@ -44,6 +45,8 @@ enum Obstacle {
     Store,
     /// Its answers have to leave first.
     Answers,
+    /// It has published too much.
+    Rate,
 }
 
 /// Why a client's input waits for its session's next turn.
@@ -72,9 +75,9 @@ impl<P: Ports> Shard<P> {
         let limits = &self.here.shared().config.limits;
         let pace = match client.phase() {
             // No layer has pings of its own.
-            _ if client.transport.is_plain() => PingPace::OFF,
+            _ if client.transport.is_plain() => Pace::OFF,
             Phase::Serving { connection, .. } => connection.ping_pace(limits),
-            _ => limits.ping_rate.pace(0),
+            _ => limits.ping_rate.ping_pace(0),
         };
         let now = self.agenda.now();
         let awaits_header = client.transport.proxy_header() == Some(ProxyHeader::Awaited);
@@ -88,12 +91,12 @@ impl<P: Ports> Shard<P> {
         let handshake = client.transport.tls_handshake().filter(|handshake| handshake.is_done);
         if let Some(handshake) = handshake
             && let Some(pending) = client.pending_mut()
-            && pending.end_tls()
+            && pending.tls.take().is_some()
         {
             count_tls_handshake(self.here.counters(), TlsResult::Completed, handshake);
             let named = self.here.shared().config.authentication.certificate_user.field();
             let named = named.and_then(|field| {
-                let certificate = client.transport.peer_certificate()?;
+                let certificate = client.transport.client_chain()?.first()?;
                 Some(access::user_of(certificate, field))
             });
             if let Some(pending) = client.pending_mut() {
@@ -102,6 +105,11 @@ impl<P: Ports> Shard<P> {
         }
         if awaits_header && let Some(header) = client.transport.proxy_header() {
             count_proxy_header(self.here.counters(), header);
+        }
+        if !count_told_address(client, &self.here.shared().entrance) {
+            self.turn_away_waiting(index);
+            self.after_layers(index);
+            return;
         }
         if bytes.is_empty() {
             // All bytes were the layers' own.
@@ -196,9 +204,15 @@ impl<P: Ports> Shard<P> {
             let connection = client.connection_mut()?;
             let session = self.sessions.session_mut(key)?;
             let limits = &self.here.shared().config.limits;
-            let Some(event) = connection.poll_event(session, limits, self.agenda.now()) else {
+            let (now, begun) = (self.agenda.now(), connection.parsed_bytes());
+            let Some(event) = connection.poll_event(session, limits, now) else {
+                self.catch_up(index);
                 break;
             };
+            if matches!(event, Event::Publish(..) | Event::PublishRefused(..)) {
+                let bytes = connection.parsed_bytes() - begun;
+                client.account.publish(bytes, now);
+            }
             budget.charge(units(&event));
             if let Some((errand, progress)) = self.on_event(index, key, event, budget) {
                 let client = self.clients.get_mut(index)?;
@@ -352,7 +366,10 @@ impl<P: Ports> Shard<P> {
             return Some(Obstacle::Store);
         }
         let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();
-        (is_throttled && !client.output.has_failed()).then_some(Obstacle::Answers)
+        if is_throttled && !client.output.has_failed() {
+            return Some(Obstacle::Answers);
+        }
+        client.account.has_to_pause(self.agenda.now()).then_some(Obstacle::Rate)
     }
 
     /// With so many bytes of answers due, a client's input waits. The other half of the limit is for answers that
@@ -366,8 +383,50 @@ impl<P: Ports> Shard<P> {
         client.intake.stall();
         match obstacle {
             Obstacle::Store => self.clients.push_stalled(index),
+            Obstacle::Rate => {
+                let is_new = client.account.pause(self.agenda.now());
+                self.here.counters().limit_publish_rate.add(u64::from(is_new));
+                if let Some(deadline) = self.serving_deadline(index) {
+                    self.arm_client_timer(index, deadline);
+                }
+            }
             Obstacle::Answers => {
                 client.intake.throttle(self.agenda.now());
+                if let Some(deadline) = self.serving_deadline(index) {
+                    self.arm_client_timer(index, deadline);
+                }
+            }
+        }
+    }
+
+    /// No whole packet of a client waits any more. If it had published too much, it has caught up when nothing is in its
+    /// socket either.
+    fn catch_up(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        if client.account.is_over() && client.socket.unread_bytes().unwrap_or(0) == 0 {
+            client.account.catch_up();
+        }
+    }
+
+    /// It is time to look at a client whose input waits because it has published too much.
+    pub(super) fn on_pause_due(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        let pause = client.account.look_at_pause(self.agenda.now());
+        let waiting = client.connection().map_or(0, Connection::input_len) as u64;
+        let has_more = waiting > 0 || client.socket.unread_bytes().unwrap_or(0) > 0;
+        match pause {
+            Pause::TooLong if has_more => {
+                self.here.counters().limit_publish_rate_closed.add(1);
+                let why = "it publishes more than --publish-rate or --publish-bytes-rate allows";
+                self.close_client_for(index, Reason::MessageRateTooHigh, why);
+            }
+            // One large message has to be paid for; nothing waits behind it.
+            Pause::TooLong => {
+                client.account.catch_up();
+                self.queue_input(index);
+            }
+            Pause::Over => self.queue_input(index),
+            Pause::Until(_) => {
                 if let Some(deadline) = self.serving_deadline(index) {
                     self.arm_client_timer(index, deadline);
                 }

@@ -83,7 +83,7 @@ impl<P: Ports> Shard<P> {
         self.tell(index, NoticeKind::Proxy, why);
         // Its handshake of TLS has not begun.
         if let Some(pending) = self.clients[index].pending_mut() {
-            pending.end_tls();
+            pending.tls = None;
         }
         self.finish(index, Vec::new());
     }

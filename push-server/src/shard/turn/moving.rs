@@ -272,6 +272,7 @@ impl<P: Ports> Shard<P> {
         // It counts under its new token.
         self.clients[index].intake.discharge();
         self.keep_input(index);
+        self.review_moved(index);
     }
 
     /// Sends on where a send was interrupted, unless nothing is sent any more. There is something to send: one that

@@ -13,7 +13,8 @@ use crate::broker::{Charge, Holder, NoMemory, PeerNetwork, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
 use crate::mutant::{Rule, is_left_out};
-use crate::shard::clients::{EndedConnection, Phase};
+use crate::shard::addresses::{AddressPlace, NoPlaceLeft, UserPlace};
+use crate::shard::clients::{Account, EndedConnection, PendingClient, Phase};
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::liveness::Applicant;
 use crate::shard::notices::NoticeKind;
@@ -52,6 +53,14 @@ impl<P: Ports> Shard<P> {
             self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
             return;
         }
+        let account = match self.open_account(index, &connecting) {
+            Ok(account) => account,
+            Err(limit) => {
+                limit(self.here.counters()).add(1);
+                self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
+                return;
+            }
+        };
         let (key, session_present, ended) = match self.session_for(index, &connecting) {
             Ok(found) => found,
             Err(no_place) => {
@@ -63,6 +72,8 @@ impl<P: Ports> Shard<P> {
         let strays = self.sessions.take_strays_back(key);
         let Some(session) = self.sessions.session_mut(key) else { return };
         let limits = &self.here.shared().config.limits;
+        let warrant = connecting.connect.identity.warrant();
+        let rights_before = session.rights().clone();
         let connection =
             Connection::accept(connecting, session, session_present, limits, self.agenda.now());
         self.here.counters().connects_accepted.add(1);
@@ -81,7 +92,12 @@ impl<P: Ports> Shard<P> {
         let keep_alive = connection.keep_alive();
         let flow = self.sessions.number(key).into();
         let client = &mut self.clients[index];
-        client.serve(connection, key, flow);
+        let review = client.pending().map_or(0, PendingClient::review);
+        client.serve(connection, (key, flow), warrant, account);
+        if session_present {
+            self.review_return(key, &rights_before);
+        }
+        self.review_newcomer(index, review);
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, &"client connected");
         if let Some(deadline) = self.serving_deadline(index) {
@@ -120,6 +136,38 @@ impl<P: Ports> Shard<P> {
             return None;
         }
         self.sessions.session_mut(key).map(|session| session.claimed_by(&connecting.connect))
+    }
+
+    /// Takes places for a client among the connections of its address and its user. It may have one more if it takes
+    /// over a connection that counts there. `Err`: the limit for which the client is refused.
+    fn open_account(
+        &mut self,
+        index: u32,
+        connecting: &Connecting,
+    ) -> Result<Account, LimitCounter> {
+        let connect = &connecting.connect;
+        let taken_over = self.sessions.find(&connect.client_id);
+        let taken_over = taken_over.and_then(|key| self.sessions.client(key));
+        let taken_over = taken_over.and_then(|other| self.clients.get(other));
+        let taken_over = taken_over.map(|other| &other.account);
+        let addresses = self.here.shared().entrance.addresses();
+        let servers = &self.here.shared().config.client_limits;
+        let limits = servers.of_groups(connect.identity.limits());
+        let key = self.clients[index].pending().and_then(PendingClient::address_key);
+        let replaces = taken_over.and_then(Account::address).map(AddressPlace::key) == key;
+        let address = key.map_or(Ok(None), |key| addresses.connect(key, replaces));
+        let address = address.map_err(|NoPlaceLeft| -> LimitCounter {
+            |counters| &counters.limit_address_connections
+        })?;
+        let user = connect.user();
+        let replaces = taken_over.and_then(Account::user).map(UserPlace::user) == user;
+        let connections_max = limits.user_connections_max;
+        let user =
+            user.map_or(Ok(None), |user| addresses.connect_user(user, connections_max, replaces));
+        let user = user.map_err(|NoPlaceLeft| -> LimitCounter {
+            |counters| &counters.limit_user_connections
+        })?;
+        Ok(Account::new(limits, servers, address, user))
     }
 
     /// Takes the memory of a client's will. `Some`: the limit for which the client is refused.
@@ -255,7 +303,7 @@ impl<P: Ports> Shard<P> {
         // A lagging `rx` does no harm: the programs leave pings to user space until it is right.
         let rx = self.whole_wire_bytes(index).unwrap_or_default();
         let client = &mut self.clients[index];
-        let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
+        let pace = self.here.shared().config.limits.ping_rate.ping_pace(keep_alive_secs);
         let applicant = Applicant {
             heartbeat: client.transport.heartbeat(),
             tx: (!client.output.is_sending()).then_some(client.sent_bytes()),
@@ -335,6 +383,8 @@ impl<P: Ports> Shard<P> {
             self.arm_client_timer(index, deadline);
         } else if self.clients[index].intake.throttled_since().is_some() {
             self.on_throttled_long(index);
+        } else if self.clients[index].account.pause_deadline().is_some_and(|at| at <= now) {
+            self.on_pause_due(index);
         } else if !self.is_unheard(index) {
             self.arm_client_timer(index, now.after_millis(UNREAD_RETRY_MILLIS));
         } else if is_slow {
@@ -350,9 +400,10 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         let connection = client.connection()?;
         let silent = connection.poll_timeout();
+        let paused = client.account.pause_deadline();
         let deaf =
             client.intake.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
-        silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
+        silent.into_iter().chain(deaf).chain(paused).chain(self.progress_deadline(index)).min()
     }
 
     /// When the kernel last heard a client, for its connection.

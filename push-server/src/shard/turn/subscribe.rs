@@ -15,6 +15,7 @@ use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::Progress;
+use crate::shard::clients::Client;
 use crate::shard::journal::{Done, Draft, Giver};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::{Subscribing, Unsubscribing, filter_units};
@@ -40,13 +41,28 @@ impl<P: Ports> Shard<P> {
         &mut self,
         index: u32,
         key: u32,
-        subscribe: Subscribe,
+        mut subscribe: Subscribe,
     ) -> Box<Subscribing> {
         self.here.counters().unauthorized_subscribe.add(subscribe.denied.into());
         self.here.counters().authorized_subscribe.add(subscribe.allowed.into());
+        self.here.counters().limit_topic_bytes.add(subscribe.too_long.into());
+        self.refuse_beyond_rate(index, &mut subscribe);
         let session = (key, self.sessions.number(key));
         let number = self.journal.unconfirmed_mut().begin();
         Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))
+    }
+
+    /// Refuses the filters of a SUBSCRIBE that are more than its client's rate allows.
+    fn refuse_beyond_rate(&mut self, index: u32, subscribe: &mut Subscribe) {
+        let (servers, now) = (&self.here.shared().config.client_limits, self.agenda.now());
+        let Client { account, intake, .. } = &mut self.clients[index];
+        let few = intake.few_filters_mut();
+        for entry in subscribe.entries.iter_mut().filter(|entry| entry.is_ok()) {
+            if !account.take_filter(few, servers, now) {
+                *entry = Err(Reason::QuotaExceeded);
+                self.here.counters().limit_subscribe_rate.add(1);
+            }
+        }
     }
 
     /// Goes on with a SUBSCRIBE until the budget is spent.
@@ -239,7 +255,7 @@ impl<P: Ports> Shard<P> {
             if progress != Progress::Done {
                 return progress;
             }
-            if !self.serves(client) {
+            if !unsubscribing.is_withdrawal() && !self.serves(client) {
                 break;
             }
             let Some(filter) = unsubscribing.next() else { break };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::shard::clients::{PendingClient, Phase, StepWaits};
+use crate::shard::clients::{Phase, StepWaits};
 use crate::shard::counters::ShardCounters;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Wire};
@@ -65,7 +65,7 @@ impl<P: Ports> Shard<P> {
         let now = self.agenda.now();
         if let Some(client) = self.clients.get_mut(index)
             && let Some(pending) = client.pending_mut()
-            && let Some(tls) = pending.tls_mut()
+            && let Some(tls) = pending.tls.as_deref_mut()
         {
             tls.is_done(now);
             let next_look = pending.next_look(now);
@@ -96,7 +96,8 @@ impl<P: Ports> Shard<P> {
     pub(super) fn end_tls_handshake(&mut self, index: u32, result: TlsResult) -> bool {
         let Some(client) = self.clients.get_mut(index) else { return false };
         let handshake = client.transport.tls_handshake();
-        let was_under_way = client.pending_mut().is_some_and(PendingClient::end_tls);
+        let was_under_way =
+            client.pending_mut().is_some_and(|pending| pending.tls.take().is_some());
         if let Some(handshake) = handshake.filter(|_| was_under_way) {
             count_tls_handshake(self.here.counters(), result, handshake);
         }

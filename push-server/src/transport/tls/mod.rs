@@ -16,9 +16,11 @@
 
 mod fault;
 mod numbers;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod pair;
 mod suites;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -53,6 +55,9 @@ const FRAGMENT_BYTES_MAX: usize = (16 << 10) + 2_048;
 
 /// What connections are made with: certificates, what is asked of clients, ticket keys.
 pub(crate) type ServerTls = rustls::ServerConfig;
+
+/// A certificate (X.509, in DER).
+pub(crate) type Certificate<'a> = rustls::pki_types::CertificateDer<'a>;
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,12 +194,13 @@ impl Tls {
         self.handshake
     }
 
-    /// The certificate that the client has shown, now or in the handshake that its ticket is of, as DER. It was found
-    /// valid. `None`: it has shown none, or the handshake is not done.
-    pub(super) fn peer_certificate(&self) -> Option<&[u8]> {
-        let Session::Live(live) = &self.session else { return None };
-        let chain = live.connection.peer_certificates().filter(|_| self.handshake.is_done)?;
-        chain.first().map(AsRef::as_ref)
+    /// The certificates that the client has shown, now or in the handshake that its ticket is of, its own first. They
+    /// were found valid. `None`: none, or the handshake is not done, or the connection is over.
+    pub(super) fn client_chain(&self) -> Option<&[Certificate<'static>]> {
+        match &self.session {
+            Session::Live(live) if self.handshake.is_done => live.connection.peer_certificates(),
+            Session::Live(_) | Session::New(_) | Session::Over => None,
+        }
     }
 
     /// Bytes that have come and wait for others.

@@ -1,7 +1,5 @@
 //! Claims about the layer, with rustls's own client at the other end.
 
-pub(crate) mod pair;
-
 mod hostile;
 
 use std::sync::Arc;
@@ -84,7 +82,7 @@ fn nothing_but_collecting_happens_before_a_step() {
     let hello = pair.client_says();
     let (begin, end) = hello.split_at(hello.len() - 1);
     let mut scratch = crate::transport::Scratch::default();
-    let pace = push_common::ping_rate::PingPace::OFF;
+    let pace = push_common::rate::Pace::OFF;
     pair.server.take(begin, pace, pair::START, &mut scratch);
     assert!(!pair.server.wants_step(), "the record is not whole");
     assert!(matches!(layer(&pair.server).session, Session::New(_)), "rustls has not been asked");

@@ -20,7 +20,7 @@ use core::net::IpAddr;
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use push_common::heartbeat::Heartbeat;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -84,7 +84,7 @@ impl WebSocket {
     pub(super) fn take(
         &mut self,
         mut bytes: &[u8],
-        pace: PingPace,
+        pace: Pace,
         now: Monotonic,
         mqtt: &mut Vec<u8>,
     ) {

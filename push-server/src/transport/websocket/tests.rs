@@ -2,7 +2,7 @@
 //! written by hand where it would not write them.
 
 use proptest::prelude::*;
-use push_common::ping_rate::PingRate;
+use push_common::rate::Rate;
 use tungstenite::Message;
 use tungstenite::protocol::{Role, WebSocketConfig};
 
@@ -23,7 +23,7 @@ fn feed(websocket: &mut WebSocket, bytes: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut begin = 0;
     for end in cuts.iter().copied().chain([bytes.len()]) {
         let end = end.clamp(begin, bytes.len());
-        websocket.take(&bytes[begin..end], PingPace::OFF, START, &mut mqtt);
+        websocket.take(&bytes[begin..end], Pace::OFF, START, &mut mqtt);
         begin = end;
     }
     mqtt
@@ -300,7 +300,7 @@ fn pings_are_answered_by_the_last_alone() {
 
 #[test]
 fn pings_beyond_rate_and_burst_end_the_connection() {
-    let pace = PingRate { per_sec: 1, burst: 3 }.pace(0);
+    let pace = Rate { per_sec: 1, burst: 3 }.ping_pace(0);
     let (mut websocket, mut mqtt) = (open(), Vec::new());
     let ping = masked(0x89, b"");
     let mut send = |millis| {

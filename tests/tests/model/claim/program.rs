@@ -4,7 +4,7 @@ use push_common::answer_table::Record;
 use push_common::clock::Monotonic;
 use push_common::flow::{Flow, bits};
 use push_common::mac::Mac;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use push_common::segment::{Segment, SocketFacts, flags};
 use push_common::slot::{SlotView, state};
 use push_common::splice::{Decision, Sealed};
@@ -154,7 +154,7 @@ impl Program {
             verified: payload_bytes <= SHAPE.record_bytes().into(),
             ..segment()
         };
-        self.sealed.decide(Some(table), flow, &slot, &segment, PingPace::OFF, NOW)
+        self.sealed.decide(Some(table), flow, &slot, &segment, Pace::OFF, NOW)
     }
 
     /// What follows the decision under the lock; the record that leaves, if one does.

@@ -85,7 +85,7 @@ impl<'a> Keeper<'a> {
                 } else {
                     ("push-server", &*self.brokers.server, self.is_durable)
                 };
-                let mut command = self.own(server, (mqtt, http), data);
+                let mut command = self.own(server, (mqtt, http), data)?;
                 if is_durable {
                     command.args(["--durability", durability]);
                 }
@@ -98,16 +98,25 @@ impl<'a> Keeper<'a> {
     }
 
     /// The kernel path is off, since heartbeats are not measured.
-    fn own(&self, server: &Path, (mqtt, http): (SocketAddr, SocketAddr), data: &Path) -> Command {
+    fn own(
+        &self,
+        server: &Path,
+        (mqtt, http): (SocketAddr, SocketAddr),
+        data: &Path,
+    ) -> Result<Command> {
         let connections = (self.brokers.clients + CONNECTIONS_SPARE).to_string();
         let mut command = Command::new(server);
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
         command.args(["--kernel-path", "off", "--shards", &self.brokers.shards.to_string()]);
         command.args(["--max-connections", &connections, "--log", "warn"]);
+        // All clients come from few addresses, at once. Earlier builds have no such limits.
+        if knows_flag(server, "--connect-rate")? {
+            command.args(["--connect-rate", "0", "--address-waiting-max", "0"]);
+        }
         command.args(["--outbox-messages-max", OUTBOX_MESSAGES_MAX]);
         command.args(["--outbox-bytes-max", OUTBOX_BYTES_MAX]);
         command.arg("--data-dir").arg(data);
-        command
+        Ok(command)
     }
 
     fn mosquitto(&self, mqtt: SocketAddr, data: &Path) -> Result<Command> {

@@ -68,7 +68,13 @@ fn every_mistake_is_told_with_its_line_and_column_and_what_to_do() {
          anonymous = true\n\
          users = [\"a\"]\n\
          publish = [\"a\"]\n\
-         [others]\n",
+         [others]\n\
+         [groups.k]\n\
+         members = []\n\
+         [groups.k.limits]\n\
+         publish-burst = 0\n\
+         ping-rate = 1\n\
+         subscribe-rate = \"1/s\"\n",
     );
     let expected = [
         "2:6: an empty name in g: clients without a user are `anonymous = true`",
@@ -85,6 +91,10 @@ fn every_mistake_is_told_with_its_line_and_column_and_what_to_do() {
         "12:13: subscribe has to be a list of texts: [\"...\"]",
         "13:1: a client without a user has none of these: leave out `anonymous = true` or the users and groups",
         "17:2: unknown key \"others\": the file may have [groups], [[allow]] and [[deny]]",
+        "19:1: unknown key \"members\": a group may have users and limits",
+        "21:17: publish-burst has to be a whole number from 1 to 1000000000",
+        "22:1: unknown key \"ping-rate\": the limits of a group may have publish-rate, publish-burst, publish-bytes-rate, publish-bytes-burst, subscribe-rate, subscribe-burst and user-connections-max",
+        "23:18: subscribe-rate has to be a whole number from 0 (no limit) to 1000000000",
     ];
     assert_eq!(told, expected);
 }

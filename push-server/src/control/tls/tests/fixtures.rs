@@ -249,7 +249,7 @@ pub(super) fn handshake(
 }
 
 pub(super) fn current(tls: &Tls, kind: Kind) -> Arc<ServerConfig> {
-    tls.shared().current(kind, tls.settings.client_auth).expect("a listener for TLS")
+    tls.shared().current(kind, tls.served().settings.client_auth).expect("a listener for TLS")
 }
 
 pub(super) fn connect(tls: &Tls, client: &Arc<ClientConfig>) -> Result<HandshakeKind, Error> {

@@ -26,7 +26,7 @@ fn wills_fall_due_in_the_order_of_their_delays() {
     for (at, number) in [(30, 1), (10, 2), (20, 3)] {
         strays.add(Monotonic(at), found(number, &format!("device-{number}"), None));
     }
-    assert_eq!(due(&mut strays, 9), [0; 0]);
+    assert!(due(&mut strays, 9).is_empty());
     assert_eq!(due(&mut strays, 20), [2, 3]);
     assert_eq!(due(&mut strays, 99), [1]);
     assert!(strays.by_client_id.is_empty());
@@ -40,7 +40,7 @@ fn a_client_that_is_back_takes_back_all_it_left_and_nothing_of_another_user() {
     strays.add(Monotonic(3), found(3, "device", None));
     strays.add(Monotonic(3), found(4, "other", None));
     assert_eq!(numbers(&strays.take_back("device", None)), [1, 3]);
-    assert_eq!(numbers(&strays.take_back("device", None)), [0; 0]);
+    assert!(numbers(&strays.take_back("device", None)).is_empty());
     assert_eq!(due(&mut strays, 9), [2, 4]);
     assert!(strays.by_client_id.is_empty() && strays.by_due.is_empty());
 }

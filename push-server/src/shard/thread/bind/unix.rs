@@ -16,7 +16,7 @@ use crate::config::UnixAddress;
 /// The file of a socket that this process listens at. Dropping it removes the file, unless another
 /// process has taken its place.
 #[derive(Debug)]
-pub(in crate::shard::thread) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// The file itself: as long as this is open, no other has its number.
     file: OwnedFd,

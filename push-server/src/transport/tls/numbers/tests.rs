@@ -19,7 +19,7 @@ use rustls::{
 };
 
 use super::*;
-use crate::transport::tls::tests::pair::{
+use crate::transport::tls::pair::{
     Pair, VERSIONS, client_config, numbered_by_ring, server_config, server_config_of,
 };
 use crate::transport::{Goodbye, Kind, ServerTls};

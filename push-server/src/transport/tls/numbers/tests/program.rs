@@ -7,7 +7,7 @@ use push_common::answer_table::{Record, RecordShape};
 use push_common::clock::Monotonic;
 use push_common::counter::Counter;
 use push_common::flow::{Flow, bits};
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use push_common::segment::{Segment, flags};
 use push_common::slot::{SlotView, state};
 use push_common::splice::{Sealed, Verdict};
@@ -69,7 +69,7 @@ impl Program {
             ..self.bare_ack()
         };
         let decision =
-            sealed.on_ingress(Some(table), &mut self.flow, &view, &segment, PingPace::OFF, NOW);
+            sealed.on_ingress(Some(table), &mut self.flow, &view, &segment, Pace::OFF, NOW);
         if decision.verdict == Verdict::TurnAround {
             assert_eq!(decision.counter, Some(Counter::Answered));
             self.acknowledge(table, view);
@@ -99,7 +99,7 @@ impl Program {
         let segment = self.bare_ack();
         let mut sealed = Sealed::look(table);
         let decision =
-            sealed.on_ingress(Some(table), &mut self.flow, &view, &segment, PingPace::OFF, NOW);
+            sealed.on_ingress(Some(table), &mut self.flow, &view, &segment, Pace::OFF, NOW);
         assert_ne!(decision.verdict, Verdict::Drop);
         assert!(!self.flow.has(bits::PENDING));
     }

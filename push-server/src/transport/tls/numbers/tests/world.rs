@@ -8,11 +8,11 @@ use bytes::Bytes;
 use push_common::answer_table::{Record, RecordShape, runs_low};
 use push_common::claim::RecordNumber;
 use push_common::counter::Counter;
-use push_common::ping_rate::PingPace;
+use push_common::rate::Pace;
 use rustls::ClientConfig;
 
 use super::program::{Program, Words};
-use crate::transport::tls::tests::pair::{Pair, START};
+use crate::transport::tls::pair::{Pair, START};
 use crate::transport::{Goodbye, Kind, Numbers, Scratch, ServerTls, Table};
 
 pub(super) const PING: &[u8] = b"\xC0\0";
@@ -183,7 +183,7 @@ impl World {
                 self.pings.no_answer += u32::from(counter == Some(Counter::NoAnswer));
                 self.expected_by_server.extend(completes);
                 let Pair { server, heard, .. } = &mut self.pair;
-                let inside = server.take(&segment, PingPace::OFF, START, &mut self.scratch);
+                let inside = server.take(&segment, Pace::OFF, START, &mut self.scratch);
                 heard.extend_from_slice(inside);
                 self.parse();
             }
