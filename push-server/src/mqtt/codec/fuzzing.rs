@@ -103,7 +103,7 @@ fn shown(parsed: Result<Option<(Packet, usize)>, Reason>) -> (String, usize) {
 fn check_packet(packet: &Packet, bytes: &[u8], context: &Context) {
     // Vectors begin with room for four.
     assert!(weight(packet) <= 16 * bytes.len() + 4 * 64, "{} bytes", weight(packet));
-    let Some(again) = written::written(packet, context.version) else { return };
+    let Some(again) = written::written(packet, context.version, context.now) else { return };
     let read = parse(&again, false, context).expect("what we write is valid");
     let (read, len) = read.expect("what we write is whole");
     assert_eq!(len, again.len());
