@@ -8,6 +8,7 @@
 mod written;
 
 use bytes::Bytes;
+use push_common::clock::Monotonic;
 
 use super::{
     CONNECT_FIRST, Context, Header, Packet, Publish, Reason, check_header, connect, packet,
@@ -15,6 +16,9 @@ use super::{
 use crate::broker::MessageProperties;
 use crate::fuzzing::outcome::Outcome;
 use crate::mqtt::{Connect, Features, Limits, Version};
+
+/// An arbitrary time: what it is makes no difference.
+const NOW: Monotonic = Monotonic(5_000_000_000);
 
 /// The first byte of the input chooses version and features; the rest is a packet, perhaps with
 /// bytes behind it.
@@ -48,7 +52,7 @@ fn context(choice: u8) -> Context {
         3 => (Version::V311, none),
         _ => (Version::V5, none),
     };
-    Context { version, packet_bytes_max: 1 << 20, topic_levels_max: 8, features, now: written::NOW }
+    Context { version, packet_bytes_max: 1 << 20, topic_levels_max: 8, features, now: NOW }
 }
 
 /// Parses a packet as a connection does. Returns it with its length; `None`: more bytes are needed.
@@ -99,7 +103,7 @@ fn shown(parsed: Result<Option<(Packet, usize)>, Reason>) -> (String, usize) {
 fn check_packet(packet: &Packet, bytes: &[u8], context: &Context) {
     // Vectors begin with room for four.
     assert!(weight(packet) <= 16 * bytes.len() + 4 * 64, "{} bytes", weight(packet));
-    let Some(again) = written::written(packet, context.version) else { return };
+    let Some(again) = written::written(packet, context.version, context.now) else { return };
     let read = parse(&again, false, context).expect("what we write is valid");
     let (read, len) = read.expect("what we write is whole");
     assert_eq!(len, again.len());

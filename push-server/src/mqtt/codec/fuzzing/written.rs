@@ -15,15 +15,12 @@ use crate::broker::{Held, Message, MessageProperties, SubscriptionOptions, Topic
 use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::{Connect, Delivery, Subscribe, Unsubscribe, Version};
 
-/// An arbitrary time: what it is makes no difference.
-pub(super) const NOW: Monotonic = Monotonic(5_000_000_000);
-
-/// The packet, written again. `None`: it says something that nobody would write, such as an alias of 0 or a filter
+/// The packet, written again at `now`. `None`: it says something that nobody would write, such as an alias of 0 or a filter
 /// that is not valid.
-pub(super) fn written(packet: &Packet, version: Version) -> Option<BytesMut> {
+pub(super) fn written(packet: &Packet, version: Version, now: Monotonic) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     match packet {
-        Packet::Publish(publish) => return written_publish(publish, version),
+        Packet::Publish(publish) => return written_publish(publish, version, now),
         Packet::PubAck(parsed) => put_ack(&mut out, version, AckKind::Ack, *parsed),
         Packet::PubRec(parsed) => put_ack(&mut out, version, AckKind::Received, *parsed),
         Packet::PubRel(parsed) => put_ack(&mut out, version, AckKind::Release, *parsed),
@@ -39,7 +36,7 @@ pub(super) fn written(packet: &Packet, version: Version) -> Option<BytesMut> {
     Some(out)
 }
 
-fn written_publish(publish: &Publish, version: Version) -> Option<BytesMut> {
+fn written_publish(publish: &Publish, version: Version, now: Monotonic) -> Option<BytesMut> {
     let Publish { topic, topic_alias, packet_id, payload, qos, retain, .. } = publish;
     let alias = match topic_alias {
         Some(alias) => Some(NonZeroU16::new(*alias)?),
@@ -69,7 +66,7 @@ fn written_publish(publish: &Publish, version: Version) -> Option<BytesMut> {
         packet_id: *packet_id,
         dup: publish.is_repeated,
         version,
-        now: NOW,
+        now,
     };
     let mut out = BytesMut::new();
     outgoing.write_head(&mut out);
