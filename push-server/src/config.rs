@@ -34,7 +34,6 @@ pub use addresses::{ADMIN_SOCKET, AdminSocket, ListenAddress, UNIX_MODE_DEFAULT,
 pub use authentication::AuthenticationSettings;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-use file::LISTENER;
 pub use listeners::{CONNECTIONS_MAX, Listener, ListenerKind, ListenerOrigin, ListenerTable};
 use listeners::{ForAll, UNIX_KEY};
 pub use loaded::{Loaded, Reloaded};
@@ -248,14 +247,6 @@ impl Config {
             std::iter::once("\n[[listener]]\n".to_owned()).chain(entries)
         });
         lines.collect()
-    }
-
-    /// The settings that have other values in `other`; `listener` stands for all `[[listener]]` tables.
-    fn differing(&self, other: &Self) -> Vec<String> {
-        let both = self.entries().into_iter().zip(other.entries());
-        let differing = both.filter(|(one, other)| one != other).map(|((key, _), _)| key);
-        let tables = (self.listener_tables != other.listener_tables).then(|| LISTENER.to_owned());
-        differing.chain(tables).collect()
     }
 
     /// The addresses of one kind that flags name.

@@ -50,11 +50,14 @@ pub struct Acl {
 /// The places of rules in their file.
 type Indices = Box<[u32]>;
 
+/// The groups of a token.
+type Groups = Arc<[Box<str>]>;
+
 /// What clients share, as long as any of them has it.
 #[derive(Debug, Default)]
 struct Shared {
     /// By the groups of a token, too.
-    rights: Remembered<(Indices, Arc<[Box<str>]>), Compiled>,
+    rights: Remembered<(Indices, Groups), Compiled>,
     rule_sets: Remembered<Indices, RuleSet>,
 }
 
@@ -171,7 +174,8 @@ impl Acl {
             });
             rule_sets.push(rule_set);
         }
-        let rights = Rights::of(&rule_sets, identity, &self.edition);
+        let token = (identity.shared_groups(), identity.grant());
+        let rights = Rights::of(&rule_sets, token, &self.edition);
         if identity.grant().is_none()
             && let Some(compiled) = rights.compiled()
         {
@@ -253,7 +257,9 @@ pub fn rights_under(
 ) -> Rights {
     match (acl, identity.grant()) {
         (Some(acl), _) => acl.rights(identity, client_id, origin),
-        (None, Some(_)) => Rights::of(&[], identity, &Edition::default()),
+        (None, grant @ Some(_)) => {
+            Rights::of(&[], (identity.shared_groups(), grant), &Edition::default())
+        }
         (None, None) => Rights::default(),
     }
 }

@@ -106,7 +106,10 @@ impl Access {
             Some(acl) if acl.asks_for_addresses() => origin(),
             _ => Origin::default(),
         };
-        let identity = rights.identity(user);
+        let identity = user.map(|user| Identity::of_user(user.into())).unwrap_or_default();
+        let (groups, grant) = rights.of_token();
+        let identity = identity.with_groups(groups);
+        let identity = grant.into_iter().map(Arc::new).fold(identity, Identity::with_grant);
         Some(acl::rights_under(self.acl.as_deref(), &identity, client_id, Some(origin)))
     }
 

@@ -176,7 +176,7 @@ impl Reloader {
         let (Ok(access), Ok(tls)) = (access, tls) else {
             return ReloadReport { mistakes, ..ReloadReport::default() };
         };
-        let mut read: Vec<_> = self.start.path().map(|path| shown(path)).into_iter().collect();
+        let mut read: Vec<_> = self.start.path().map(shown).into_iter().collect();
         if let (Some(users), Some(file)) = (&access.users, &next.config.authentication.users_file) {
             read.push(format!("{} ({} users)", shown(file), users.len()));
         }

@@ -34,7 +34,7 @@ fn what_a_client_offers_is_handed_on_once() {
             assert_eq!(asked.user_name.as_deref(), Some("ada"));
             assert_eq!(asked.password.as_ref().map(|word| word.bytes()), Some(&b"pencil"[..]));
             assert!(asked.proof.is_none());
-            assert_eq!(server.received(), [], "it waits");
+            assert_eq!(server.received(), [0; 0], "it waits");
             server.answer(allowed_as("ada"));
             assert_eq!(server.received()[3], 0, "accepted");
             assert_eq!(server.session.as_ref().expect("a session").user(), Some("ada"));
@@ -127,7 +127,7 @@ fn an_exchange_with_late_answers_goes_as_one_with_early_ones() {
         answer(server);
         let (last, _) = again.last(&challenge(&server.received()));
         server.send(&auth(CONTINUE, METHOD, &last));
-        assert_eq!(server.received(), []);
+        assert_eq!(server.received(), [0; 0]);
         answer(server);
         assert!(server.events().contains(&Seen::Authenticated));
         // As somebody else, whatever the answerer thinks of that.

@@ -25,7 +25,7 @@ fn each_quality_is_acknowledged_its_own_way() {
         at_every_split(|server| {
             server.open(&connect(level));
             server.send(&publish(level, "a/b", b"0", AtMostOnce, 0));
-            assert_eq!(server.received(), []);
+            assert_eq!(server.received(), [0; 0]);
             server.send(&publish(level, "a/b", b"1", AtLeastOnce, 7));
             assert_eq!(server.received(), ack(PUBACK, 7));
             server.send(&publish(level, "a/b", b"2", ExactlyOnce, 7));
@@ -76,7 +76,7 @@ fn exactly_once_sent_again_before_it_is_routed_is_answered_once() {
         server.hold = true;
         server.send(&publish(4, "a/b", b"x", ExactlyOnce, 7));
         server.send(&publish_again(4, "a/b", b"x", ExactlyOnce, 7));
-        assert_eq!(server.received(), []);
+        assert_eq!(server.received(), [0; 0]);
         server.route_held();
         assert_eq!(server.received(), ack(PUBREC, 7));
         assert_eq!(server.events().len(), 1);

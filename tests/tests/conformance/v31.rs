@@ -106,7 +106,7 @@ fn acknowledgements_are_those_of_3_1_1() {
         server.send(&publish(3, "t", b"x", push_server::broker::QoS::ExactlyOnce, 2));
         assert_eq!(server.received(), ack(PUBREC, 2));
         server.connection().close(Reason::ServerShuttingDown);
-        assert_eq!(server.received(), [], "there is no DISCONNECT to send");
+        assert_eq!(server.received(), [0; 0], "there is no DISCONNECT to send");
     });
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::pattern::{Line, Names, Pattern, PatternError};
 use super::pattern_set::{Found, PatternSet};
 use super::rule::{Effect, Rule};
-use crate::access::identity::Identity;
 use crate::broker::{TopicFilter, TopicName};
 
 /// Most filters of a token, for publishing and subscribing together: each connection with it has
@@ -139,28 +138,29 @@ impl RuleSet {
 }
 
 impl Rights {
-    /// Of clients about whom these rules are, with what their token brings, if it brings rights.
-    pub(super) fn of(rule_sets: &[Arc<RuleSet>], identity: &Identity, edition: &Edition) -> Self {
-        let grant = identity.grant();
+    /// Of clients about whom these rules are, with the groups that their token names and what it brings, if it brings
+    /// rights.
+    pub(super) fn of(
+        rule_sets: &[Arc<RuleSet>],
+        (groups, grant): (&Arc<[Box<str>]>, Option<&Grant>),
+        edition: &Edition,
+    ) -> Self {
         let filters = |set: fn(&RuleSet) -> &Arc<PatternSet>, granted: fn(&Grant) -> &Arc<_>| {
             let sets = rule_sets.iter().map(|rules| set(rules)).filter(|set| !set.is_empty());
             Filters { sets: sets.cloned().collect(), granted: grant.map(granted).cloned() }
         };
         let publish = filters(|rules| &rules.publish, |grant| &grant.publish);
         let subscribe = filters(|rules| &rules.subscribe, |grant| &grant.subscribe);
-        let (edition, groups) = (edition.clone(), Arc::clone(identity.shared_groups()));
+        let (edition, groups) = (edition.clone(), Arc::clone(groups));
         Self(Some(Arc::new(Compiled { publish, subscribe, edition, groups })))
     }
 
-    /// The identity of the client with this name that has these rights, as far as they depend on it.
-    pub(in crate::access) fn identity(&self, user: Option<&str>) -> Identity {
-        let identity = user.map(|user| Identity::of_user(user.into())).unwrap_or_default();
-        let Some(compiled) = &self.0 else { return identity };
+    /// The groups and the rights that a token has brought, as far as these rights depend on them.
+    pub(in crate::access) fn of_token(&self) -> (Arc<[Box<str>]>, Option<Grant>) {
+        let Some(compiled) = &self.0 else { return (Arc::default(), None) };
         let Compiled { publish, subscribe, groups, .. } = &**compiled;
         let grant = publish.granted.clone().zip(subscribe.granted.clone());
-        let grant = grant.map(|(publish, subscribe)| Arc::new(Grant { publish, subscribe }));
-        let identity = identity.with_groups(Arc::clone(groups));
-        grant.into_iter().fold(identity, Identity::with_grant)
+        (Arc::clone(groups), grant.map(|(publish, subscribe)| Grant { publish, subscribe }))
     }
 
     pub(super) fn from_compiled(compiled: Arc<Compiled>) -> Self {

@@ -58,7 +58,7 @@ pub(super) fn configs(
             None => builder.with_no_client_auth(),
         };
         let config = builder.with_cert_resolver(Arc::<Resolver>::clone(&resolver));
-        Ok(configs.with(mode, sources(config, verifier, tickets.of(mode))))
+        Ok(configs.with(mode, sources(config, verifier.as_ref(), tickets.of(mode))))
     })
 }
 
@@ -86,7 +86,7 @@ fn verifier(
 /// What both kinds of listeners that ask like this use.
 fn sources(
     mut mqtt: ServerConfig,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    verifier: Option<&Arc<dyn ClientCertVerifier>>,
     tickets: &Arc<dyn ProducesTickets>,
 ) -> TlsSources {
     // Sessions live in tickets alone, which any shard can open, and any listener that asks the same.
@@ -100,7 +100,7 @@ fn sources(
     let mut websocket = mqtt.clone();
     websocket.alpn_protocols = vec![ALPN_WEBSOCKET.to_vec()];
     let source = |config| -> Arc<dyn TlsSource> {
-        match &verifier {
+        match verifier {
             None => Arc::new(Same(Arc::new(config))),
             Some(verifier) => Arc::new(Dated { config, verifier: Arc::clone(verifier) }),
         }
