@@ -37,7 +37,7 @@ impl Fault {
             Self::Half => write(file, text.trim_end().split_at(text.trim_end().len() - 20).0),
             // Not even root without capabilities reads it.
             Self::Unreadable => {
-                fs::set_permissions(file, fs::Permissions::from_mode(0)).expect("close it");
+                fs::set_permissions(file, fs::Permissions::from_mode(0o000)).expect("close it");
             }
             Self::Directory => {
                 fs::remove_file(file).expect("remove a file");
