@@ -161,3 +161,13 @@ impl Loaded {
         })
     }
 }
+
+impl Config {
+    /// The settings that have other values in `other`; `listener` stands for all `[[listener]]` tables.
+    pub(super) fn differing(&self, other: &Self) -> Vec<String> {
+        let both = self.entries().into_iter().zip(other.entries());
+        let differing = both.filter(|(one, other)| one != other).map(|((key, _), _)| key);
+        let tables = (self.listener_tables != other.listener_tables).then(|| LISTENER.to_owned());
+        differing.chain(tables).collect()
+    }
+}
