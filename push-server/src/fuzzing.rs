@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "users", run: access::users },
     Target { name: "acl", run: access::acl },
     Target { name: "acl_import", run: access::acl_import },
+    Target { name: "jwt_keys", run: access::jwt_keys },
 ];
 
 /// Runs the target of this name.

@@ -4,7 +4,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::acl::{Acl, MISTAKES_MAX, Origin, import};
-use super::{Cost, Identity, Password, Users, users};
+use super::{Cost, Identity, Password, TOKEN_KEYS_MAX, TokenKeys, Users, users};
 use crate::broker::{TopicFilter, TopicName};
 use crate::fuzzing::outcome::Outcome;
 
@@ -51,6 +51,33 @@ fn is_too_costly(cost: Cost) -> bool {
         Cost::Sha512 => false,
     }
 }
+
+/// A file of keys for tokens.
+///
+/// - There are keys, and no more than the limit says.
+/// - Space around it makes no difference.
+/// - Neither the keys nor a mistake show a secret as text.
+pub(crate) fn jwt_keys(input: &[u8]) -> Outcome {
+    let text = String::from_utf8_lossy(input);
+    let spaced = format!("\n{text}\n");
+    match (TokenKeys::parse(&text), TokenKeys::parse(&spaced)) {
+        (Ok(keys), Ok(spaced)) => {
+            assert!((1..=TOKEN_KEYS_MAX).contains(&keys.len()), "{}", keys.len());
+            assert!(!keys.is_empty());
+            assert_eq!((keys.len(), keys.skipped()), (spaced.len(), spaced.skipped()));
+            assert_eq!(keys.has_secrets(), spaced.has_secrets());
+            Outcome::Taken
+        }
+        (Err(error), Err(_)) => {
+            assert!(!error.to_string().contains(SECRET), "{error}");
+            Outcome::Refused
+        }
+        (one, other) => panic!("{:?} is {:?} with space around it", one.err(), other.err()),
+    }
+}
+
+/// The secret in the seeds.
+const SECRET: &str = "c2VjcmV0";
 
 /// A file of rules.
 ///

@@ -19,6 +19,17 @@ pub(super) fn seeds() -> Vec<Seed> {
         ("acl", "no-filter", Refused, "[[deny]]\npublish = [\"a/#/b\", \"$share/g/a\"]\n"),
         ("acl", "unknown-key", Refused, "[[allow]]\ntopics = [\"a\"]\n"),
         ("acl_import", "each-line", Taken, MOSQUITTO),
+        ("jwt_keys", "set", Taken, KEYS),
+        ("jwt_keys", "pem", Taken, PEM),
+        ("jwt_keys", "weak-secret", Refused, "{\"keys\":[{\"kty\":\"oct\",\"k\":\"c2VjcmV0\"}]}"),
+        (
+            "jwt_keys",
+            "no-curve",
+            Refused,
+            "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-999\",\"x\":\"AA\",\"y\":\"AA\"}]}",
+        ),
+        ("jwt_keys", "none", Refused, "{\"keys\":[]}"),
+        ("jwt_keys", "no-end", Refused, "-----BEGIN PUBLIC KEY-----\nAAAA\n"),
         ("acl_import", "unknown", Refused, "topic\nuser\nfoo bar\npattern read a/#/b\n"),
     ];
     files.map(|(target, name, outcome, text)| Seed::new(target, name, outcome, text.into())).into()
@@ -32,6 +43,21 @@ alice:SCRAM-SHA-256$4096:AAECAwQFBgc=$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 bob SCRAM-SHA-256$16384:AAECAwQFBgc=$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 carol:$7$101$AAECAwQFBgcICQoL$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==
 dave:$6$AAECAwQFBgcICQoL$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==
+";
+
+/// Keys of nobody.
+const KEYS: &str = "\
+{\"keys\": [
+  {\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"ed\", \"use\": \"sig\", \"x\": \"8bQwjzJ9DZkCjfXdNhOSNwrUawkqKY-FLYEoxzob6gI\"},
+  {\"kty\": \"oct\", \"kid\": \"hs\", \"alg\": \"HS256\", \"k\": \"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0\"},
+  {\"kty\": \"RSA\", \"use\": \"enc\", \"n\": \"AQAB\", \"e\": \"AQAB\"}
+]}
+";
+
+const PEM: &str = "\
+-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA8bQwjzJ9DZkCjfXdNhOSNwrUawkqKY+FLYEoxzob6gI=
+-----END PUBLIC KEY-----
 ";
 
 const RULES: &str = "\
