@@ -185,7 +185,7 @@ settings! {
         certificate_user: CertificateUserMode, "NAME" => authentication.certificate_user;
         /// File of the keys that sign tokens: a JWK Set, or public keys and certificates in PEM. A client
         /// gives its token (JWT) as password; the user is its sub, and it is closed at its exp. Read again
-        /// on SIGHUP.
+        /// by a reload.
         jwt_keys: FilePath, "FILE" => authentication.jwt.keys_file, live;
         /// Who may make tokens (iss); may be given several times. Left out: whoever has a key.
         #[serde(deserialize_with = "one_or_more")]
@@ -199,9 +199,9 @@ settings! {
         /// row it rests for 5 s. https unless it is on this machine.
         auth_http: HookUrl, "URL" => authentication.hook.url;
         /// File of the certificates (PEM) that sign the hook's. Left out: those that the system trusts.
-        /// Read again on SIGHUP.
+        /// Read again by a reload.
         auth_http_ca: FilePath, "FILE" => authentication.hook.ca_file;
-        /// File of a token that shows the hook who asks (Authorization: Bearer). Read again on SIGHUP.
+        /// File of a token that shows the hook who asks (Authorization: Bearer). Read again by a reload.
         auth_http_bearer_file: FilePath, "FILE" => authentication.hook.bearer_file;
         /// Take the user's name for the client id, whatever id the client gives, so that nobody takes over
         /// another user's session. A client without a user is refused (MQTT 5: 0x87, not authorized;

@@ -1,4 +1,4 @@
-//! Loads the keys that sign tokens (`--jwt-keys`), at the start and on SIGHUP.
+//! Loads the keys that sign tokens (`--jwt-keys`), at the start and by a reload.
 
 use std::fs;
 use std::io;
@@ -18,8 +18,8 @@ pub(crate) const JWT_FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}; it is named by --jwt-keys, and read without capabilities, as it is again on \
-         SIGHUP", path.display())]
+    #[error("cannot read {}: {source}; it is named by --jwt-keys, and read without capabilities, as it is again by \
+         a reload", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
