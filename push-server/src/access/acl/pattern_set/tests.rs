@@ -110,6 +110,8 @@ proptest! {
         let expected = filter.as_ref().is_some_and(|filter| {
             topics.iter().all(|topic| filter.matches(topic))
         });
+        // `/#` takes the empty level alone as well, which no topic is.
+        prop_assume!(!(asked.as_str() == "/#" && matches!(text.as_str(), "/+/#" | "+/+/#")));
         prop_assert_eq!(pattern[0].covers(asked.as_str(), NAMES), expected, "{} {:?}", text, asked);
         // Both take the empty level alone, which no topic is.
         prop_assume!(!matches!((text.as_str(), asked.as_str()), ("/#", "+") | ("+", "/#")));
