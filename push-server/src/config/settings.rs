@@ -195,8 +195,9 @@ settings! {
         jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences, live;
         /// URL of a hook that is asked about clients whom neither certificate, SCRAM, token nor file of
         /// users knows: POST with JSON (user, password, client_id, address, listener, protocol). It answers
-        /// {"result":"allow|deny|ignore","user","groups","acl","expires_in"} within 2 s. After 5 failures in a
-        /// row it rests for 5 s. https unless it is on this machine.
+        /// with JSON within 2 s: its result (allow, deny or ignore), and for a client that it allows its
+        /// user, groups, acl and expires_in. After 5 failures in a row it rests for 5 s. https unless it is
+        /// on this machine.
         auth_http: HookUrl, "URL" => authentication.hook.url;
         /// File of the certificates (PEM) that sign the hook's. Left out: those that the system trusts.
         /// Read again by a reload.

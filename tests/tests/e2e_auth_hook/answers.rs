@@ -254,7 +254,7 @@ fn the_token_for_the_hook_is_read_again_and_is_in_no_log() -> TestResult {
     // A file without a token changes nothing.
     fs::write(file.path(), "\n").expect("write no token");
     server.signal(Signal::HUP);
-    server.wait_log("the hook is asked as before");
+    server.wait_log("SIGHUP: nothing was changed:");
     assert_eq!(code(server.target(), &as_user(Version::V5, "b", "ada", "pencil")), 0);
     assert!(hook.asked()[1].head.contains("authorization: Bearer first-s3cret\r\n"));
     fs::write(file.path(), "second-s3cret").expect("write the token");

@@ -80,7 +80,7 @@ impl Files {
         format!(
             "{settings}tls-listen = '{{ip}}:0'\ntls-cert = '{cert}'\ntls-key = '{key}'\n\
              tls-client-auth = 'required'\ntls-client-ca = '{ca}'\ntls-client-crl = '{crl}'\n\
-             reload-secs = 0\n"
+             reload-secs = 0\nauth-failures = 0\n"
         )
     }
 

@@ -287,7 +287,8 @@ fn every_recovery_was_taken(outcome: &Outcome) {
 
 /// Its devices ping more often than any real one.
 fn loaded_server(path: PingPath) -> ServerBuilder {
-    Server::with(path).flag("--ping-rate", 0).flag("--shards", 2)
+    // All clients come from one address.
+    Server::with(path).flag("--ping-rate", 0).flag("--shards", 2).flag("--address-waiting-max", 0)
 }
 
 /// Keeps what both ends have seen last when the run fails.
