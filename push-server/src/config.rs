@@ -40,7 +40,7 @@ pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
 pub use hook::{HookSettings, HookUrl};
 pub use listeners::{CONNECTIONS_MAX, Listener, ListenerForm, ListenerKind, ListenerTable};
-use listeners::{ForAll, LISTENER, UNIX_KEY};
+use listeners::{ForAll, UNIX_KEY};
 pub use loaded::{Loaded, Reloaded};
 pub use log_filter::LogFilter;
 pub use modes::{

@@ -54,9 +54,6 @@ pub struct Acl {
 /// The places of rules in their file.
 type Indices = Box<[u32]>;
 
-/// The groups of a token.
-type Groups = Arc<[Box<str>]>;
-
 /// What clients share, as long as any of them has it.
 #[derive(Debug, Default)]
 struct Shared {

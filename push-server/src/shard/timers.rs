@@ -62,9 +62,11 @@ impl Timers {
         self.wheel.arm(timed, deadline.min(now.after_millis(TIMER_MILLIS_MAX)))
     }
 
-    /// Whether the timer of that tick has not fired yet, and fires no later than `deadline`.
-    pub(super) fn fires_by(&self, tick: u64, deadline: Monotonic) -> bool {
-        self.wheel.is_ahead(tick) && tick <= tick_at_or_after(deadline)
+    /// Whether the timer of the tick with that low half has not fired yet, and fires no later than `deadline`.
+    /// 0: there is none.
+    pub(super) fn fires_by(&self, low: u32, deadline: Monotonic) -> bool {
+        let tick = self.wheel.near(low);
+        low != 0 && self.wheel.is_ahead(tick) && tick <= tick_at_or_after(deadline)
     }
 
     /// When the next timer fires. `None`: none is armed.

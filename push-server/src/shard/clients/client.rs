@@ -41,16 +41,24 @@ pub(crate) struct Client<P: Ports> {
     pub(crate) output: Output,
     /// What it has used of its limits, while it is served.
     pub(crate) account: Account,
-    generation: u32,
+    current: Current,
     phase: Phase,
     /// Its place among the CONNECTs of all shards: of two connections of a client the later one stays.
     connect_number: ConnectNumber,
     /// Bytes of whole frames that the socket has accepted, with those of the layers: the slot's `tx`.
     sent_bytes: u64,
-    /// The tick of the one timer of this client that counts; others are stale.
-    timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
     receipts: Option<Box<Receipts>>,
+    /// By what it was let in, while it is served.
+    warrant: Warrant,
+}
+
+/// What tells a client's tokens and its timer from stale ones.
+#[derive(Debug)]
+struct Current {
+    generation: u32,
+    /// The low half of the tick of the one timer that counts.
+    timer_tick: u32,
 }
 
 /// The phases of a client's life. A client goes from one to the next by its own methods alone.
@@ -59,7 +67,7 @@ pub(crate) enum Phase {
     /// Not served yet: CONNECT has not come whole, or the client is being authenticated. Closed at the deadline.
     Handshake(PendingClient),
     /// Served, with this session. The session's flow is here because all input needs it. With by what it was let in.
-    Serving { connection: Connection, session: u32, flow: FlowNumber, warrant: Warrant },
+    Serving { connection: Connection, session: u32, flow: FlowNumber },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
     /// FIN is sent, or the socket failed; waiting for the peer's FIN and the ring's operations.
@@ -221,26 +229,25 @@ impl<P: Ports> Client<P> {
             intake: Intake::new(listener),
             output: Output::default(),
             account: Account::default(),
-            generation,
+            current: Current { generation, timer_tick: 0 },
             phase: Phase::Handshake(pending),
             connect_number: ConnectNumber::default(),
             sent_bytes: 0,
-            timer_tick: 0,
             receipts: None,
+            warrant: Warrant::NOBODY,
         }
     }
 
     /// It has come to a place of its own, and is known by this generation: what the place that it has left knew it by
     /// counts no more.
     pub(in crate::shard::clients) fn settle(&mut self, generation: u32) {
-        self.generation = generation;
-        self.timer_tick = 0;
+        self.current = Current { generation, timer_tick: 0 };
         self.output.take_dirty();
     }
 
     /// What operations on its socket, and work that is begun for it, know it by.
     pub(crate) fn token(&self, index: u32) -> Token {
-        Token { index, generation: self.generation }
+        Token { index, generation: self.current.generation }
     }
 
     /// Its address, as its proxy has told it if there is one; `None`: it comes by a Unix socket, or its socket has
@@ -251,7 +258,7 @@ impl<P: Ports> Client<P> {
 
     /// Whether a token of its index means it.
     pub(crate) fn is_meant_by(&self, token: Token) -> bool {
-        self.generation == token.generation
+        self.current.generation == token.generation
     }
 
     pub(crate) fn phase(&self) -> &Phase {
@@ -326,8 +333,8 @@ impl<P: Ports> Client<P> {
         warrant: Warrant,
         account: Account,
     ) {
-        self.account = account;
-        self.phase = Phase::Serving { connection, session, flow, warrant };
+        (self.account, self.warrant) = (account, warrant);
+        self.phase = Phase::Serving { connection, session, flow };
     }
 
     /// The key of its session, while it is served.
@@ -340,17 +347,12 @@ impl<P: Ports> Client<P> {
 
     /// By what it was let in; while it is not served, by nobody's word.
     pub(crate) fn warrant(&self) -> Warrant {
-        match &self.phase {
-            Phase::Serving { warrant, .. } => *warrant,
-            _ => Warrant::NOBODY,
-        }
+        self.warrant
     }
 
     /// A served client is let in by this again.
-    pub(crate) fn set_warrant(&mut self, new: Warrant) {
-        if let Phase::Serving { warrant, .. } = &mut self.phase {
-            *warrant = new;
-        }
+    pub(crate) fn set_warrant(&mut self, warrant: Warrant) {
+        self.warrant = warrant;
     }
 
     /// Its connection is over. Returns what others are to know of that. `None`: it was not served.
@@ -427,18 +429,18 @@ impl<P: Ports> Client<P> {
     }
 
     /// The tick of its one timer that counts.
-    pub(crate) fn timer(&self) -> u64 {
-        self.timer_tick
+    pub(crate) fn timer(&self) -> u32 {
+        self.current.timer_tick
     }
 
     /// Its one timer is armed with this tick; an earlier one is stale from now on.
     pub(crate) fn set_timer(&mut self, tick: u64) {
-        self.timer_tick = tick;
+        self.current.timer_tick = tick as u32;
     }
 
     /// Whether a timer with this tick is the one that counts.
     pub(crate) fn is_timer(&self, tick: u64) -> bool {
-        self.timer_tick == tick
+        self.current.timer_tick == tick as u32
     }
 
     /// Whether publishes wait for their acknowledgement.

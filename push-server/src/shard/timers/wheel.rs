@@ -58,6 +58,12 @@ impl<K: Copy> Wheel<K> {
         due_tick
     }
 
+    /// The tick with this low half that is nearest to now: no timer lasts a year.
+    pub(super) fn near(&self, low: u32) -> u64 {
+        let ahead = low.wrapping_sub(self.fired_tick as u32).cast_signed();
+        self.fired_tick.wrapping_add_signed(ahead.into())
+    }
+
     /// Whether that tick has not fired yet.
     pub(super) fn is_ahead(&self, tick: u64) -> bool {
         tick > self.fired_tick
