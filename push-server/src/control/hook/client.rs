@@ -160,8 +160,7 @@ impl HookClient {
         Ok(question.answer(&body)?)
     }
 
-    /// The body of its answer.
-    async fn answer(&self, question: &HookQuestion) -> Result<Bytes, HookFailure> {
+    fn request(&self, question: &HookQuestion) -> Request<Full<Bytes>> {
         // The body is wiped once it has been sent.
         let mut request = Request::new(Full::new(Bytes::from_owner(question.body())));
         *request.method_mut() = Method::POST;
@@ -172,7 +171,18 @@ impl HookClient {
         if let Some(bearer) = &self.bearer {
             headers.insert(AUTHORIZATION, bearer.clone());
         }
-        let response = self.client.request(request).await.map_err(|error| {
+        request
+    }
+
+    /// The body of its answer.
+    async fn answer(&self, question: &HookQuestion) -> Result<Bytes, HookFailure> {
+        let response = match self.client.request(self.request(question)).await {
+            // It may have closed a connection that was kept, at the moment when this question took it. Nobody is
+            // harmed if it is asked twice.
+            Err(error) if !error.is_connect() => self.client.request(self.request(question)).await,
+            first => first,
+        };
+        let response = response.map_err(|error| {
             let text = with_sources(&error);
             match error.is_connect() {
                 true => HookFailure::Unreachable(text),
