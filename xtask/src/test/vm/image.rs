@@ -36,7 +36,7 @@ pub(super) const BROKEN: &str = "vm: broken: ";
 pub(super) const DONE: &str = "vm: done";
 
 /// Kernel modules that tests use, if the kernel has them as modules.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "veth",
     "tun",
     "dummy",
@@ -47,6 +47,7 @@ const MODULES: [&str; 10] = [
     "sch_ingress",
     "cls_bpf",
     "sch_netem",
+    "tcp_diag",
 ];
 
 /// Programs that tests and the script run.
