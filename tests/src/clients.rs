@@ -148,6 +148,15 @@ pub struct Client {
     pub connack: Connack,
 }
 
+/// The code of the CONNACK that this CONNECT gets.
+///
+/// # Panics
+/// None comes.
+#[track_caller]
+pub fn connack_code(target: &Target, connect: &Connect) -> u8 {
+    Client::open(target, connect).expect("a CONNACK").connack.code
+}
+
 impl Client {
     /// Connects, and expects to be accepted.
     #[track_caller]

@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod clients;
 pub mod durable;
 pub mod expectations;
+pub mod faketime;
 pub mod figure;
 pub mod foreign;
 pub mod haproxy;
@@ -26,6 +27,7 @@ pub mod stand_in;
 pub mod stream;
 pub mod target;
 pub mod tls;
+pub mod users;
 pub mod websocket;
 pub mod wire;
 

@@ -5,11 +5,12 @@
 //! server alone another clock by libfaketime.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::wait_for;
+use push_tests::faketime::faketime;
 use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::skip::{Skip, TestResult};
 use push_tests::wire::{Properties, Publish, Value, Version, property};
@@ -140,16 +141,6 @@ fn connect(server: &Server, client_id: &str) -> Client {
 
 fn since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set").as_secs()
-}
-
-/// Debian's library, where the package `faketime` has it.
-fn faketime() -> Result<PathBuf, Skip> {
-    let architectures = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let folders = architectures.map(|entry| entry.path()).chain(["/usr/lib".into()]);
-    folders
-        .map(|folder| folder.join("faketime/libfaketime.so.1"))
-        .find(|library| library.exists())
-        .ok_or_else(|| Skip::missing("no libfaketime (Debian: faketime)"))
 }
 
 /// The clock of a machine that nobody else uses. Put right when dropped.

@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use push_tests::clients::{Client, Connect, Gone};
+use push_tests::clients::{Client, Connect, Gone, connack_code};
 use push_tests::expectations::wait_for;
+use push_tests::faketime::faketime;
 use push_tests::foreign::{self, By};
 use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::skip::{Skip, TestResult};
-use push_tests::target::Target;
 use push_tests::wire::Version;
 use push_tests::{both_paths, claims, stand_in};
 use rustix::process::Signal;
@@ -123,11 +123,6 @@ fn with_token(version: Version, client_id: &str, user: &str, token: &str) -> Con
     Connect::new(version, client_id).login(user, token.as_bytes())
 }
 
-#[track_caller]
-fn code(target: &Target, connect: &Connect) -> u8 {
-    Client::open(target, connect).expect("a CONNACK").connack.code
-}
-
 /// Proves who answers pings, by a client with a token.
 #[track_caller]
 fn prove_path(server: &Server) {
@@ -222,7 +217,7 @@ fn who_is_refused_is_told_by_its_version_and_counted_by_the_reason(path: PingPat
             assert_eq!(client.wait_ending().how, Gone::Closed);
             assert_eq!(server.metrics().value(&counter), before + 1, "{why}");
         }
-        assert_eq!(code(server.target(), &with_token(version, "c", "ada", &good)), 0);
+        assert_eq!(connack_code(server.target(), &with_token(version, "c", "ada", &good)), 0);
     }
     // The log has ten such lines a second at most, so not all of them.
     assert!(server.log().contains("its token has expired (exp)"), "{}", server.log());
@@ -264,7 +259,7 @@ fn client_is_closed_when_its_token_expires_and_its_session_stays(path: PingPath)
         watcher.publish("news", b"while it was away", 1);
         let again = |token: &str| with_token(version, &client_id, "", token).persistent();
         let again = [again(&token_of("ada")), again(&token_of("eve"))];
-        assert_ne!(code(server.target(), &again[1]), 0);
+        assert_ne!(connack_code(server.target(), &again[1]), 0);
         let mut ada = Client::connect(server.target(), &again[0]);
         assert!(ada.connack.session_present);
         assert_eq!(ada.message().payload, b"while it was away");
@@ -283,15 +278,19 @@ fn new_keys_count_at_once_after_sighup_and_wrong_ones_change_nothing(path: PingP
     let connect = |secret: &[u8]| with_token(Version::V5, "c", "ada", &token_by(secret, &claims));
     let mut ada =
         Client::connect(server.target(), &with_token(Version::V5, "ada", "", &token_of("ada")));
-    assert_eq!(code(server.target(), &connect(SECRET)), 0);
-    assert_eq!(code(server.target(), &connect(OTHER)), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &connect(SECRET)), 0);
+    assert_eq!(connack_code(server.target(), &connect(OTHER)), NOT_AUTHORIZED);
     keys.write(&secret("two", OTHER));
     server.signal(Signal::HUP);
     wait_for("the keys to be read again", || {
         (server.log().matches("1 keys for tokens from").count() == 2).then_some(())
     });
-    assert_eq!(code(server.target(), &connect(SECRET)), NOT_AUTHORIZED, "though it is remembered");
-    assert_eq!(code(server.target(), &connect(OTHER)), 0);
+    assert_eq!(
+        connack_code(server.target(), &connect(SECRET)),
+        NOT_AUTHORIZED,
+        "though it is remembered"
+    );
+    assert_eq!(connack_code(server.target(), &connect(OTHER)), 0);
     for (text, why) in [
         ("{", "line 1, column 1: this is no JSON (--jwt-keys)"),
         (&*secret("short", b"short"), "key 1 (kid \"short\"): a secret of 5 bytes"),
@@ -300,12 +299,12 @@ fn new_keys_count_at_once_after_sighup_and_wrong_ones_change_nothing(path: PingP
         server.signal(Signal::HUP);
         let log = server.wait_log(why);
         assert!(log.contains("SIGHUP: nothing was changed:"), "{log}");
-        assert_eq!(code(server.target(), &connect(OTHER)), 0);
+        assert_eq!(connack_code(server.target(), &connect(OTHER)), 0);
     }
     fs::remove_file(keys.path()).expect("remove the file");
     server.signal(Signal::HUP);
     server.wait_log("No such file or directory (os error 2); it is named by --jwt-keys");
-    assert_eq!(code(server.target(), &connect(OTHER)), 0);
+    assert_eq!(connack_code(server.target(), &connect(OTHER)), 0);
     server.prove_path_by(&mut ada);
     Ok(())
 }
@@ -348,16 +347,16 @@ fn tokens_of_openssls_keys_count() -> TestResult {
     for (algorithm, arguments) in [("RS256", &rs[..]), ("PS256", &ps), ("EdDSA", &ed)] {
         let token = signed(algorithm, arguments)?;
         let connect = with_token(Version::V5, algorithm, "ada", &token);
-        assert_eq!(code(server.target(), &connect), 0, "{algorithm}");
+        assert_eq!(connack_code(server.target(), &connect), 0, "{algorithm}");
     }
     let wrong = signed("RS512", &rs)?;
     let connect = with_token(Version::V5, "wrong", "ada", &wrong);
-    assert_eq!(code(server.target(), &connect), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &connect), NOT_AUTHORIZED);
     server.wait_log("the signature of its token is wrong");
     // The public key as a secret.
     let pem = fs::read(keys.path()).expect("the keys");
     let connect = with_token(Version::V5, "confused", "ada", &token_by(&pem, &claims));
-    assert_eq!(code(server.target(), &connect), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &connect), NOT_AUTHORIZED);
     let connect = with_token(Version::V311, "witness", "", &signed("EdDSA", &ed)?);
     server.prove_path_by(&mut Client::connect(server.target(), &connect));
     Ok(())
@@ -373,7 +372,7 @@ fn token_that_comes_again_is_remembered() -> TestResult {
     }
     // Another client of the same token as well, and a wrong name costs no signature.
     let eve = with_token(Version::V311, "d", "eve", &token);
-    assert_eq!(code(server.target(), &eve), 4);
+    assert_eq!(connack_code(server.target(), &eve), 4);
     let metrics = server.metrics();
     assert_eq!(metrics.value("push_tokens_checked_total{by=\"signature\"}"), 1);
     assert_eq!(metrics.value("push_tokens_checked_total{by=\"memory\"}"), TIMES);
@@ -382,8 +381,8 @@ fn token_that_comes_again_is_remembered() -> TestResult {
     // One that expires is not let in by memory.
     let short = token_by(SECRET, &json!({ "sub": "ada", "exp": now_secs().saturating_sub(28) }));
     let connect = with_token(Version::V311, "e", "ada", &short);
-    assert_eq!(code(server.target(), &connect), 0, "by the leeway");
-    wait_for("the leeway to end", || (code(server.target(), &connect) == 5).then_some(()));
+    assert_eq!(connack_code(server.target(), &connect), 0, "by the leeway");
+    wait_for("the leeway to end", || (connack_code(server.target(), &connect) == 5).then_some(()));
     let by_memory = server.metrics().value("push_tokens_checked_total{by=\"memory\"}");
     assert!(by_memory > TIMES, "{by_memory}");
     prove_path(&server);
@@ -415,22 +414,13 @@ fn clock_that_is_set_ends_a_token_in_time() -> TestResult {
     assert_eq!(server.metrics().value("push_authentications_expired_total"), 1);
     let token = token(&json!({ "sub": "ada", "exp": now_secs() + 3_600 }));
     let late = with_token(Version::V5, "late", "ada", &token);
-    assert_eq!(code(server.target(), &late), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &late), NOT_AUTHORIZED);
     // And back: whoever was closed may come again.
     fs::write(&clock, "+0\n").expect("set the server's clock");
-    wait_for("the clock to be right", || (code(server.target(), &late) == 0).then_some(()));
+    wait_for("the clock to be right", || (connack_code(server.target(), &late) == 0).then_some(()));
     day.assert_alive();
     prove_path(&server);
     Ok(())
-}
-
-fn faketime() -> Result<PathBuf, Skip> {
-    let architectures = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let folders = architectures.map(|entry| entry.path()).chain(["/usr/lib".into()]);
-    folders
-        .map(|folder| folder.join("faketime/libfaketime.so.1"))
-        .find(|library| library.exists())
-        .ok_or_else(|| Skip::missing("no libfaketime (Debian: faketime)"))
 }
 
 fn hash_that_takes_long_delays_no_token() -> TestResult {
@@ -444,7 +434,7 @@ fn hash_that_takes_long_delays_no_token() -> TestResult {
     let waiting: Vec<_> =
         (0..PASSWORDS_WAITING_MAX).map(|_| Client::send_connect(server.target(), &slow)).collect();
     server.wait_metric("push_passwords_waiting", |waiting| waiting == PASSWORDS_WAITING_MAX - 1);
-    assert_eq!(code(server.target(), &slow), SERVER_BUSY);
+    assert_eq!(connack_code(server.target(), &slow), SERVER_BUSY);
     let connect = with_token(Version::V5, "quick", "", &token_of("ada"));
     Client::connect(server.target(), &connect).disconnect();
     let metrics = server.metrics();
@@ -501,7 +491,10 @@ fn password_that_is_no_token_is_one_of_the_users() -> TestResult {
     let server = keys.start(PingPath::User).flag("--users", users).start()?;
     let login = |user: &str, password: &str| {
         // Each user has a session of its own: one that ends just now would keep others out.
-        code(server.target(), &Connect::new(Version::V5, user).login(user, password.as_bytes()))
+        connack_code(
+            server.target(),
+            &Connect::new(Version::V5, user).login(user, password.as_bytes()),
+        )
     };
     let token = token_of("ada");
     assert_eq!(login("ada", "pencil"), 0);

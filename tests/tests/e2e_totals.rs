@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use push_tests::claims;
-use push_tests::clients::{Client, Connect, Gone};
+use push_tests::clients::{Client, Connect, Gone, connack_code};
 use push_tests::durable;
 use push_tests::expectations::PATIENCE;
 use push_tests::server::{PingPath, Server, ServerBuilder, Target};
@@ -52,13 +52,6 @@ fn from(network: u8, target: &Target, connect: &Connect) -> Client {
     client.say_connect(connect);
     client.read_connack(PATIENCE).expect("a CONNACK");
     client
-}
-
-/// The code of the CONNACK that this CONNECT gets.
-fn connack_code(target: &Target, connect: &Connect) -> u8 {
-    let mut client = Client::send_connect(target, connect);
-    client.read_connack(PATIENCE).expect("a CONNACK");
-    client.connack.code
 }
 
 fn used(kind: &str) -> String {

@@ -9,18 +9,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use push_tests::clients::{Client, Connect, Gone};
+use push_tests::clients::{Client, Connect, Gone, connack_code};
 use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::foreign::{self, By};
 use push_tests::server::{PingPath, Place, Server, ServerBuilder};
 use push_tests::skip::{Skip, TestResult, need_root};
 use push_tests::target::Target;
+use push_tests::users::line;
 use push_tests::wire::{Login, Version};
 use push_tests::{both_paths, claims, stand_in};
 use rustix::process::Signal;
-use sha2::Sha512;
 use tempfile::TempDir;
 
 both_paths! {
@@ -81,21 +79,8 @@ impl Users {
     }
 }
 
-/// A line of mosquitto's form, whose check costs next to nothing.
-fn line(name: &str, password: &str) -> String {
-    let (salt, iterations) = (*b"twelve bytes", 1);
-    let mut hash = [0; 64];
-    pbkdf2::pbkdf2_hmac::<Sha512>(password.as_bytes(), &salt, iterations, &mut hash);
-    format!("{name}:$7${iterations}${}${}\n", STANDARD.encode(salt), STANDARD.encode(hash))
-}
-
 fn as_user(version: Version, client_id: &str, name: &str, password: &str) -> Connect {
     Connect::new(version, client_id).login(name, password.as_bytes())
-}
-
-#[track_caller]
-fn code(target: &Target, connect: &Connect) -> u8 {
-    Client::open(target, connect).expect("a CONNACK").connack.code
 }
 
 fn clients_of_others_are_let_in_with_the_password_and_not_without(path: PingPath) -> TestResult {
@@ -156,7 +141,7 @@ fn who_is_refused_is_told_by_its_version_and_counted_by_the_reason(path: PingPat
             assert_eq!(client.connack.code, expected, "{connect:?}");
             assert_eq!(client.wait_ending().how, Gone::Closed);
         }
-        assert_eq!(code(server.target(), &as_user(version, "c", "ada", "pencil")), 0);
+        assert_eq!(connack_code(server.target(), &as_user(version, "c", "ada", "pencil")), 0);
     }
     let metrics = server.metrics();
     for (reason, count) in [("wrong_password", 3), ("unknown_user", 6), ("no_proof", 6)] {
@@ -188,14 +173,17 @@ fn changed_password_counts_at_once_after_sighup_though_the_old_one_is_remembered
     let old = as_user(Version::V5, "old", "ada", "pencil");
     let new = as_user(Version::V5, "new", "ada", "crayon");
     let mut client = Client::connect(server.target(), &old);
-    assert_eq!(code(server.target(), &new), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &new), NOT_AUTHORIZED);
     users.write(&line("ada", "crayon"));
     server.signal(Signal::HUP);
     wait_for("the users to be read again", || {
         (server.log().matches("1 users from").count() == 2).then_some(())
     });
-    assert_eq!(code(server.target(), &as_user(Version::V5, "x", "ada", "pencil")), NOT_AUTHORIZED);
-    assert_eq!(code(server.target(), &new), 0);
+    assert_eq!(
+        connack_code(server.target(), &as_user(Version::V5, "x", "ada", "pencil")),
+        NOT_AUTHORIZED
+    );
+    assert_eq!(connack_code(server.target(), &new), 0);
     // A file that is not valid changes nothing.
     users.write("ada:crayon\n");
     server.signal(Signal::HUP);
@@ -217,8 +205,8 @@ fn session_is_its_users_whether_scram_or_a_password_proved_it(path: PingPath) ->
     let mut ada = Client::connect(server.target(), &connect("ada", "pencil"));
     ada.subscribe(&[("mail", 1)]);
     ada.disconnect();
-    assert_eq!(code(server.target(), &connect("bob", "crayon")), NOT_AUTHORIZED);
-    assert_eq!(code(server.target(), &Connect::new(Version::V5, "device")), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &connect("bob", "crayon")), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &Connect::new(Version::V5, "device")), NOT_AUTHORIZED);
     let ada = Client::connect(server.target(), &connect("ada", "pencil"));
     assert!(ada.connack.session_present);
     server.finish();
@@ -230,7 +218,7 @@ fn users_let_a_server_listen_where_other_machines_reach_it(path: PingPath) -> Te
     stand_in::not_for("has no users of ours")?;
     let users = Users::new(&line("ada", "pencil"));
     let server = users.start(path).place(Place::VethV4).start()?;
-    assert_eq!(code(server.target(), &Connect::new(Version::V5, "nobody")), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &Connect::new(Version::V5, "nobody")), NOT_AUTHORIZED);
     let ada = as_user(Version::V5, "witness", "ada", "pencil");
     let mut witness = Client::connect(server.target(), &ada);
     server.prove_path_by(&mut witness);
@@ -251,9 +239,9 @@ fn a_listener_says_for_its_clients_whether_they_may_be_nobody(path: PingPath) ->
         let nobody = Connect::new(Version::V5, "nobody");
         let listeners = [(&open, 0), (&shut, NOT_AUTHORIZED), (server.target(), elsewhere)];
         for (target, expected) in listeners {
-            assert_eq!(code(target, &nobody), expected, "{target:?}");
-            assert_eq!(code(target, &as_user(Version::V311, "c", "ada", "pencil")), 0);
-            assert_eq!(code(target, &as_user(Version::V311, "c", "ada", "crayon")), 5);
+            assert_eq!(connack_code(target, &nobody), expected, "{target:?}");
+            assert_eq!(connack_code(target, &as_user(Version::V311, "c", "ada", "pencil")), 0);
+            assert_eq!(connack_code(target, &as_user(Version::V311, "c", "ada", "crayon")), 5);
         }
         let metrics = server.metrics();
         let let_in = listeners.iter().filter(|(_, code)| *code == 0).count() as u64;
@@ -434,7 +422,7 @@ fn passwords_beyond_the_queue_are_refused_as_busy() -> TestResult {
     for (version, expected) in [(Version::V311, 3), (Version::V5, SERVER_BUSY)] {
         for number in 0..BEYOND / 2 {
             let connect = as_user(version, &format!("beyond-{number}"), "slow", "wrong");
-            assert_eq!(code(server.target(), &connect), expected);
+            assert_eq!(connack_code(server.target(), &connect), expected);
         }
     }
     let metrics = server.metrics();
@@ -484,7 +472,7 @@ fn passwords_and_hashes_are_in_no_log() -> TestResult {
     for (name, password) in
         [("ada", "pencil-secret"), ("ada", "chalk-secret"), ("eve", "chalk-secret")]
     {
-        code(server.target(), &as_user(Version::V5, "c", name, password));
+        connack_code(server.target(), &as_user(Version::V5, "c", name, password));
     }
     let log = server.log();
     let hashes = lines.lines().filter_map(|line| line.rsplit_once('$')).map(|(_, hash)| hash);

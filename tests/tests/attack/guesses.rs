@@ -4,13 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use push_tests::clients::{Client, Connect};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
+use push_tests::users::line_that_costs;
 use push_tests::wire::Version;
-use sha2::Sha512;
 
 use crate::crowd;
 use crate::withstand::Attack;
@@ -27,7 +25,12 @@ const ITERATIONS: u32 = 1_000;
 pub(crate) fn guessed_passwords() -> TestResult {
     let directory = tempfile::tempdir().expect("make a directory");
     let file = directory.path().join("users");
-    fs::write(&file, line("alice", "pencil") + &line("bystander", "crayon")).expect("write");
+    fs::write(
+        &file,
+        line_that_costs(ITERATIONS, "alice", "pencil")
+            + &line_that_costs(ITERATIONS, "bystander", "crayon"),
+    )
+    .expect("write");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("keep it to ourselves");
     let server = Server::with(PingPath::User)
         .flag("--users", file.to_str().expect("a path of ours"))
@@ -65,12 +68,4 @@ fn guess(server: &Server, user: &str, address: impl Fn(usize) -> usize) {
         client.read_connack(push_tests::expectations::PATIENCE).expect("a CONNACK");
         assert_ne!(client.connack.code, 0, "{user} got in");
     }
-}
-
-/// A line of mosquitto's form.
-fn line(name: &str, password: &str) -> String {
-    let salt = *b"twelve bytes";
-    let mut hash = [0; 64];
-    pbkdf2::pbkdf2_hmac::<Sha512>(password.as_bytes(), &salt, ITERATIONS, &mut hash);
-    format!("{name}:$7${ITERATIONS}${}${}\n", STANDARD.encode(salt), STANDARD.encode(hash))
 }

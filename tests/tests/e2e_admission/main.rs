@@ -12,13 +12,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::PATIENCE;
 use push_tests::server::{Server, Target};
+use push_tests::users::line;
 use push_tests::wire::Version;
-use sha2::Sha512;
 
 /// "Quota exceeded" of CONNACK and SUBACK.
 const QUOTA_EXCEEDED: u8 = 0x97;
@@ -41,14 +39,6 @@ fn connect_from(from: IpAddr, target: &Target, connect: &Connect) -> Client {
 
 fn limit_hit(server: &Server, limit: &str) -> u64 {
     server.metrics().value(&format!("push_limits_hit_total{{limit=\"{limit}\"}}"))
-}
-
-/// A line of mosquitto's form, whose check costs next to nothing.
-fn line(name: &str, password: &str) -> String {
-    let (salt, iterations) = (*b"twelve bytes", 1);
-    let mut hash = [0; 64];
-    pbkdf2::pbkdf2_hmac::<Sha512>(password.as_bytes(), &salt, iterations, &mut hash);
-    format!("{name}:$7${iterations}${}${}\n", STANDARD.encode(salt), STANDARD.encode(hash))
 }
 
 /// A file of users with these names, whose passwords are `pencil`. Returns its path.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use push_tests::both_paths;
 use push_tests::certificates::{Folder, LOCAL_NAMES};
 use push_tests::claims;
-use push_tests::clients::{Client, Connect, Gone};
+use push_tests::clients::{Client, Connect, Gone, connack_code};
 use push_tests::expectations::wait_for;
 use push_tests::foreign::{self, By};
 use push_tests::netns;
@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::hook::{
-    Hook, NOT_AUTHORIZED, Reply, SERVER_UNAVAILABLE, as_user, by_password, code, refused, requests,
+    Hook, NOT_AUTHORIZED, Reply, SERVER_UNAVAILABLE, as_user, by_password, refused, requests,
     sample,
 };
 
@@ -54,7 +54,7 @@ fn clients_of_others_are_let_in_as_the_hook_says() -> TestResult {
         paho("qos", &["--user", "ada", "--password", "pencil"])?;
         paho("refused", &["--user", "ada", "--password", "crayon"])?;
         let denied = if version == Version::V5 { NOT_AUTHORIZED } else { 5 };
-        assert_eq!(code(target, &as_user(version, "c", "eve", "pencil")), denied);
+        assert_eq!(connack_code(target, &as_user(version, "c", "eve", "pencil")), denied);
     }
     let metrics = server.metrics();
     assert!(metrics.value(&requests("allow")) > 0 && metrics.value(&requests("deny")) > 0);
@@ -74,7 +74,7 @@ fn the_hook_is_told_who_asks_and_from_where() -> TestResult {
     Client::connect(server.target(), &ada).disconnect();
     let mut binary = Connect::new(Version::V311, "sensor");
     binary.login = Login { user_name: Some("ada".into()), password: Some(vec![0xFF, 0x00]) };
-    assert_eq!(code(server.target(), &binary), 5);
+    assert_eq!(connack_code(server.target(), &binary), 5);
     let tls = push_tests::tls::Offer::new(&folder).config();
     push_tests::tls::connect(&server.tls(), &tls, &ada).disconnect();
     let asked = hook.asked();
@@ -158,8 +158,8 @@ fn answers_are_remembered_and_each_question_is_one_of_its_own() -> TestResult {
     let hook = Hook::start(by_password);
     let server = hook.server(PingPath::User).start()?;
     for _ in 0..10 {
-        assert_eq!(code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
-        assert_eq!(code(server.target(), &as_user(Version::V311, "a", "ada", "crayon")), 5);
+        assert_eq!(connack_code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
+        assert_eq!(connack_code(server.target(), &as_user(Version::V311, "a", "ada", "crayon")), 5);
     }
     let metrics = server.metrics();
     let from_memory = sample("push_auth_hook_unasked_total", "by", "memory");
@@ -168,12 +168,14 @@ fn answers_are_remembered_and_each_question_is_one_of_its_own() -> TestResult {
     assert_eq!(metrics.value(&from_memory) + hook.asked().len() as u64, 20);
     assert_eq!(metrics.value("push_auth_hook_remembered"), 2);
     let before = hook.asked().len();
-    assert_eq!(code(server.target(), &as_user(Version::V5, "b", "ada", "pencil")), 0);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "b", "ada", "pencil")), 0);
     assert_eq!(hook.asked().len(), before + 1, "another client id is another question");
     // What it says now counts once the denial is forgotten.
     hook.now(|_| Reply::Json(json!({"result": "allow"})));
     let late = as_user(Version::V5, "a", "ada", "crayon");
-    wait_for("the denial to be forgotten", || (code(server.target(), &late) == 0).then_some(()));
+    wait_for("the denial to be forgotten", || {
+        (connack_code(server.target(), &late) == 0).then_some(())
+    });
     Ok(())
 }
 
@@ -185,13 +187,16 @@ fn whom_the_users_know_the_hook_is_not_asked_about() -> TestResult {
     fs::set_permissions(users.path(), mode).expect("keep the file to ourselves");
     let users = users.path().to_str().expect("a path of ours");
     let server = hook.server(PingPath::User).flag("--users", users).start()?;
-    assert_eq!(code(server.target(), &as_user(Version::V5, "b", "bob", "password")), 0);
-    assert_eq!(code(server.target(), &as_user(Version::V5, "b", "bob", "pencil")), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "b", "bob", "password")), 0);
+    assert_eq!(
+        connack_code(server.target(), &as_user(Version::V5, "b", "bob", "pencil")),
+        NOT_AUTHORIZED
+    );
     let no_password = Login { user_name: Some("bob".into()), password: None };
     let connect = Connect { login: no_password, ..Connect::new(Version::V5, "b") };
-    assert_eq!(code(server.target(), &connect), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &connect), NOT_AUTHORIZED);
     assert!(hook.asked().is_empty(), "the users know him");
-    assert_eq!(code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
     assert_eq!(hook.asked().len(), 1);
     Ok(())
 }
@@ -207,12 +212,12 @@ fn whom_the_hook_ignores_is_anonymous_where_that_is_allowed() -> TestResult {
     });
     for (anonymous, expected) in [("always", 0), ("auto", NOT_AUTHORIZED)] {
         let server = hook.server(PingPath::User).flag("--anonymous", anonymous).start()?;
-        assert_eq!(code(server.target(), &Connect::new(Version::V5, "stranger")), expected);
+        assert_eq!(connack_code(server.target(), &Connect::new(Version::V5, "stranger")), expected);
         // It means to be somebody.
         let named = as_user(Version::V5, "named", "nobody-knows", "x");
-        assert_eq!(code(server.target(), &named), NOT_AUTHORIZED);
+        assert_eq!(connack_code(server.target(), &named), NOT_AUTHORIZED);
         // The hook may know clients that give no name.
-        assert_eq!(code(server.target(), &Connect::new(Version::V5, "known")), 0);
+        assert_eq!(connack_code(server.target(), &Connect::new(Version::V5, "known")), 0);
         let metrics = server.metrics();
         assert_eq!(metrics.value(&requests("ignore")), 2);
         let nobody = sample("push_authentications_accepted_total", "source", "anonymous");
@@ -228,14 +233,14 @@ fn https_is_checked_against_the_file_of_authorities() -> TestResult {
     let hook = Hook::start_tls(&folder, by_password);
     let ca = folder.ca().display().to_string();
     let server = hook.server(PingPath::User).flag("--auth-http-ca", ca.as_str()).start()?;
-    assert_eq!(code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
     // Of another authority, with the same name.
     let other = tempfile::tempdir().expect("make a directory");
     let other = Folder::make(other.path(), &LOCAL_NAMES).expect("make certificates");
     let ca = other.ca().display().to_string();
     let server = hook.server(PingPath::User).flag("--auth-http-ca", ca.as_str()).start()?;
     let ada = as_user(Version::V5, "a", "ada", "pencil");
-    assert_eq!(code(server.target(), &ada), SERVER_UNAVAILABLE);
+    assert_eq!(connack_code(server.target(), &ada), SERVER_UNAVAILABLE);
     assert_eq!(server.metrics().value(&requests("unreachable")), 1);
     assert_eq!(hook.asked().len(), 1, "no password goes to whom nobody knows");
     server.wait_log("it cannot be reached");
@@ -249,13 +254,13 @@ fn the_token_for_the_hook_is_read_again_and_is_in_no_log() -> TestResult {
     let path = file.path().to_str().expect("a path of ours");
     let server = hook.server(PingPath::User).flag("--auth-http-bearer-file", path);
     let server = server.flag("--log", "trace").start()?;
-    assert_eq!(code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
     assert!(hook.asked()[0].head.contains("authorization: Bearer first-s3cret\r\n"));
     // A file without a token changes nothing.
     fs::write(file.path(), "\n").expect("write no token");
     server.signal(Signal::HUP);
     server.wait_log("SIGHUP: nothing was changed:");
-    assert_eq!(code(server.target(), &as_user(Version::V5, "b", "ada", "pencil")), 0);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "b", "ada", "pencil")), 0);
     assert!(hook.asked()[1].head.contains("authorization: Bearer first-s3cret\r\n"));
     fs::write(file.path(), "second-s3cret").expect("write the token");
     server.signal(Signal::HUP);
@@ -263,7 +268,10 @@ fn the_token_for_the_hook_is_read_again_and_is_in_no_log() -> TestResult {
     wait_for("the new token", || {
         number.set(number.get() + 1);
         let client_id = format!("c-{}", number.get());
-        assert_eq!(code(server.target(), &as_user(Version::V5, &client_id, "ada", "pencil")), 0);
+        assert_eq!(
+            connack_code(server.target(), &as_user(Version::V5, &client_id, "ada", "pencil")),
+            0
+        );
         let asked = hook.asked();
         let last = asked.last().expect("a question");
         last.head.contains("authorization: Bearer second-s3cret\r\n").then_some(())
@@ -286,7 +294,7 @@ fn a_session_is_its_users_whether_the_hook_or_a_password_proved_it() -> TestResu
     let server = hook.server(PingPath::User).flag("--users", users).start()?;
     let connect = |name, password| as_user(Version::V5, "device", name, password).persistent();
     Client::connect(server.target(), &connect("bob", "password")).disconnect();
-    assert_eq!(code(server.target(), &connect("ada", "x")), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &connect("ada", "x")), NOT_AUTHORIZED);
     assert!(Client::connect(server.target(), &connect("badge-17", "x")).connack.session_present);
     Ok(())
 }
@@ -306,7 +314,7 @@ fn a_server_without_capabilities_asks_its_hook(path: PingPath) -> TestResult {
     let server = hook.server(path).as_nobody_with(capabilities).start()?;
     let ada = as_user(Version::V5, "witness", "ada", "pencil");
     let mut witness = Client::connect(server.target(), &ada);
-    assert_eq!(code(server.target(), &as_user(Version::V311, "e", "eve", "pencil")), 5);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V311, "e", "eve", "pencil")), 5);
     server.prove_path_by(&mut witness);
     Ok(())
 }

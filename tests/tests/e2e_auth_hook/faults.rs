@@ -3,14 +3,14 @@
 use std::fs;
 
 use push_tests::claims;
-use push_tests::clients::Client;
+use push_tests::clients::{Client, connack_code};
 use push_tests::expectations::wait_for;
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
 use push_tests::wire::Version;
 
 use crate::hook::{
-    Hook, Reply, SERVER_UNAVAILABLE, as_user, by_password, code, refused, requests, sample, whole,
+    Hook, Reply, SERVER_UNAVAILABLE, as_user, by_password, refused, requests, sample, whole,
 };
 
 claims! {
@@ -89,12 +89,12 @@ fn anything_but_a_whole_valid_answer_is_no() -> TestResult {
             let before = server.metrics().value(&requests(result));
             let client_id = format!("fault-{}", 2 * number + half);
             let connect = as_user(version, &client_id, "ada", "pencil");
-            assert_eq!(code(server.target(), &connect), expected, "{fault:?}");
+            assert_eq!(connack_code(server.target(), &connect), expected, "{fault:?}");
             assert_eq!(server.metrics().value(&requests(result)), before + 1, "{fault:?}");
         }
         // What it says to others counts, and so the failures are not in a row.
         let good = as_user(Version::V5, &format!("good-{number}"), "ada", "pencil");
-        assert_eq!(code(server.target(), &good), 0, "after {fault:?}");
+        assert_eq!(connack_code(server.target(), &good), 0, "after {fault:?}");
     }
     let metrics = server.metrics();
     assert_eq!(metrics.value("push_auth_hook_rests_total"), 0);
@@ -111,7 +111,7 @@ fn a_hook_that_is_not_there_is_no() -> TestResult {
     for url in [format!("http://{gone}/"), "http://no-such-host.invalid/".to_owned()] {
         let server = Server::with(PingPath::User).flag("--auth-http", url.as_str()).start()?;
         let ada = as_user(Version::V5, "a", "ada", "pencil");
-        assert_eq!(code(server.target(), &ada), SERVER_UNAVAILABLE, "{url}");
+        assert_eq!(connack_code(server.target(), &ada), SERVER_UNAVAILABLE, "{url}");
         let metrics = server.metrics();
         let (unreachable, timeout) = (requests("unreachable"), requests("timeout"));
         assert_eq!(metrics.value(&unreachable) + metrics.value(&timeout), 1, "{url}");
@@ -175,7 +175,7 @@ fn a_hook_that_fails_rests_and_one_question_tries_it() -> TestResult {
     let server = hook.server(PingPath::User).flag("--anonymous", "always").start()?;
     let ask = |number: usize| {
         let ada = as_user(Version::V5, &format!("c-{number}"), "ada", "pencil");
-        code(server.target(), &ada)
+        connack_code(server.target(), &ada)
     };
     for number in 0..FAILURES {
         assert_eq!(server.metrics().value("push_auth_hook_resting"), 0);

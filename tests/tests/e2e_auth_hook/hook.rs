@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use push_tests::certificates::Folder;
-use push_tests::clients::{Client, Connect};
-use push_tests::server::{PingPath, Server, ServerBuilder, Target};
+use push_tests::clients::Connect;
+use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::wire::Version;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -264,12 +264,6 @@ pub(crate) fn by_password(asked: &Asked) -> Reply {
 /// A client that gives a name and a password.
 pub(crate) fn as_user(version: Version, client_id: &str, name: &str, password: &str) -> Connect {
     Connect::new(version, client_id).login(name, password.as_bytes())
-}
-
-/// What CONNACK says to a client.
-#[track_caller]
-pub(crate) fn code(target: &Target, connect: &Connect) -> u8 {
-    Client::open(target, connect).expect("a CONNACK").connack.code
 }
 
 /// The name of a sample with a label.

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use push_tests::claims;
-use push_tests::clients::Client;
+use push_tests::clients::{Client, connack_code};
 use push_tests::expectations::PATIENCE;
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
@@ -13,7 +13,7 @@ use push_tests::wire::Version;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use crate::hook::{Hook, Reply, SERVER_BUSY, as_user, by_password, code, refused, requests};
+use crate::hook::{Hook, Reply, SERVER_BUSY, as_user, by_password, refused, requests};
 
 claims! {
     questions_beyond_the_queue_are_refused_as_busy_and_passwords_are_not,
@@ -57,7 +57,7 @@ fn questions_beyond_the_queue_are_refused_as_busy_and_passwords_are_not() -> Tes
         .collect();
     server.wait_metric("push_limits_hit_total{limit=\"auth_hook\"}", |hits| hits > 0);
     // While it has more than enough to do, passwords are hashed.
-    assert_eq!(code(server.target(), &as_user(Version::V5, "b", "bob", "password")), 0);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "b", "bob", "password")), 0);
     assert!(server.metrics().value("push_auth_hook_waiting") > 0);
     let (mut let_in, mut busy) = (0, 0);
     for (number, mut client) in clients.into_iter().enumerate() {
@@ -92,8 +92,8 @@ fn passwords_beyond_their_queue_do_not_keep_the_hook_from_being_asked() -> TestR
         .collect();
     server.wait_metric("push_passwords_waiting", |count| count == PASSWORDS_MAX as u64 - 1);
     let beyond = as_user(Version::V5, "beyond", "slow", "wrong");
-    assert_eq!(code(server.target(), &beyond), SERVER_BUSY);
-    assert_eq!(code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
+    assert_eq!(connack_code(server.target(), &beyond), SERVER_BUSY);
+    assert_eq!(connack_code(server.target(), &as_user(Version::V5, "a", "ada", "pencil")), 0);
     let metrics = server.metrics();
     assert_eq!(metrics.value("push_limits_hit_total{limit=\"auth_queue\"}"), 1);
     assert_eq!(metrics.value("push_limits_hit_total{limit=\"auth_hook\"}"), 0);

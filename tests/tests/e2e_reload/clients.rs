@@ -1,15 +1,16 @@
 //! Who goes after a reload, and who stays.
 
 use push_tests::certificates::{Issued, Purpose};
-use push_tests::clients::{Client, Connect};
+use push_tests::clients::{Client, Connect, connack_code};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
 use push_tests::tls::{self, Offer};
+use push_tests::users::line;
 use push_tests::wire::Version;
 
 use crate::rig::{
-    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, code, finish, gone, line, reload_well,
-    settings_file, settings_of, stop, write,
+    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, finish, gone, reload_well, settings_file,
+    settings_of, stop, write,
 };
 
 pub(crate) fn users_that_are_gone_or_changed_go_and_others_stay(path: PingPath) -> TestResult {
@@ -30,7 +31,7 @@ pub(crate) fn users_that_are_gone_or_changed_go_and_others_stay(path: PingPath) 
     assert_eq!(eve.wait_ending().reason, Some(NOT_AUTHORIZED));
     assert_eq!((gone(&server, "user"), gone(&server, "password")), (2, 1));
     server.wait_log("a reload: there is no such user any more");
-    assert_eq!(code(server.target(), &as_user("bob", "bob", "pencil")), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &as_user("bob", "bob", "pencil")), NOT_AUTHORIZED);
     Client::connect(server.target(), &as_user("eve", "eve", "crayon"));
     server.prove_path_by(&mut ada);
     Ok(())
@@ -48,7 +49,7 @@ pub(crate) fn who_may_not_be_anonymous_any_more_goes() -> TestResult {
     assert!(said.contains("changed: anonymous\n"), "{said}");
     assert_eq!(nobody.wait_ending().reason, Some(NOT_AUTHORIZED));
     assert_eq!(gone(&server, "anonymous"), 1);
-    assert_eq!(code(server.target(), &Connect::new(Version::V5, "nobody")), NOT_AUTHORIZED);
+    assert_eq!(connack_code(server.target(), &Connect::new(Version::V5, "nobody")), NOT_AUTHORIZED);
     ada.ping();
     finish(&server);
     Ok(())

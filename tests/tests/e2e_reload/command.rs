@@ -6,11 +6,11 @@ use push_tests::clients::Client;
 use push_tests::expectations::wait_for;
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
+use push_tests::users::line;
 use rustix::process::Signal;
 
 use crate::rig::{
-    Files, as_user, command, finish, line, reload, reload_well, settings_file, settings_of, stop,
-    write,
+    Files, as_user, command, finish, reload, reload_well, settings_file, settings_of, stop, write,
 };
 
 pub(crate) fn the_command_says_what_is_wrong_and_exits_with_1() -> TestResult {

@@ -8,8 +8,9 @@ use push_tests::clients::Client;
 use push_tests::expectations::wait_for;
 use push_tests::server::{PingPath, raise_descriptor_limit};
 use push_tests::skip::TestResult;
+use push_tests::users::line;
 
-use crate::rig::{Files, NOT_AUTHORIZED, as_user, finish, gone, line, reload_well};
+use crate::rig::{Files, NOT_AUTHORIZED, as_user, finish, gone, reload_well};
 
 const CLIENTS: usize = 10_000;
 const USERS: usize = 40;

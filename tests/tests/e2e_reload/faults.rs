@@ -4,14 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use push_tests::clients::{Client, Connect};
+use push_tests::clients::{Client, Connect, connack_code};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::{TestResult, need_root};
+use push_tests::users::line;
 use push_tests::wire::Version;
 
 use crate::rig::{
-    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, code, finish, line, reload, reload_well,
-    settings_file, write,
+    Files, NOT_AUTHORIZED, OPEN_BUT_SECRETS, as_user, finish, reload, reload_well, settings_file,
+    write,
 };
 
 /// What befalls a file.
@@ -94,11 +95,15 @@ pub(crate) fn each_fault_of_each_file_changes_nothing() -> TestResult {
                 assert!(is_told, "no line of {shown}: {said}");
             }
             assert_eq!(
-                code(target, &as_user("eve", "eve", "crayon")),
+                connack_code(target, &as_user("eve", "eve", "crayon")),
                 NOT_AUTHORIZED,
                 "{fault:?} {shown}"
             );
-            assert_eq!(code(target, &as_user("other", "bob", "pencil")), 0, "{fault:?} {shown}");
+            assert_eq!(
+                connack_code(target, &as_user("other", "bob", "pencil")),
+                0,
+                "{fault:?} {shown}"
+            );
             assert_eq!(server.metrics().value("push_reload_last_success"), 0);
             assert_ne!(bob.publish("secret/x", b"x", 1), NOT_AUTHORIZED, "{fault:?} {shown}");
             fault.end(file, &text);
@@ -107,7 +112,7 @@ pub(crate) fn each_fault_of_each_file_changes_nothing() -> TestResult {
     reload_well(&server)?;
     assert_eq!(server.metrics().value("push_reload_last_success"), 1);
     assert_eq!(bob.wait_ending().reason, Some(NOT_AUTHORIZED));
-    assert_eq!(code(target, &as_user("eve", "eve", "crayon")), 0);
+    assert_eq!(connack_code(target, &as_user("eve", "eve", "crayon")), 0);
     finish(&server);
     Ok(())
 }
@@ -119,9 +124,13 @@ pub(crate) fn nothing_opens_because_a_file_cannot_be_read() -> TestResult {
     let nobody = Connect::new(Version::V5, "nobody");
     let closed = |why: &str| {
         for connect in [&nobody, &as_user("x", "mallory", "x"), &as_user("x", "ada", "")] {
-            assert_eq!(code(server.target(), connect), NOT_AUTHORIZED, "{why}: {connect:?}");
+            assert_eq!(
+                connack_code(server.target(), connect),
+                NOT_AUTHORIZED,
+                "{why}: {connect:?}"
+            );
         }
-        assert_eq!(code(server.target(), &as_user("ada", "ada", "pencil")), 0, "{why}");
+        assert_eq!(connack_code(server.target(), &as_user("ada", "ada", "pencil")), 0, "{why}");
     };
     fs::remove_file(files.path("users")).expect("remove the users");
     fs::remove_file(files.path("rules.toml")).expect("remove the rules");
@@ -139,7 +148,7 @@ pub(crate) fn nothing_opens_because_a_file_cannot_be_read() -> TestResult {
     reload_well(&server)?;
     // Nobody is a user then, and everybody needs to be one.
     for connect in [&nobody, &as_user("ada", "ada", "pencil")] {
-        assert_eq!(code(server.target(), connect), NOT_AUTHORIZED, "{connect:?}");
+        assert_eq!(connack_code(server.target(), connect), NOT_AUTHORIZED, "{connect:?}");
     }
     Ok(())
 }

@@ -5,16 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use push_tests::certificates::{Authority, Folder, LOCAL_NAMES, Purpose};
 use push_tests::clients::{Client, Connect};
 use push_tests::server::{PingPath, Server, ServerBuilder, server_binary};
 use push_tests::skip::Skip;
 use push_tests::stand_in;
-use push_tests::target::Target;
+use push_tests::users::line;
 use push_tests::wire::Version;
-use sha2::Sha512;
 use tempfile::TempDir;
 
 /// "Not authorized".
@@ -107,22 +104,8 @@ pub(crate) fn settings_of(server: &Server) -> String {
     fs::read_to_string(settings_file(server)).expect("read the settings")
 }
 
-/// A line of mosquitto's form, whose check costs next to nothing.
-pub(crate) fn line(name: &str, password: &str) -> String {
-    let (salt, iterations) = (*b"twelve bytes", 1);
-    let mut hash = [0; 64];
-    pbkdf2::pbkdf2_hmac::<Sha512>(password.as_bytes(), &salt, iterations, &mut hash);
-    format!("{name}:$7${iterations}${}${}\n", STANDARD.encode(salt), STANDARD.encode(hash))
-}
-
 pub(crate) fn as_user(client_id: &str, name: &str, password: &str) -> Connect {
     Connect::new(Version::V5, client_id).login(name, password.as_bytes())
-}
-
-/// CONNACK's code.
-#[track_caller]
-pub(crate) fn code(target: &Target, connect: &Connect) -> u8 {
-    Client::open(target, connect).expect("a CONNACK").connack.code
 }
 
 /// What `push-server reload` says: its exit code, and all lines.
