@@ -1,10 +1,20 @@
-//! Places for new sessions: unused ones give way, on this shard or on another (`unused`).
+//! Places for new sessions: unused ones give way, on this shard or on another (`unused`). And what a
+//! client takes beside: a place among the connections of its address and of its user, and memory for its will.
+
+use std::sync::Arc;
 
 use super::Shard;
-use crate::broker::Holder;
+use crate::broker::{Holder, NoMemory, will_weight_bytes};
+use crate::mqtt::Connecting;
+use crate::shard::addresses::{AddressPlace, NoPlaceLeft, UserPlace};
+use crate::shard::clients::{Account, PendingClient};
+use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::ports::Ports;
 use crate::shard::post::Mail;
 use crate::shard::sessions::NoPlace;
+
+/// The counter of a limit.
+pub(super) type LimitCounter = fn(&ShardCounters) -> &Counter;
 
 impl<P: Ports> Shard<P> {
     /// A session has no connection: notes it as unused, if it was never used.
@@ -18,6 +28,69 @@ impl<P: Ports> Shard<P> {
         }
     }
 
+    /// Takes places for a client among the connections of its address and its user. It may have one more if it takes
+    /// over a connection that counts there. `Err`: the limit for which the client is refused.
+    pub(super) fn open_account(
+        &mut self,
+        index: u32,
+        connecting: &Connecting,
+    ) -> Result<Account, LimitCounter> {
+        let connect = &connecting.connect;
+        let taken_over = self.sessions.find(&connect.client_id);
+        let taken_over = taken_over.and_then(|key| self.sessions.client(key));
+        let taken_over = taken_over.and_then(|other| self.clients.get(other));
+        let taken_over = taken_over.map(|other| &other.account);
+        let addresses = self.here.shared().entrance.addresses();
+        let servers = &self.here.shared().config.client_limits;
+        let limits = servers.of_groups(connect.identity.limits());
+        let key = self.clients[index].pending().and_then(PendingClient::address_key);
+        let replaces = taken_over.and_then(Account::address).map(AddressPlace::key) == key;
+        let address = key.map_or(Ok(None), |key| addresses.connect(key, replaces));
+        let address = address.map_err(|NoPlaceLeft| -> LimitCounter {
+            |counters| &counters.limit_address_connections
+        })?;
+        let user = connect.user();
+        let replaces = taken_over.and_then(Account::user).map(UserPlace::user) == user;
+        let connections_max = limits.user_connections_max;
+        let user =
+            user.map_or(Ok(None), |user| addresses.connect_user(user, connections_max, replaces));
+        let user = user.map_err(|NoPlaceLeft| -> LimitCounter {
+            |counters| &counters.limit_user_connections
+        })?;
+        Ok(Account::new(limits, servers, address, user))
+    }
+
+    /// Takes the memory of a client's will. `Some`: the limit for which the client is refused.
+    pub(super) fn lacks_memory(
+        &mut self,
+        index: u32,
+        connecting: &mut Connecting,
+    ) -> Option<LimitCounter> {
+        let connect = &mut connecting.connect;
+        if self.here.shared().journal.has_left_out(&connect.client_id) {
+            // It would begin a second session, while its first one is on disk.
+            return Some(|counters| &counters.limit_sessions_left_out);
+        }
+        connect.will.as_ref()?;
+        let holder = self.here.shared().holders.holder(self.network_of(index), connect.user());
+        let will = connect.will.as_deref_mut()?;
+        let bytes = will_weight_bytes(&will.message);
+        let wills = Arc::clone(&self.here.shared().memory.wills);
+        // The will takes the place of that of the session that this CONNECT takes over.
+        let replaces = self.will_bytes(&connect.client_id) >= bytes;
+        let charge = match replaces {
+            true => Ok(wills.charge_anyway(holder, bytes)),
+            false => wills.charge(holder, bytes),
+        };
+        match charge {
+            Ok(charge) => {
+                will.charge = Some(charge);
+                None
+            }
+            Err(NoMemory::Total) => Some(|counters| &counters.limit_will_bytes_total),
+            Err(NoMemory::Share) => Some(|counters| &counters.limit_wills_share),
+        }
+    }
     /// Takes a place for a new session. Unused sessions give way to it.
     pub(super) fn take_session_place(&mut self, holder: Holder) -> Result<(), NoPlace> {
         if self.here.shared().totals.session_shares().is_nearly_full() && !self.end_unused(None) {

@@ -1,7 +1,6 @@
 //! A served client, from take-over to expiry and close.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
@@ -9,13 +8,11 @@ use push_common::clock::Monotonic;
 use super::Shard;
 use super::input::ANSWERS_WAIT_MILLIS;
 use super::tls::TlsResult;
-use crate::broker::{Charge, Holder, NoMemory, PeerNetwork, will_weight_bytes};
+use crate::broker::{Charge, Holder, PeerNetwork};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
 use crate::mutant::{Rule, is_left_out};
-use crate::shard::addresses::{AddressPlace, NoPlaceLeft, UserPlace};
-use crate::shard::clients::{Account, EndedConnection, PendingClient, Phase};
-use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::clients::{EndedConnection, PendingClient, Phase};
 use crate::shard::liveness::Applicant;
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Socket, Wire};
@@ -24,9 +21,6 @@ use crate::transport::{Goodbye, ProxyHeader};
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
-
-/// A limit, by its counter.
-type LimitCounter = fn(&ShardCounters) -> &Counter;
 
 impl<P: Ports> Shard<P> {
     /// Begins to serve a client whose session belongs here.
@@ -138,68 +132,8 @@ impl<P: Ports> Shard<P> {
         self.sessions.session_mut(key).map(|session| session.claimed_by(&connecting.connect))
     }
 
-    /// Takes places for a client among the connections of its address and its user. It may have one more if it takes
-    /// over a connection that counts there. `Err`: the limit for which the client is refused.
-    fn open_account(
-        &mut self,
-        index: u32,
-        connecting: &Connecting,
-    ) -> Result<Account, LimitCounter> {
-        let connect = &connecting.connect;
-        let taken_over = self.sessions.find(&connect.client_id);
-        let taken_over = taken_over.and_then(|key| self.sessions.client(key));
-        let taken_over = taken_over.and_then(|other| self.clients.get(other));
-        let taken_over = taken_over.map(|other| &other.account);
-        let addresses = self.here.shared().entrance.addresses();
-        let servers = &self.here.shared().config.client_limits;
-        let limits = servers.of_groups(connect.identity.limits());
-        let key = self.clients[index].pending().and_then(PendingClient::address_key);
-        let replaces = taken_over.and_then(Account::address).map(AddressPlace::key) == key;
-        let address = key.map_or(Ok(None), |key| addresses.connect(key, replaces));
-        let address = address.map_err(|NoPlaceLeft| -> LimitCounter {
-            |counters| &counters.limit_address_connections
-        })?;
-        let user = connect.user();
-        let replaces = taken_over.and_then(Account::user).map(UserPlace::user) == user;
-        let connections_max = limits.user_connections_max;
-        let user =
-            user.map_or(Ok(None), |user| addresses.connect_user(user, connections_max, replaces));
-        let user = user.map_err(|NoPlaceLeft| -> LimitCounter {
-            |counters| &counters.limit_user_connections
-        })?;
-        Ok(Account::new(limits, servers, address, user))
-    }
-
-    /// Takes the memory of a client's will. `Some`: the limit for which the client is refused.
-    fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
-        let connect = &mut connecting.connect;
-        if self.here.shared().journal.has_left_out(&connect.client_id) {
-            // It would begin a second session, while its first one is on disk.
-            return Some(|counters| &counters.limit_sessions_left_out);
-        }
-        connect.will.as_ref()?;
-        let holder = self.here.shared().holders.holder(self.network_of(index), connect.user());
-        let will = connect.will.as_deref_mut()?;
-        let bytes = will_weight_bytes(&will.message);
-        let wills = Arc::clone(&self.here.shared().memory.wills);
-        // The will takes the place of that of the session that this CONNECT takes over.
-        let replaces = self.will_bytes(&connect.client_id) >= bytes;
-        let charge = match replaces {
-            true => Ok(wills.charge_anyway(holder, bytes)),
-            false => wills.charge(holder, bytes),
-        };
-        match charge {
-            Ok(charge) => {
-                will.charge = Some(charge);
-                None
-            }
-            Err(NoMemory::Total) => Some(|counters| &counters.limit_will_bytes_total),
-            Err(NoMemory::Share) => Some(|counters| &counters.limit_wills_share),
-        }
-    }
-
     /// How many bytes the will of the session with this client id counts.
-    fn will_bytes(&mut self, client_id: &str) -> u64 {
+    pub(super) fn will_bytes(&mut self, client_id: &str) -> u64 {
         let Some(key) = self.sessions.find(client_id) else { return 0 };
         let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
         let will = match entry.presence() {
@@ -270,7 +204,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// The network that a client has connected from.
-    fn network_of(&self, index: u32) -> PeerNetwork {
+    pub(super) fn network_of(&self, index: u32) -> PeerNetwork {
         let address = self.clients[index].address();
         address.map(|address| self.here.shared().holders.network(address.ip())).unwrap_or_default()
     }
