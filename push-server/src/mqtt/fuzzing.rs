@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
+use super::allowing::allow;
 use super::codec::Reason;
 use super::{
     Connecting, Connection, Delivery, Event, Filing, Handshake, HandshakeProgress, Limits,
@@ -160,22 +161,8 @@ impl Talk {
         connection.handle_bytes(piece, NOW);
         while let Some(event) = connection.poll_event(session, limits, NOW) {
             writeln!(told, "{event:?}").expect("a string");
+            let Some(event) = allow(connection, session, event) else { continue };
             match event {
-                Event::Publish(_, Some(receipt)) | Event::PublishRefused(_, Some(receipt)) => {
-                    connection.publish_done(session, receipt, Reason::Success);
-                }
-                Event::Subscribe(subscribe) => {
-                    let results: Vec<_> = subscribe
-                        .entries
-                        .iter()
-                        .map(|entry| entry.as_ref().map(|entry| entry.options.qos).map_err(|r| *r))
-                        .collect();
-                    connection.subscribed(subscribe.packet_id, &results);
-                }
-                Event::Unsubscribe(unsubscribe) => {
-                    let results = vec![Reason::Success; unsubscribe.filters.len()];
-                    connection.unsubscribed(unsubscribe.packet_id, &results);
-                }
                 Event::Owes(answer) => connection.answer_now(answer),
                 Event::Authenticate(auth) => match connection.authenticate(auth, NONCE, session) {
                     Ok(Some(credentials)) => {

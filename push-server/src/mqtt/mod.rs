@@ -16,6 +16,8 @@
 //! A client's state is split by how long it lives: `Connection` dies with the socket, and a
 //! reconnect finds the `Session` again. While idle, both own no heap memory but the client's names.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod allowing;
 pub mod codec;
 pub(crate) mod connect;
 pub(crate) mod connection;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::access::{Access, Users};
 use crate::broker::MessageProperties;
-use crate::mqtt::{Connection, Event, Features, Handshake, HandshakeProgress, Limits, Session};
+use crate::mqtt::allowing::allow;
+use crate::mqtt::{Connection, Features, Handshake, HandshakeProgress, Limits, Session};
 
 /// Valid packets of every type, for 3.1.1 and MQTT 5, that the tests damage.
 const SAMPLES: &[(&[u8], &[u8])] = &[
@@ -132,24 +133,7 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
         arrived += piece.len() as u64;
         while let Some(event) = connection.poll_event(&mut session, &limits, now) {
             told += &format!("{event:?}\n");
-            match event {
-                Event::Publish(_, Some(receipt)) | Event::PublishRefused(_, Some(receipt)) => {
-                    connection.publish_done(&mut session, receipt, Reason::Success);
-                }
-                Event::Subscribe(subscribe) => {
-                    let results: Vec<_> = subscribe
-                        .entries
-                        .iter()
-                        .map(|entry| entry.as_ref().map(|entry| entry.options.qos).map_err(|r| *r))
-                        .collect();
-                    connection.subscribed(subscribe.packet_id, &results);
-                }
-                Event::Unsubscribe(unsubscribe) => {
-                    let results = vec![Reason::Success; unsubscribe.filters.len()];
-                    connection.unsubscribed(unsubscribe.packet_id, &results);
-                }
-                _ => {}
-            }
+            allow(&mut connection, &mut session, event);
         }
         assert!(connection.input_len() <= limits.packet_bytes_max as usize);
         assert!(connection.parsed_bytes() + connection.input_len() as u64 <= arrived);
