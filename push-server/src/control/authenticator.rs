@@ -10,11 +10,12 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use push_common::clock::Monotonic;
 
 use super::hook::{Hook, HookCounts, HookFiles, NoAnswer};
+use super::wall_clock::since_1970;
 use crate::access::{
     Access, Credentials, Denial, Hasher, HookAnswer, HookQuestion, Judgement, Key, PASSWORD_BYTES,
     PasswordCheck, Source, TokenCheck, Verdict, Verified, VerifiedToken,
@@ -293,7 +294,7 @@ impl Inner {
                 return self.access.current().judge_without_hook(credentials);
             }
             Ok(HookAnswer::Allow(identity, expires_in)) => {
-                Verdict::Allowed(identity.lasting(wall_time(), expires_in), None)
+                Verdict::Allowed(identity.lasting(since_1970(), expires_in), None)
             }
             Ok(HookAnswer::Deny) => Verdict::Refused(Denial::HookDenied),
             Err(NoAnswer) => Verdict::Refused(Denial::HookFailed),
@@ -350,28 +351,39 @@ impl Inner {
         Some(check.passed())
     }
 
-    /// Hashes passwords, until the answerer is dropped.
-    fn hash(&self) {
-        let mut hasher = Hasher::default();
-        while let Some(Waiting { check, asker, since }) = self.passwords.next() {
-            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+    /// Does checks, until the answerer is dropped. `waiting` counts those that wait.
+    fn work<C>(
+        &self,
+        checks: &Checks<C>,
+        waiting: &AtomicU64,
+        remembered: impl Fn(&C) -> Option<Verdict>,
+        mut run: impl FnMut(&C) -> Verdict,
+    ) {
+        while let Some(Waiting { check, asker, since }) = checks.next() {
+            waiting.fetch_sub(1, Ordering::Relaxed);
             // Nobody waits for it: the asker tells so when it is dropped.
             if since.elapsed() >= self.patience {
                 continue;
             }
-            // The same password may have been in the queue before.
-            if let Some(verdict) = self.remembered(&check) {
-                asker.answer(verdict);
-                continue;
-            }
+            // The same may have been in the queue before.
+            let verdict = remembered(&check).unwrap_or_else(|| run(&check));
+            asker.answer(verdict);
+        }
+    }
+
+    /// Hashes passwords, until the answerer is dropped.
+    fn hash(&self) {
+        let mut hasher = Hasher::default();
+        let run = |check: &PasswordCheck| {
             let verdict = check.run(&mut hasher);
             count(&self.counts.hashed);
             if let Verdict::Allowed(..) = verdict {
                 count(&self.counts.accepted_users);
-                self.remember(&check);
+                self.remember(check);
             }
-            asker.answer(verdict);
-        }
+            verdict
+        };
+        self.work(&self.passwords, &self.counts.waiting, |check| self.remembered(check), run);
     }
 
     fn remember(&self, check: &PasswordCheck) {
@@ -389,7 +401,7 @@ impl Inner {
         let token = verified.get(key, self.now()).cloned();
         self.counts.tokens_in_memory.store(verified.len() as u64, Ordering::Relaxed);
         drop(verified);
-        let verdict = check.passed(&token?, now_secs());
+        let verdict = check.passed(&token?, since_1970().as_secs());
         count(&self.counts.tokens_remembered);
         self.counts.of(Some(Source::Token), &verdict);
         Some(verdict)
@@ -397,27 +409,21 @@ impl Inner {
 
     /// Checks tokens, until the answerer is dropped.
     fn check_tokens(&self) {
-        while let Some(Waiting { check, asker, since }) = self.tokens.next() {
-            self.counts.tokens_waiting.fetch_sub(1, Ordering::Relaxed);
-            if since.elapsed() >= self.patience {
-                continue;
-            }
-            if let Some(verdict) = self.remembered_token(&check) {
-                asker.answer(verdict);
-                continue;
-            }
+        let run = |check: &TokenCheck| {
             count(&self.counts.tokens_verified);
             let verdict = match check.run() {
                 Ok(token) => {
-                    let verdict = check.passed(&token, now_secs());
-                    self.remember_token(&check, token);
+                    let verdict = check.passed(&token, since_1970().as_secs());
+                    self.remember_token(check, token);
                     verdict
                 }
                 Err(denial) => Verdict::Refused(denial),
             };
             self.counts.of(Some(Source::Token), &verdict);
-            asker.answer(verdict);
-        }
+            verdict
+        };
+        let waiting = &self.counts.tokens_waiting;
+        self.work(&self.tokens, waiting, |check| self.remembered_token(check), run);
     }
 
     fn remember_token(&self, check: &TokenCheck, token: VerifiedToken) {
@@ -431,16 +437,6 @@ impl Inner {
     fn now(&self) -> Monotonic {
         Monotonic::default().after(self.started.elapsed())
     }
-}
-
-/// What the wall clock says, in seconds since 1970.
-fn now_secs() -> u64 {
-    wall_time().as_secs()
-}
-
-/// The time since 1970, by the wall clock.
-fn wall_time() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Whatever panicked, what is behind these locks is whole.

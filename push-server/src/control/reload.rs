@@ -6,7 +6,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
@@ -14,6 +13,7 @@ use tracing::{error, info, warn};
 use super::authenticator::Authenticator;
 use super::hook::HookFiles;
 use super::tls::Tls;
+use super::wall_clock::since_1970;
 use super::{access, privileges};
 use crate::config::{Config, Loaded};
 use crate::shard::{Reviewer, SharedAccess};
@@ -76,7 +76,10 @@ pub struct ReloadStatus {
 /// The start has read everything.
 impl Default for ReloadStatus {
     fn default() -> Self {
-        Self { is_success: AtomicBool::new(true), succeeded_at: AtomicU64::new(now_secs()) }
+        Self {
+            is_success: AtomicBool::new(true),
+            succeeded_at: AtomicU64::new(since_1970().as_secs()),
+        }
     }
 }
 
@@ -94,7 +97,7 @@ impl ReloadStatus {
     fn note(&self, is_success: bool) {
         self.is_success.store(is_success, Ordering::Relaxed);
         if is_success {
-            self.succeeded_at.store(now_secs(), Ordering::Relaxed);
+            self.succeeded_at.store(since_1970().as_secs(), Ordering::Relaxed);
         }
     }
 }
@@ -231,9 +234,4 @@ fn shown(path: &Path) -> String {
 
 fn texts(errors: &[impl ToString]) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
-}
-
-fn now_secs() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

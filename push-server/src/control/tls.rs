@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
+use super::wall_clock::since_1970;
 use crate::config::{ClientAuthMode, Config, TlsSettings};
 use crate::shard::{Reviewer, SharedTls, TlsConfigs};
 use configs::{ConfigsError, configs};
@@ -129,7 +130,7 @@ impl Tls {
         tell_loaded(&material, &modes);
         let reminders = HashMap::new();
         let mut served = Served { settings, material, tickets, stamps, refusal: None, reminders };
-        served.remind(now_secs());
+        served.remind(since_1970().as_secs());
         let status = Arc::new(TlsStatus::default());
         status.set_expiries(served.expiries());
         let served = Mutex::new(served);
@@ -181,7 +182,7 @@ impl Tls {
                 admits_others = self.take_changed(served, stamps);
             }
         }
-        served.remind(now_secs());
+        served.remind(since_1970().as_secs());
         served.tickets.renew();
         admits_others
     }
@@ -254,7 +255,7 @@ impl Tls {
         self.shared.replace(configs);
         (served.material, served.tickets) = (material, tickets);
         served.reminders.clear();
-        served.remind(now_secs());
+        served.remind(since_1970().as_secs());
         self.status.set_expiries(served.expiries());
         !admits_same
     }
@@ -379,7 +380,7 @@ pub(crate) fn problems(config: &Config) -> Vec<(&'static str, String, String)> {
                 .collect();
         }
     };
-    let now = now_secs();
+    let now = since_1970().as_secs();
     let refused = material.pairs.iter().filter_map(|pair| {
         let problem = match Validity::at(now, pair.valid_from, pair.valid_until) {
             Validity::NotYet => format!("is valid from {} on", date(pair.valid_from)),
@@ -430,11 +431,6 @@ fn modes(config: &Config) -> Vec<ClientAuthMode> {
         }
     }
     modes
-}
-
-fn now_secs() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

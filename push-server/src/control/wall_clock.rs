@@ -4,6 +4,7 @@
 use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
 use rustix::time::{
@@ -12,6 +13,11 @@ use rustix::time::{
 };
 use tokio::net::unix::pipe::Receiver;
 use tracing::warn;
+
+/// What the wall clock says: the time since 1970, or none if it is set to before.
+pub(super) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
 
 /// Some 290 billion years from now.
 const NEVER: Timespec = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
