@@ -153,7 +153,7 @@ impl Acl {
         origin: Option<Origin<'_>>,
     ) -> Rights {
         let about: Indices = self.rules_about(identity, client_id, origin).into();
-        let about = (about, Arc::clone(identity.shared_groups()));
+        let about = (about, Arc::clone(identity.brings().0));
         // A panic leaves the tables whole: each holds what it holds, or lacks it.
         let mut shared = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if identity.grant().is_none()

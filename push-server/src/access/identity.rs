@@ -126,11 +126,6 @@ impl Identity {
         &self.groups
     }
 
-    /// The same groups, to be kept.
-    pub(super) fn shared_groups(&self) -> &Arc<[Box<str>]> {
-        &self.groups
-    }
-
     /// What its token brings: groups, and rights if there are any.
     pub(super) fn brings(&self) -> (&Arc<[Box<str>]>, Option<&Grant>) {
         (&self.groups, self.grant())
