@@ -49,7 +49,7 @@ pub(crate) enum Subcommand {
         /// The file to check.
         file: PathBuf,
     },
-    /// Have a running server read its settings again, and the files that they name.
+    /// Tell a running server to read its settings again, and the files that they name.
     ///
     /// All of them count from then on, or none: what is wrong is printed with file and line, and the exit
     /// code is 1. Prints what was read, which settings have changed, and which need a restart. SIGHUP does the

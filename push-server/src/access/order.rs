@@ -17,7 +17,7 @@ pub enum Source {
     Anonymous,
 }
 
-/// Who decides, or why nobody does.
+/// The source that decides, or why none does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// This source, whatever it says.
@@ -73,7 +73,7 @@ pub(super) struct Case {
     pub(super) has_users: bool,
     /// There is a hook, and it has not said that it does not know the client.
     pub(super) has_hook: bool,
-    /// Whoever gives a name has to be it, because something says who clients are.
+    /// A client that gives a name must prove it, because there is a source of users.
     pub(super) has_source: bool,
     /// Clients that nobody knows may connect.
     pub(super) anonymous: bool,
@@ -106,7 +106,7 @@ const ORDER: [Row; 12] = [
 ];
 
 impl Case {
-    /// Who decides.
+    /// The source that decides about this client, or why none does.
     pub(super) fn choose(&self) -> Choice {
         let row = ORDER.iter().find(|(is_about, _)| is_about(self));
         row.map_or(Choice::NoProof, |(_, choice)| *choice)

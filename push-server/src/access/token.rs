@@ -44,11 +44,11 @@ const BYTES_PER_BYTE: usize = 8;
 /// Which tokens count.
 #[derive(Debug)]
 pub struct Tokens {
-    /// Who signs them.
+    /// The keys that their signatures are checked by.
     pub keys: TokenKeys,
-    /// Who may have made them (`iss`); empty: anybody whose key is there.
+    /// The issuers that are accepted (`iss`). Empty: any, if its key is in `keys`.
     pub issuers: Vec<String>,
-    /// Whom they may be for (`aud`); empty: only those that do not say.
+    /// The audiences that are accepted (`aud`). Empty: only tokens without an `aud`.
     pub audiences: Vec<String>,
 }
 

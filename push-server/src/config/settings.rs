@@ -187,10 +187,12 @@ settings! {
         /// gives its token (JWT) as password; the user is its sub, and it is closed at its exp. Read again
         /// by a reload.
         jwt_keys: FilePath, "FILE" => authentication.jwt.keys_file, live;
-        /// Who may make tokens (iss); may be given several times. Left out: whoever has a key.
+        /// An issuer (iss) whose tokens are accepted; may be given several times. Left out: every issuer whose
+        /// key is in jwt-keys.
         #[serde(deserialize_with = "one_or_more")]
         jwt_issuer: Vec<TokenParty>, "NAME" => authentication.jwt.issuers, live;
-        /// Whom tokens may be for (aud); may be given several times. Left out: tokens that say nothing of it.
+        /// An audience (aud) that tokens may name; may be given several times. Left out: only tokens without
+        /// an audience are accepted.
         #[serde(deserialize_with = "one_or_more")]
         jwt_audience: Vec<TokenParty>, "NAME" => authentication.jwt.audiences, live;
         /// URL of a hook that is asked about clients whom neither certificate, SCRAM, token nor file of

@@ -181,7 +181,7 @@ impl FromStr for WebOrigin {
 
 deserialize_from_str!(WebOrigin);
 
-/// Who makes tokens, or whom they are for.
+/// The issuer of a token, or its audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenParty(pub String);
 

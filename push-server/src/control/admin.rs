@@ -31,7 +31,7 @@ use crate::shard::{SocketFile, listen_unix, probe_unix};
 /// Most connections to the socket at a time; a silent one gives way to a new one.
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 16;
 
-/// Who may look into the folder that is made for the socket: the server's user and group.
+/// The mode of the folder that is made for the socket: the server's user and group may look into it.
 const FOLDER_MODE: u32 = 0o750;
 
 /// The socket cannot be made.

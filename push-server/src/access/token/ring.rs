@@ -23,7 +23,7 @@ pub(super) fn install() {
         key_utils: KeyUtils::new_unimplemented(),
     };
     static INSTALLED: Once = Once::new();
-    // Whoever was first has installed what works as well.
+    // An error says that the process has a provider already: this one, since nothing else installs one.
     INSTALLED.call_once(|| {
         let _ = PROVIDER.install_default();
     });

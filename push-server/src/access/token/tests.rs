@@ -241,7 +241,7 @@ fn issuer_and_audience_are_asked_for_where_they_are_set() {
     assert_eq!(asked(&[], &["mqtt", "iot"], json!({ "aud": ["web", "iot"] })), ada());
     assert_eq!(asked(&[], &["mqtt"], json!({ "aud": "web" })), fault(TokenFault::Audience));
     assert_eq!(asked(&[], &["mqtt"], json!({})), fault(TokenFault::Audience));
-    // Whoever is not among those whom a token is for has to refuse it (RFC 7519, section 4.1.3).
+    // A server that is not in the token's audience must refuse it (RFC 7519, section 4.1.3).
     assert_eq!(asked(&[], &[], json!({ "aud": "web" })), fault(TokenFault::Audience));
 }
 

@@ -42,7 +42,7 @@ pub enum AskError {
     Strange(StatusCode),
 }
 
-/// Has the server at `socket` read its files again.
+/// Asks the server at `socket` to read its files again, and returns what came of it.
 ///
 /// # Errors
 /// There is no answer.
