@@ -93,6 +93,14 @@ pub(super) struct Told {
     pub(super) lines: String,
 }
 
+/// Has one of our servers let in all clients at once, who come from few addresses. Earlier builds have no such limits.
+pub(super) fn lift_connect_limits(command: &mut Command, server: &Path) -> Result<()> {
+    if knows_flag(server, "--connect-rate")? {
+        command.args(["--connect-rate", "0", "--address-waiting-max", "0"]);
+    }
+    Ok(())
+}
+
 /// The programs, and how to run them.
 #[derive(Debug)]
 pub(super) struct Brokers {
@@ -224,10 +232,7 @@ impl Brokers {
         // Its clients ping as fast as they get answers.
         command.args(["--ping-rate", "0"]);
         command.args(["--max-connections", &room, "--log", "warn"]);
-        // All clients come from few addresses, at once. Earlier builds have no such limits.
-        if knows_flag(server, "--connect-rate")? {
-            command.args(["--connect-rate", "0", "--address-waiting-max", "0"]);
-        }
+        lift_connect_limits(&mut command, server)?;
         // Builds from before sessions were stored have no such flag.
         if knows_flag(server, "--data-dir")? {
             command.arg("--data-dir").arg(data);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::super::brokers::{Broker, Brokers, free_ports, knows_flag};
+use super::super::brokers::{Broker, Brokers, free_ports, knows_flag, lift_connect_limits};
 use super::super::data_directory::DataDirectory;
 use super::super::rig::Bench;
 use super::arguments::Mode;
@@ -109,10 +109,7 @@ impl<'a> Keeper<'a> {
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
         command.args(["--kernel-path", "off", "--shards", &self.brokers.shards.to_string()]);
         command.args(["--max-connections", &connections, "--log", "warn"]);
-        // All clients come from few addresses, at once. Earlier builds have no such limits.
-        if knows_flag(server, "--connect-rate")? {
-            command.args(["--connect-rate", "0", "--address-waiting-max", "0"]);
-        }
+        lift_connect_limits(&mut command, server)?;
         command.args(["--outbox-messages-max", OUTBOX_MESSAGES_MAX]);
         command.args(["--outbox-bytes-max", OUTBOX_BYTES_MAX]);
         command.arg("--data-dir").arg(data);
