@@ -54,15 +54,11 @@ pub enum AccessError {
 }
 
 /// The rules at the start. What unknown names look like is random for each process.
+///
+/// # Errors
+/// The first mistake.
 pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
-    let settings = &config.authentication;
-    let users = match &settings.users_file {
-        Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
-        None => None,
-    };
-    let tokens = tokens::load(&settings.jwt)?;
-    let acl = acl::load(config)?;
-    Ok(joined(config, users, tokens, acl))
+    read_again(config, &Access::default()).map_err(|mut mistakes| mistakes.swap_remove(0))
 }
 
 /// The rules by what the files say now, in the place of `current`. All mistakes at once.
