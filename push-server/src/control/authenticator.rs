@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use push_common::clock::Monotonic;
 
 use super::hook::{Hook, HookCounts, HookFiles, NoAnswer};
+use super::tally::{add, count, discount, read, set};
 use super::wall_clock::since_1970;
 use crate::access::{
     Access, Credentials, Denial, Hasher, HookAnswer, HookQuestion, Judgement, Key, PASSWORD_BYTES,
@@ -144,14 +145,6 @@ impl AuthenticationCounts {
     pub(crate) fn hook(&self) -> &HookCounts {
         &self.hook
     }
-}
-
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Authenticator {
@@ -341,7 +334,7 @@ impl Inner {
         let key = check.key(&self.secret);
         let mut verified = lock(&self.verified_passwords);
         let is_remembered = verified.get(key, self.now()).is_some();
-        self.counts.in_memory.store(verified.len() as u64, Ordering::Relaxed);
+        set(&self.counts.in_memory, verified.len() as u64);
         drop(verified);
         if !is_remembered {
             return None;
@@ -360,7 +353,7 @@ impl Inner {
         mut run: impl FnMut(&C) -> Verdict,
     ) {
         while let Some(Waiting { check, asker, since }) = checks.next() {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+            discount(waiting);
             // Nobody waits for it: the asker tells so when it is dropped.
             if since.elapsed() >= self.patience {
                 continue;
@@ -390,8 +383,8 @@ impl Inner {
         let key = check.key(&self.secret);
         let mut verified = lock(&self.verified_passwords);
         let forgotten = verified.add(key, (), PASSWORD_BYTES, self.now());
-        self.counts.forgotten_early.fetch_add(forgotten, Ordering::Relaxed);
-        self.counts.in_memory.store(verified.len() as u64, Ordering::Relaxed);
+        add(&self.counts.forgotten_early, forgotten);
+        set(&self.counts.in_memory, verified.len() as u64);
     }
 
     /// The verdict on a token whose signature was right not long ago. Its times are looked at again.
@@ -399,7 +392,7 @@ impl Inner {
         let key = check.key(&self.secret);
         let mut verified = lock(&self.verified_tokens);
         let token = verified.get(key, self.now()).cloned();
-        self.counts.tokens_in_memory.store(verified.len() as u64, Ordering::Relaxed);
+        set(&self.counts.tokens_in_memory, verified.len() as u64);
         drop(verified);
         let verdict = check.passed(&token?, since_1970().as_secs());
         count(&self.counts.tokens_remembered);
@@ -430,8 +423,8 @@ impl Inner {
         let key = check.key(&self.secret);
         let mut verified = lock(&self.verified_tokens);
         let forgotten = verified.add(key, token, check.weight_bytes(), self.now());
-        self.counts.tokens_forgotten_early.fetch_add(forgotten, Ordering::Relaxed);
-        self.counts.tokens_in_memory.store(verified.len() as u64, Ordering::Relaxed);
+        add(&self.counts.tokens_forgotten_early, forgotten);
+        set(&self.counts.tokens_in_memory, verified.len() as u64);
     }
 
     fn now(&self) -> Monotonic {

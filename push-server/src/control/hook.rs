@@ -7,7 +7,6 @@ mod memory;
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,13 +16,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::privileges;
+use super::tally::{count, discount, set};
 use crate::access::{
     HOOK_FAILURES_MAX, HOOK_REST, HookAnswer, HookAttempt, HookQuestion, HookRest,
 };
 use crate::config::HookSettings;
 use crate::shard::HOOK_UNDER_WAY_MAX;
 use client::{HookClient, HookFailure};
-use counts::{add, take};
 use memory::Memory;
 
 pub(crate) use client::HOOK_TIMEOUT;
@@ -147,7 +146,7 @@ impl Hook {
         }
         let may_ask = self.inner.rest().may_ask(now);
         (!may_ask).then(|| {
-            add(&self.inner.counts.refused_resting);
+            count(&self.inner.counts.refused_resting);
             Err(NoAnswer)
         })
     }
@@ -155,7 +154,7 @@ impl Hook {
     /// Asks when it is this question's turn. Never waits.
     pub(crate) fn ask(&self, question: HookQuestion, reply: Reply) {
         // Before the thread can take it.
-        add(&self.inner.counts.waiting);
+        count(&self.inner.counts.waiting);
         // Of a thread that has ended the server learns by `is_whole`.
         let _ = self.questions.send(Waiting { question, reply, since: Instant::now() });
     }
@@ -190,7 +189,7 @@ async fn serve(
     let next = async {
         while let Some(waiting) = asked.recv().await {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            take(&inner.counts.waiting);
+            discount(&inner.counts.waiting);
             let inner = Arc::clone(&inner);
             tokio::spawn(async move {
                 inner.answer(waiting).await;
@@ -219,7 +218,7 @@ impl Inner {
         }
         let attempt = self.rest().ask(self.now());
         let Some(attempt) = attempt else {
-            add(&self.counts.refused_resting);
+            count(&self.counts.refused_resting);
             return reply(Err(NoAnswer));
         };
         let under_way = UnderWay::new(self, attempt);
@@ -260,14 +259,14 @@ impl Inner {
 
 impl<'a> UnderWay<'a> {
     fn new(inner: &'a Inner, attempt: HookAttempt) -> Self {
-        add(&inner.counts.under_way);
+        count(&inner.counts.under_way);
         Self { inner, attempt: Some(attempt) }
     }
 
     fn has_answered(mut self) {
         let Some(attempt) = self.attempt.take() else { return };
         if self.inner.rest().has_answered(attempt) {
-            self.inner.counts.is_resting.store(0, Ordering::Relaxed);
+            set(&self.inner.counts.is_resting, 0);
             info!("{} answers again", self.inner.place);
         }
     }
@@ -290,8 +289,8 @@ impl<'a> UnderWay<'a> {
         let Some(attempt) = self.attempt.take() else { return false };
         let begins = self.inner.rest().has_failed(attempt, self.inner.now());
         if begins {
-            add(&self.inner.counts.rests);
-            self.inner.counts.is_resting.store(1, Ordering::Relaxed);
+            count(&self.inner.counts.rests);
+            set(&self.inner.counts.is_resting, 1);
         }
         begins
     }
@@ -299,7 +298,7 @@ impl<'a> UnderWay<'a> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        take(&self.inner.counts.under_way);
+        discount(&self.inner.counts.under_way);
         self.settle_as_failed();
     }
 }

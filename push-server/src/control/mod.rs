@@ -31,6 +31,7 @@ pub mod startup;
 pub mod status;
 mod status_text;
 pub(crate) mod supervise;
+mod tally;
 pub(crate) mod tls;
 mod tokens;
 pub mod users_file;

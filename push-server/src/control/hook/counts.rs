@@ -1,7 +1,8 @@
 //! What the hook was asked, and what came of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
+use super::super::tally::{count, read};
 use super::client::HookFailure;
 use crate::access::HookAnswer;
 
@@ -78,7 +79,7 @@ impl HookCounts {
 
     /// Counts a request by what came of it.
     pub(super) fn of(&self, result: &Result<HookAnswer, HookFailure>) {
-        add(match result {
+        count(match result {
             Ok(HookAnswer::Allow(..)) => &self.allowed,
             Ok(HookAnswer::Deny) => &self.denied,
             Ok(HookAnswer::Ignore) => &self.ignored,
@@ -89,18 +90,4 @@ impl HookCounts {
             Err(HookFailure::TooLarge | HookFailure::Invalid(_)) => &self.invalid,
         });
     }
-}
-
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
-}
-
-/// Adds one.
-pub(super) fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Takes one away.
-pub(super) fn take(counter: &AtomicU64) {
-    counter.fetch_sub(1, Ordering::Relaxed);
 }

@@ -3,13 +3,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use push_common::clock::Monotonic;
 
-use super::counts::{HookCounts, add};
+use super::super::tally::{count, set};
+use super::counts::HookCounts;
 use crate::access::{HOOK_ALLOWED_FOR, HookAnswer, HookKey, HookQuestion, Key};
 
 /// Most answers remembered. One that is asked for often stays longer than others.
@@ -42,7 +42,7 @@ impl Memory {
             .time_to_live(HOOK_ALLOWED_FOR)
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {
-                    add(&forgotten.forgotten_early);
+                    count(&forgotten.forgotten_early);
                 }
             })
             .build();
@@ -55,7 +55,7 @@ impl Memory {
         if now >= answer.is_remembered_until(since) {
             return None;
         }
-        add(&self.counts.from_memory);
+        count(&self.counts.from_memory);
         Some(answer.after(now.since(since)))
     }
 
@@ -72,7 +72,7 @@ impl Memory {
 
     fn count(&self) {
         self.answers.run_pending_tasks();
-        self.counts.in_memory.store(self.answers.entry_count(), Ordering::Relaxed);
+        set(&self.counts.in_memory, self.answers.entry_count());
     }
 }
 
